@@ -1,0 +1,103 @@
+"""Every recorded step of stage 1 (DRG): losses, gradients, updated weights, sampling."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from tests.parity import weights, zerodiff
+from tests.parity.recorded import assert_close, load, under
+from zsl_jax.train_steps import zerodiff_drg
+
+ARRAYS, META = load("zerodiff_drg_step")
+OPTIONS = META["options"]
+WIDTHS = zerodiff.widths(OPTIONS)
+NETS = zerodiff_drg.make_nets(zerodiff.config(OPTIONS).drg, zerodiff.spec(OPTIONS))
+CRITIC_NAMES = {"r0": "netD_r0", "rt": "netD_rt", "decoder": "netDec"}
+NAMES = CRITIC_NAMES | {"generator": "netR"}
+BLOCKS = [f"D{k + 1}" for k in range(OPTIONS["n_D_steps"])]
+
+
+def recorded(prefix, names=NAMES):
+    return weights.nets(names, ARRAYS, prefix, WIDTHS)
+
+
+def fresh_state():
+    method = zerodiff_drg.build(zerodiff.config(OPTIONS), zerodiff.spec(OPTIONS))
+    return zerodiff.state_with(jax.jit(method.init)(jax.random.key(0), {}), zerodiff.as_jax(recorded("w0")))
+
+
+def batch_of(block):
+    given = under(ARRAYS, f"{block}/in")
+    empty = np.zeros((len(given["label"]), 0), np.float32)
+    return zerodiff.batch(empty, given["r_0_real"], given["att_0_real"], given["label"])
+
+
+def noise_of(block):
+    rng = under(ARRAYS, f"{block}/rng")
+    z, pair = jnp.asarray(rng["z"]), zerodiff.pair_noise(rng)
+    if "alpha_gp_r0" not in rng:
+        return zerodiff_drg.GeneratorNoise(z, pair)
+    alphas = {name: jnp.asarray(rng[f"alpha_gp_{name}"]) for name in zerodiff_drg.CRITICS}
+    return zerodiff_drg.CriticNoise(z, pair, alphas)
+
+
+def check_critic_block(state, block):
+    value = under(ARRAYS, f"{block}/val")
+    batch, noise = batch_of(block), noise_of(block)
+    pairs = jax.jit(partial(zerodiff_drg.make_pairs, NETS))(state.params["generator"], batch.r, batch.a, noise)
+    for ours, theirs in {"real_t": "r_t_real", "following": "r_tp1_real", "fake": "r_0_fake", "fake_t": "r_t_fake"}.items():
+        assert_close(getattr(pairs, ours), value[theirs], what=theirs)
+
+    def loss(params):
+        return zerodiff_drg.critic_loss(NETS, params, pairs, batch.a, noise.alphas, state.hyper)
+
+    gradients, metrics = jax.jit(jax.grad(loss, has_aux=True))({name: state.params[name] for name in CRITIC_NAMES})
+    assert_close(metrics["penalty/r0"], value["gp_r0"], what="gp_r0")
+    assert_close(metrics["penalty/rt"], value["gp_rt"], what="gp_rt")
+    assert_close(metrics["loss/decoder"], value["R_cost"], what="R_cost")
+    assert_close(metrics["wasserstein/r0"], -value["criticD_real_r0"] - value["criticD_fake_r0"], what="W_r0")
+    critic = value["criticD_real"] + value["criticD_fake"] + value["gp"]
+    assert_close(metrics["loss/critic"], critic, what="critic loss")
+    zerodiff.assert_gradients_close(gradients, recorded(f"{block}/grad", CRITIC_NAMES), block)
+
+
+def check_generator_block(state, block, batch):
+    value, noise = under(ARRAYS, f"{block}/val"), noise_of(block)
+
+    def loss(generator):
+        return zerodiff_drg.generator_loss(NETS, generator, state.params, batch, noise, state.hyper)
+
+    gradient, metrics = jax.jit(jax.grad(loss, has_aux=True))(state.params["generator"])
+    assert_close(metrics["loss/generator"], value["G_cost"], what="G_cost")
+    assert_close(metrics["loss/decoder_fake"], value["loss_att_mse"], what="loss_att_mse")
+    used = {key: array for key, array in ARRAYS.items() if key.startswith(f"{block}/grad/")}
+    expected = weights.nets({"generator": "netR"}, used, f"{block}/grad", WIDTHS)
+    zerodiff.assert_gradients_close({"generator": gradient}, expected, block)
+
+
+def test_steps_equal_recorded():
+    state = fresh_state()
+    critic_step = jax.jit(partial(zerodiff_drg.critic_step, NETS))
+    for block in BLOCKS:
+        check_critic_block(state, block)
+        before = {name: state.params[name] for name in CRITIC_NAMES}
+        state, _ = critic_step(state, batch_of(block), noise_of(block))
+        after = {name: state.params[name] for name in CRITIC_NAMES}
+        zerodiff.assert_step_close(before, after, recorded(f"{block}/after", CRITIC_NAMES), block)
+    last = batch_of(BLOCKS[-1])
+    check_generator_block(state, "G", last)
+    before = {"generator": state.params["generator"]}
+    state, _ = jax.jit(partial(zerodiff_drg.generator_step, NETS))(state, last, noise_of("G"))
+    expected = recorded("G/after", {"generator": "netR"})
+    zerodiff.assert_step_close(before, {"generator": state.params["generator"]}, expected, "G")
+
+
+def test_sample_equals_recorded():
+    generator = zerodiff.as_jax(recorded("G/after", {"generator": "netR"}))["generator"]
+    rng = under(ARRAYS, "sample/rng")
+    r = zerodiff_drg.sample(
+        NETS, generator, jnp.asarray(ARRAYS["sample/in/att"]), jnp.asarray(rng["z"]), jnp.asarray(rng["r_t"])
+    )
+    assert_close(r, ARRAYS["sample/out"])

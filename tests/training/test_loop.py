@@ -1,0 +1,86 @@
+"""Row sampling, chunk boundaries and the compiled chunk."""
+
+from collections import Counter
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from zsl_jax.data.dataset import Part
+from zsl_jax.errors import InputError
+from zsl_jax.train_steps.method import Method, TrainState
+from zsl_jax.training import loop
+
+
+def counting_method(trace_limit: int = 1) -> Method:
+    """A method whose state sums what it sees."""
+
+    @chex.assert_max_traces(n=trace_limit)
+    def train_step(state, batches, key):
+        seen = jnp.mean(batches.x) + jax.random.normal(key)
+        total = state.params["total"] + seen
+        return state._replace(params={"total": total}), {"seen": seen, "total": total}
+
+    def init(key, upstream):
+        del key, upstream
+        return TrainState({"total": jnp.float32(0)}, {}, {}, {}, {})
+
+    return Method("counting", 3, init, train_step, inference=lambda state: state.params)
+
+
+def data(n_rows: int = 40) -> loop.Resident:
+    x = np.arange(n_rows, dtype=np.float32)[:, None]
+    part = Part(x, None, (np.arange(n_rows) % 4).astype(np.int32))
+    return loop.upload(part, np.eye(4, dtype=np.float32))
+
+
+def test_rows_are_drawn_without_replacement_and_uniformly():
+    shape, n_rows, repeats = (3, 5), 7, 2000
+    draw = jax.vmap(lambda key: loop.draw_rows(key, n_rows, shape))
+    rows = np.asarray(draw(jax.random.split(jax.random.key(0), repeats))).reshape(-1, 5)
+    assert rows.min() >= 0
+    assert rows.max() < n_rows
+    assert all(len(set(row)) == 5 for row in rows)
+    sets = Counter(tuple(sorted(row)) for row in rows)
+    expected = len(rows) / 21  # 7 choose 5
+    assert len(sets) == 21
+    deviation = np.sqrt(expected)
+    assert max(abs(count - expected) for count in sets.values()) < 5 * deviation
+
+
+def test_a_batch_may_hold_every_row():
+    rows = loop.draw_rows(jax.random.key(1), 6, (2, 6))
+    assert all(sorted(row.tolist()) == list(range(6)) for row in np.asarray(rows))
+
+
+def test_too_few_rows_are_refused():
+    with pytest.raises(InputError, match="only 4 training rows"):
+        loop.draw_rows(jax.random.key(0), 4, (1, 5))
+
+
+@pytest.mark.parametrize("start", [0, 3, 10, 14, 20])
+def test_chunks_end_at_logs_and_epochs(start):
+    ends = list(loop.chunk_ends(loop.Schedule(steps_per_epoch=10, epochs=2, log_every=4), start))
+    assert ends == [end for end in (4, 8, 10, 14, 18, 20) if end > start]
+
+
+def test_chunks_of_any_length_are_one_trace_and_the_same_numbers():
+    method = counting_method(trace_limit=2)  # one for the shapes of the metrics, one for the program
+    run = loop.make_chunk(method, batch_size=4, log_every=6)
+    key, rows = jax.random.key(3), data()
+    whole, logged = run(method.init(key, {}), rows, key, 0, 6)
+    state = method.init(key, {})
+    parts = []
+    for first, length in ((0, 1), (1, 3), (4, 2)):
+        state, metrics = run(state, rows, key, first, length)
+        parts.append(np.asarray(metrics["seen"])[:length])
+    np.testing.assert_array_equal(np.asarray(logged["seen"]), np.concatenate(parts))
+    assert float(whole.params["total"]) == float(state.params["total"])
+
+
+def test_the_first_bad_term_is_named():
+    fine, late, early = np.zeros(4), np.array([0, 0, 0, np.nan]), np.array([0, np.inf, 0, 0])
+    assert loop.first_bad({"fine": fine}) is None
+    assert loop.first_bad({"fine": fine, "late": late, "early": early}) == ("early", 1)

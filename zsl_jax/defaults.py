@@ -1,0 +1,127 @@
+"""Every option of a run, with its default and what it means. The files in `configs/` start from here.
+
+Options are plain values, so that `--config.section.field=value` can set any of them; a config is locked, so that a
+misspelt name is refused.
+"""
+
+from ml_collections import ConfigDict
+
+
+def data() -> ConfigDict:
+    """Where the data come from and how they are prepared."""
+    config = ConfigDict()
+    config.source = "xlsa17"  # xlsa17 | digits | synthetic
+    config.root = ""  # folder of the data sets; empty: the environment variable ZSL_JAX_DATA
+    config.dataset = "AWA2"  # folder below the root
+    config.features = "ce_ce"  # file of x
+    config.representations = "con_paco"  # file of r; empty: none (a fine-tuning stage must make it)
+    config.labels = "res101"  # file with the labels, where the feature file has none
+    config.semantics = "att"  # <semantics>_splits.mat
+    config.original_semantics = True  # take original_att where the file has it
+    config.normalize_semantics = True  # L2-normalise the semantics of each class
+    config.percent = 100  # training rows kept, by split_<percent>percent.mat
+    config.scaling = "minmax"  # minmax (then divided by the training maximum) | standard | none
+    config.validation_fraction = 0.2  # rows of training classes held out as "seen" in the validation run
+    config.validation_classes = 0  # classes held out as "unseen" in the validation run; 0: as the split says
+    config.unseen = (3, 6, 8)  # digits only: unseen classes
+    config.synthetic = synthetic()
+    return config
+
+
+def synthetic() -> ConfigDict:
+    """Sizes of a synthetic data set."""
+    config = ConfigDict()
+    config.preset = ""  # a published data set's sizes, e.g. AWA2; empty: the sizes below
+    config.seen = 8
+    config.unseen = 4
+    config.a_dim = 12
+    config.x_dim = 32
+    config.r_dim = 16
+    config.trainval = 800
+    config.test_seen = 200
+    config.test_unseen = 200
+    config.noise = 1.0  # standard deviation within a class
+    config.splits_root = ""  # folder with the preset's real split file; empty: drawn
+    return config
+
+
+def finetune() -> ConfigDict:
+    """A fine-tuning stage: raw features -> x (cross-entropy) or r (PaCo)."""
+    config = ConfigDict()
+    config.epochs = 50
+    config.eval_every = 1
+    config.patience = 10  # evaluations without a better held-out loss before stopping
+    config.holdout = 0.1  # share of the training rows that early stopping looks at
+    config.scaling = "standard"
+    config.batch_size = 128
+    return config
+
+
+def diffusion_stage() -> ConfigDict:
+    """What both stages of ZeroDiff share. A dimension of 0 means the semantics' width."""
+    config = ConfigDict()
+    config.epochs = 300  # one epoch: ceil(training rows / batch_size) iterations
+    config.batch_size = 64
+    config.critic_iter = 5  # critic updates for each generator update
+    config.n_steps = 4  # T
+    config.beta_min = 0.1
+    config.beta_max = 20.0
+    config.schedule = "variance_preserving"  # variance_preserving | linear
+    config.z_dim = 0  # latent noise
+    config.time_dim = 0  # sinusoids of the timestep
+    config.embed_dim = 0  # the generator's embeddings of t (and r)
+    config.generator_width = 4096
+    config.critic_width = 4096
+    config.decoder_width = 4096
+    config.lr = 1e-4
+    config.dec_lr = 1e-4
+    config.penalty_weight = 10.0  # lambda
+    config.gamma_x0 = 1.0
+    config.gamma_xt = 1.0
+    config.syn_num = 400  # synthetic rows of each unseen class
+    config.classifier_lr = 1e-3
+    return config
+
+
+def zerodiff() -> ConfigDict:
+    """ZeroDiff with the hyper-parameters that its published configurations share."""
+    config = ConfigDict()
+    config.method = "zerodiff"
+    config.seed = 0
+    config.stages = ("drg", "dfg")
+    config.stage = ""  # first stage to run; earlier ones are taken from the workdir
+    config.validate = True  # also train on a validation task, so that nothing needs choosing on the test set
+    config.upstream = "validated"  # which state of a stage the next one gets: validated | last | oracle
+    config.matmul_precision = "default"  # default | high | highest (on GPUs the default multiplies in TF32)
+    config.log_every = 20  # iterations: one line of metrics.jsonl, one compiled call
+    config.checkpoint_every = 0  # epochs; 0: with each evaluation
+    config.figures = True
+    config.data = data()
+    config.finetune_x = finetune()
+    config.finetune_r = finetune()
+
+    config.drg = diffusion_stage()
+    config.drg.feed = "current"  # what R is fed in training: current (r_t, as published) | following (r_{t+1})
+    config.dfg = diffusion_stage()
+    config.dfg.encoder_width = 4096
+    config.dfg.embed_type = "VA"  # the encoder sees x and a (VA) or x alone (V)
+    config.dfg.gamma_adv = 10.0
+    config.dfg.gamma_vae = 1.0
+    config.dfg.gamma_recons = 1.0
+    config.dfg.gamma_xc = 1.0
+    config.dfg.gamma_dist = 1.0
+    config.dfg.factor_dist = 1.5
+    config.dfg.freeze_decoder = False
+    config.dfg.x0_gates_xt = True  # as published: gamma_x0 = 0 also drops the real x_t term
+    for stage in (config.drg, config.dfg):
+        stage.normalize_decoder = config.data.get_ref("normalize_semantics")
+
+    config.eval = ConfigDict()
+    config.eval.every = 10  # epochs
+    config.eval.classifier_epochs = 25
+    config.eval.classifier_batch = 0  # 0: syn_num, as published
+    config.eval.spaces = ("V", "VS", "C", "VC", "VCS")
+    config.eval.samplers = ("one_step", "progressive")
+    config.eval.chunk_rows = 4096
+    config.eval.memory_mb = 4096  # feature tables larger than this are made batch by batch
+    return config

@@ -1,0 +1,125 @@
+"""What figures and intervals need from one evaluation: per-class accuracies, confusion, the seen-unseen curve."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zsl_jax.data.dataset import Task
+from zsl_jax.evaluation import classifier, evaluate, metrics, rows
+from zsl_jax.train_steps.method import Method, Params
+
+
+@partial(jax.jit, static_argnames=("recipe",))
+def linear_scores(
+    recipe: rows.Recipe, params: dict[str, Params], part: rows.ScoredRows, linear: classifier.Linear
+) -> jax.Array:
+    """Class scores of one test part [chunks, size, C]."""
+    return rows.over_chunks(recipe, params, part, lambda features, *_: classifier.scores(linear, features))
+
+
+@partial(jax.jit, static_argnames=("method",))
+def method_scores(method: Method, params: dict[str, Params], part: rows.ScoredRows) -> jax.Array:
+    """A method's own class scores of one test part [chunks, size, C]."""
+    assert method.scores is not None
+    own = method.scores
+    return rows.over_chunks(rows.Recipe("features"), params, part, lambda views, *_: own(params, views))
+
+
+def unpadded(chunks, n: int) -> np.ndarray:
+    """The first n rows of [chunks, size, C]."""
+    return np.asarray(chunks).reshape(-1, chunks.shape[-1])[:n]
+
+
+def class_scores(
+    method: Method,
+    params: dict[str, Params],
+    task: Task,
+    key: jax.Array,
+    options: evaluate.EvalOptions,
+    *,
+    space: str,
+    sampler: str,
+    epoch: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores of test_seen and test_unseen over all classes (seen first), and of test_unseen over the unseen ones."""
+    data = evaluate.prepare(task, options.chunk_rows)
+    n_seen_rows, n_unseen_rows = len(task.test_seen.labels), len(task.test_unseen.labels)
+    if method.synthesize is None:
+        columns = np.concatenate([task.seen, task.unseen])
+        seen, unseen = (np.asarray(method_scores(method, params, part))[..., columns] for part in data.scored)
+        zsl = unseen[..., len(task.seen) :]
+    else:
+        made = evaluate.unseen_rows(method, params, data, key, options, sampler)
+        held = evaluate.hold(method, data, made, options, space)
+        fits = (evaluate.run_fit(p, data, made, held, space, key, options, epoch=epoch).kept for p in ("gzsl", "zsl"))
+        gzsl_linear, zsl_linear = fits
+        seen, unseen = (linear_scores(held.recipe, params, part, gzsl_linear) for part in held.scored)
+        zsl = linear_scores(held.recipe, params, held.scored[1], zsl_linear)
+    return unpadded(seen, n_seen_rows), unpadded(unseen, n_unseen_rows), unpadded(zsl, n_unseen_rows)
+
+
+def confusion(predicted: np.ndarray, labels: np.ndarray, n_classes: int) -> np.ndarray:
+    """Counts [n_classes, n_classes] int64: true class by row, predicted class by column."""
+    return np.bincount(labels * n_classes + predicted, minlength=n_classes**2).reshape(n_classes, n_classes)
+
+
+def curve(task: Task, seen: np.ndarray, unseen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(gamma, U, S) of class scores, seen classes in the first columns, see `metrics.seen_unseen_curve`."""
+    n_seen = len(task.seen)
+    true_seen = evaluate.positions(task.test_seen.labels, task.seen)
+    true_unseen = evaluate.positions(task.test_unseen.labels, task.unseen) + n_seen
+    weights = [metrics.class_balance(labels) for labels in (true_seen, true_unseen)]
+    gains = metrics.gains(
+        jnp.asarray(np.concatenate([seen, unseen])),
+        jnp.asarray(np.concatenate([true_seen, true_unseen]).astype(np.int32)),
+        jnp.asarray(np.concatenate(weights)),
+        n_seen,
+    )
+    return metrics.seen_unseen_curve(gains)
+
+
+def detail(
+    method: Method,
+    params: dict[str, Params],
+    task: Task,
+    key: jax.Array,
+    options: evaluate.EvalOptions,
+    space: str,
+    sampler: str,
+    epoch: int,
+) -> dict[str, np.ndarray]:
+    """Fits the classifiers of `evaluate` once more and reports one classifier epoch in full.
+
+    Args:
+      method, params, task, key, options: as given to `evaluate`: the same keys give the same classifiers.
+      space, sampler, epoch: which space, sampler and classifier epoch.
+
+    Returns:
+      seen_accuracy [n_seen] and unseen_accuracy [n_unseen]: per class, among all classes; zsl_accuracy [n_unseen]:
+      among the unseen classes (all shares; NaN for a class without test rows); confusion [n_unseen, n_unseen]: counts
+      among the unseen classes, true class by row; gamma, U, S [k]: the seen-unseen curve; AUSUC: its area.
+    """
+    seen, unseen, zsl = class_scores(method, params, task, key, options, space=space, sampler=sampler, epoch=epoch)
+    all_classes = np.concatenate([task.seen, task.unseen])
+    zsl_predicted = zsl.argmax(1)
+    gamma, u, s = curve(task, seen, unseen)
+    return {
+        "seen_accuracy": metrics.per_class_accuracy(
+            all_classes[seen.argmax(1)], task.test_seen.labels, task.seen, "nan"
+        ),
+        "unseen_accuracy": metrics.per_class_accuracy(
+            all_classes[unseen.argmax(1)], task.test_unseen.labels, task.unseen, "nan"
+        ),
+        "zsl_accuracy": metrics.per_class_accuracy(
+            task.unseen[zsl_predicted], task.test_unseen.labels, task.unseen, "nan"
+        ),
+        "confusion": confusion(
+            zsl_predicted, evaluate.positions(task.test_unseen.labels, task.unseen), len(task.unseen)
+        ),
+        "gamma": gamma,
+        "U": u,
+        "S": s,
+        "AUSUC": np.asarray(metrics.area(u, s)),
+    }

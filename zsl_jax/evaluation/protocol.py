@@ -1,0 +1,163 @@
+"""Protocols: which of a run's many scores is reported.
+
+A run evaluates again and again; each evaluation has a score for every space, sampler and classifier epoch. "oracle"
+reports the best on the test set, as the published programs do; "last" looks at nothing; "validated" takes what was best
+on a validation task made of training classes only.
+
+An evaluation is {"epoch": int, "scores": result of `evaluate`}.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from zsl_jax.errors import InputError
+
+GENERALISED = ("U", "S", "H", "AUSUC")
+Evaluation = Mapping[str, Any]
+Row = dict[str, Any]
+
+
+class Place(NamedTuple):
+    """Where a score was found: training epoch, sampler, classifier epoch (0-based)."""
+
+    epoch: int
+    sampler: str
+    classifier_epoch: int
+
+
+def spaces(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Spaces of a run's evaluations, in their order."""
+    return list(evaluations[0]["scores"]["spaces"])
+
+
+def places(evaluations: Sequence[Evaluation], space: str) -> Iterator[tuple[Place, dict[str, float]]]:
+    """Every (place, scores there) of one space, in order of training."""
+    for evaluation in evaluations:
+        for sampler, scores in evaluation["scores"]["spaces"][space].items():
+            for i in range(len(scores["H"])):
+                values = {name: series[i] for name, series in scores.items()}
+                yield Place(evaluation["epoch"], sampler, i), values
+
+
+def best(evaluations: Sequence[Evaluation], space: str, name: str) -> tuple[Place, dict[str, float]]:
+    """The first place of the highest score `name`."""
+    return max(places(evaluations, space), key=lambda found: found[1][name])
+
+
+def row(t1: tuple[Place, dict[str, float]], h: tuple[Place, dict[str, float]]) -> Row:
+    """Scores in percent, T1 from one place, U, S, H and AUSUC from another, and both places."""
+    return {
+        "T1": t1[1]["T1"],
+        **{name: h[1][name] for name in GENERALISED},
+        "found": {"T1": t1[0]._asdict(), "H": h[0]._asdict()},
+    }
+
+
+def oracle(evaluations: Sequence[Evaluation]) -> dict[str, Row]:
+    """Best on the test set over evaluations, samplers and classifier epochs, as the published programs print it.
+
+    Args:
+      evaluations: of the test task.
+
+    Returns:
+      by space: T1 (its own best), U, S, H and AUSUC (where H is best) in percent, and where they were found.
+    """
+    return {s: row(best(evaluations, s, "T1"), best(evaluations, s, "H")) for s in spaces(evaluations)}
+
+
+def last(evaluations: Sequence[Evaluation]) -> dict[str, Row]:
+    """Last evaluation, its first sampler (one step), last classifier epoch; by space, as `oracle`."""
+
+    def final(space: str):
+        found = list(places(evaluations[-1:], space))
+        first_sampler = found[0][0].sampler
+        return [place for place in found if place[0].sampler == first_sampler][-1]
+
+    return {space: row(final(space), final(space)) for space in spaces(evaluations)}
+
+
+def choose(validation: Sequence[Evaluation]) -> dict[str, dict[str, Row]]:
+    """Chooses epoch, sampler, classifier epoch and calibration by the validation task.
+
+    Args:
+      validation: evaluations of the validation task.
+
+    Returns:
+      by space: "T1" (place of the best T1), "H" (of the best H), "calibrated" (of the best H over all gammas); each
+      with epoch, sampler, classifier_epoch and the validation score, "calibrated" with its gamma too.
+    """
+    names: dict[str, Callable[[dict[str, float]], dict[str, float]]] = {
+        "T1": lambda values: {"T1": values["T1"]},
+        "H": lambda values: {"H": values["H"]},
+        "calibrated": lambda values: {"H": values["H_gamma"], "gamma": values["gamma"]},
+    }
+    scores = {"T1": "T1", "H": "H", "calibrated": "H_gamma"}
+    choices: dict[str, dict[str, Row]] = {}
+    for space in spaces(validation):
+        found = {name: best(validation, space, scores[name]) for name in names}
+        choices[space] = {name: {**place._asdict(), **names[name](v)} for name, (place, v) in found.items()}
+    return choices
+
+
+def chosen_gammas(choices: Mapping[str, Mapping[str, Row]]) -> dict[str, float]:
+    """The calibration chosen for each space, as `evaluate` takes it."""
+    return {space: choice["calibrated"]["gamma"] for space, choice in choices.items()}
+
+
+def at(evaluations: Sequence[Evaluation], space: str, choice: Row) -> tuple[Place, dict[str, float]]:
+    """The scores at a chosen place.
+
+    Raises:
+      InputError: the run was not evaluated there.
+    """
+    wanted = Place(choice["epoch"], choice["sampler"], choice["classifier_epoch"])
+    for place, values in places(evaluations, space):
+        if place == wanted:
+            return place, values
+    epochs = sorted({evaluation["epoch"] for evaluation in evaluations})
+    raise InputError(
+        f"validated scores of space {space}: chosen {wanted}, but the test evaluations (epochs {epochs}) have "
+        "none there; evaluate the test task with the options and at the epochs of the validation task"
+    )
+
+
+def validated(test: Sequence[Evaluation], choices: Mapping[str, Mapping[str, Row]]) -> dict[str, Row]:
+    """Test scores at the places chosen by validation.
+
+    Args:
+      test: evaluations of the test task, made with `chosen_gammas(choices)`.
+      choices: from `choose`.
+
+    Returns:
+      by space, as `oracle`, and "calibrated": {"gamma", "U", "S", "H", "found"} at the gamma chosen.
+
+    Raises:
+      InputError: the test task was not evaluated at a chosen place.
+    """
+    rows: dict[str, Row] = {}
+    for space, choice in choices.items():
+        rows[space] = row(at(test, space, choice["T1"]), at(test, space, choice["H"]))
+        place, values = at(test, space, choice["calibrated"])
+        calibrated = {name: values[f"{name}_cal"] for name in ("U", "S", "H")}
+        rows[space]["calibrated"] = {"gamma": choice["calibrated"]["gamma"], **calibrated, "found": place._asdict()}
+    return rows
+
+
+def headline(protocols: Mapping[str, Mapping[str, Row]], choices: Mapping[str, Mapping[str, Row]] | None = None) -> Row:
+    """The one line that stands for a run.
+
+    Args:
+      protocols: rows by space, by protocol.
+      choices: from `choose`, if there was a validation task.
+
+    Returns:
+      "protocol", "space", T1, U, S, H and AUSUC: of "validated" in the space of the best validation H (then T1) if
+      there is such a protocol; else of "last" in the last space, the widest one. Never chosen on the test set.
+    """
+    if choices and "validated" in protocols:
+        space = max(choices, key=lambda name: (choices[name]["H"]["H"], choices[name]["T1"]["T1"]))
+        protocol = "validated"
+    else:
+        protocol, space = "last", list(protocols["last"])[-1]
+    chosen = protocols[protocol][space]
+    return {"protocol": protocol, "space": space, **{name: chosen[name] for name in ("T1", *GENERALISED)}}

@@ -1,0 +1,200 @@
+"""The rows a classifier is trained and scored on, held in memory only as far as a limit allows.
+
+Training rows are numbered: real ones first, then `per_class` synthetic ones of each class in turn. Synthetic row i
+depends on its class and on `fold_in(key, i)` alone, so all ways of holding rows give the same numbers.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from zsl_jax.train_steps.method import Method, Params, Views
+
+FLOAT_BYTES = 4
+Kind = Literal["features", "views", "draws"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How row numbers become classifier inputs; static (hashable) under jit.
+
+    kind says what is held in memory. "features": finished classifier inputs; the other fields stay empty then, so that
+    equal shapes share their compiled code. "views": x and r of every row, embedded whenever they are fetched. "draws":
+    only the real rows; synthetic ones are drawn anew from their keys whenever they are fetched.
+    """
+
+    kind: Kind
+    method: Method | None = None
+    space: str = ""
+    sampler: str = ""
+    per_class: int = 0
+
+    def rows_of(self, source: "Source") -> int:
+        """Number of training rows, real and synthetic."""
+        return source.n_real + source.semantics.shape[0] * self.per_class
+
+
+class Source(NamedTuple):
+    """What synthetic rows are drawn from, and the real rows beside them.
+
+    params: inference parameters of the method. real: views of the real rows by name [n_real, ...], {} for none.
+    semantics: one description for each class to synthesise [c, A]. key: of the synthetic rows.
+    """
+
+    params: dict[str, Params]
+    real: dict[str, jax.Array]
+    semantics: jax.Array
+    key: jax.Array
+
+    @property
+    def n_real(self) -> int:
+        """Number of real rows."""
+        return next((view.shape[0] for view in self.real.values()), 0)
+
+
+class ScoredRows(NamedTuple):
+    """Test rows in equal chunks, padded with rows of weight 0.
+
+    inputs: classifier inputs [chunks, size, F], or views by name [chunks, size, ...] that are still to be embedded.
+    labels: [chunks, size] int32. weights: what a right answer counts [chunks, size].
+    """
+
+    inputs: Any
+    labels: jax.Array
+    weights: jax.Array
+
+
+def equal_pieces(n: int, chunk_rows: int) -> tuple[int, int]:
+    """(number of pieces, rows in each) such that n rows fit into pieces of at most `chunk_rows`, nearly evenly."""
+    pieces = max(-(-n // chunk_rows), 1)
+    return pieces, -(-n // pieces)
+
+
+def take(views, rows: jax.Array):
+    """The rows of every array of a pytree."""
+    return jax.tree.map(lambda array: array[rows], views)
+
+
+def draw(recipe: Recipe, source: Source, numbers: jax.Array) -> dict[str, jax.Array]:
+    """Synthesises the rows of the given numbers (among the synthetic ones, int32 [b]); numbers too high repeat."""
+    assert recipe.method is not None
+    assert recipe.method.synthesize is not None
+    last = source.semantics.shape[0] * recipe.per_class - 1
+    numbers = jnp.clip(numbers, 0, last)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(source.key, numbers)
+    return recipe.method.synthesize(source.params, source.semantics[numbers // recipe.per_class], keys, recipe.sampler)
+
+
+def embed(method: Method | None, params: dict[str, Params], views: Views, space: str) -> jax.Array:
+    """Classifier inputs [b, F] of a method that is known to have them."""
+    assert method is not None
+    assert method.embed is not None
+    return method.embed(params, views, space)
+
+
+def real_or_drawn(recipe: Recipe, source: Source, rows: jax.Array) -> dict[str, jax.Array]:
+    """Views of any training rows, the synthetic ones drawn on the spot."""
+    n_real = source.n_real
+    drawn = draw(recipe, source, rows - n_real)
+    if not n_real:
+        return drawn
+    real = take({name: source.real[name] for name in drawn}, jnp.minimum(rows, n_real - 1))
+    is_real = (rows < n_real)[:, None]
+    return jax.tree.map(lambda true, fake: jnp.where(is_real, true, fake), real, drawn)
+
+
+def materialise(make: Callable[[jax.Array], Any], n: int, chunk_rows: int):
+    """Calls `make` on row numbers 0..n-1 chunk by chunk and joins the results, a little over n rows of each array."""
+    pieces, size = equal_pieces(n, chunk_rows)
+    chunks = lax.map(make, jnp.arange(pieces * size, dtype=jnp.int32).reshape(pieces, size))
+    return jax.tree.map(lambda array: array.reshape(pieces * size, *array.shape[2:]), chunks)
+
+
+@partial(jax.jit, static_argnames=("recipe", "chunk_rows"))
+def all_views(recipe: Recipe, source: Source, chunk_rows: int) -> dict[str, jax.Array]:
+    """Views of all training rows: the real ones, then the synthetic ones, drawn once."""
+    n = source.semantics.shape[0] * recipe.per_class
+    drawn = materialise(partial(draw, recipe, source), n, chunk_rows)
+    if not source.n_real:
+        return drawn
+    return {name: jnp.concatenate([source.real[name], drawn[name][:n]]) for name in drawn}
+
+
+@partial(jax.jit, static_argnames=("method", "space", "chunk_rows"))
+def all_features(method: Method, space: str, params: dict[str, Params], views, chunk_rows: int) -> jax.Array:
+    """Classifier inputs [n or a little over, F] of all rows of `views`."""
+    n = next(iter(views.values())).shape[0]
+    return materialise(lambda rows: embed(method, params, take(views, jnp.minimum(rows, n - 1)), space), n, chunk_rows)
+
+
+def fetch(recipe: Recipe, held, rows: jax.Array) -> jax.Array:
+    """Classifier inputs [b, F] of training rows [b]; `held` is what `hold` returned (for use inside jit)."""
+    if recipe.kind == "features":
+        return held[rows]
+    source, views = held
+    chosen = take(views, rows) if recipe.kind == "views" else real_or_drawn(recipe, source, rows)
+    return embed(recipe.method, source.params, chosen, recipe.space)
+
+
+def widths(recipe: Recipe, source: Source) -> tuple[int, int]:
+    """(numbers per row of all synthesised views, numbers per row of the classifier inputs), without computing them."""
+    one = jax.ShapeDtypeStruct((1,), jnp.int32)
+    views = jax.eval_shape(partial(draw, recipe), source, one)
+    features = jax.eval_shape(lambda p, v: embed(recipe.method, p, v, recipe.space), source.params, views)
+    return sum(view.size for view in views.values()), features.size
+
+
+def choose_kind(view_width: int, feature_width: int, n_train: int, n_test: int, memory_mb: int) -> Kind:
+    """What of `n_train` training and `n_test` test rows fits into `memory_mb` megabytes (2^20 bytes)."""
+    limit = memory_mb * 2**20
+    views = FLOAT_BYTES * n_train * view_width
+    features = FLOAT_BYTES * (n_train + n_test) * feature_width
+    if views + features <= limit:
+        return "features"
+    return "views" if views <= limit else "draws"
+
+
+def hold(recipe: Recipe, source: Source, views, chunk_rows: int) -> tuple[Recipe, Any]:
+    """Prepares training rows: returns the recipe and the arrays that `fetch` takes.
+
+    Args:
+      recipe: complete, with the kind chosen.
+      source: real rows and what synthetic ones are drawn from.
+      views: of all rows, from `all_views`; None for kind "draws".
+      chunk_rows: most rows embedded at once.
+    """
+    if recipe.kind != "features":
+        return recipe, (source, views)
+    assert recipe.method is not None
+    return Recipe("features"), all_features(recipe.method, recipe.space, source.params, views, chunk_rows)
+
+
+def chunked(array: np.ndarray, chunk_rows: int) -> jax.Array:
+    """Host array [n, ...] as [chunks, size, ...] on the device, padded with zeros."""
+    pieces, size = equal_pieces(len(array), chunk_rows)
+    padding = [(0, pieces * size - len(array))] + [(0, 0)] * (array.ndim - 1)
+    return jnp.asarray(np.pad(array, padding).reshape(pieces, size, *array.shape[1:]))
+
+
+@partial(jax.jit, static_argnames=("method", "space"))
+def embed_chunks(method: Method, space: str, params: dict[str, Params], inputs) -> jax.Array:
+    """Classifier inputs [chunks, size, F] of test views by name [chunks, size, ...]."""
+    return lax.map(lambda views: embed(method, params, views, space), inputs)
+
+
+def over_chunks(recipe: Recipe, params: dict[str, Params], scored: ScoredRows, function: Callable[..., Any]):
+    """Calls `function(features, labels, weights)` on every chunk of test rows; results stacked (inside jit)."""
+
+    def of_chunk(chunk: ScoredRows):
+        inputs = chunk.inputs
+        if recipe.kind != "features":
+            inputs = embed(recipe.method, params, inputs, recipe.space)
+        return function(inputs, chunk.labels, chunk.weights)
+
+    return lax.map(of_chunk, scored)

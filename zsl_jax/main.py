@@ -1,0 +1,100 @@
+"""Trains and scores a configuration: `python -m zsl_jax.main --config configs/zerodiff_digits.py --workdir DIR`.
+
+Options follow as `--config.section.field=value`. The same command again goes on where the last one stopped. Exit code 0:
+done; 1: the numbers broke (not finite); 2: bad input, one line says what to do; 130 or 143: stopped by Ctrl-C or
+SIGTERM, saved.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from absl import flags, logging
+from ml_collections import config_flags
+
+from zsl_jax.errors import InputError
+
+FLAGS = flags.FLAGS
+config_flags.DEFINE_config_file("config", None, "Configuration file, e.g. configs/zerodiff_digits.py.", lock_config=True)
+flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics, figures, result.json.")
+
+# Fields that may differ when a run is resumed: they change where things are or when they are written, not the numbers.
+FREE_FIELDS = ("data.root", "stage", "figures", "checkpoint_every")
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the program; returns its exit code."""
+    try:
+        parse(arguments)
+        return train_and_report(FLAGS.config, Path(FLAGS.workdir))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def parse(arguments: list[str]) -> None:
+    """Reads the flags.
+
+    Raises:
+      InputError: an unknown flag or field, an unreadable config file, a missing flag.
+    """
+    try:
+        rest = FLAGS(arguments)
+    except Exception as error:  # a config file is a program: whatever it raises is an answer to what was asked
+        raise InputError(" ".join(str(error).split())) from error
+    if len(rest) > 1:
+        raise InputError(f"{rest[1]!r} is not a flag; options are given as --config.field=value")
+    missing = [name for name in ("config", "workdir") if getattr(FLAGS, name) is None]
+    if missing:
+        raise InputError(f"--{missing[0]} is missing; e.g. --config configs/zerodiff_digits.py --workdir runs/digits")
+
+
+def train_and_report(config, workdir: Path) -> int:
+    """Trains, draws, writes `result.json` and prints a table; returns the exit code."""
+    import jax
+
+    from zsl_jax import report
+    from zsl_jax.training import experiment, outcome, stage, writers
+
+    logging.set_verbosity(logging.INFO)
+    jax.config.update("jax_default_matmul_precision", matmul_precision(config.matmul_precision))
+    with writers.lock_workdir(workdir):
+        writers.claim_workdir(workdir, config.to_dict(), ignore=FREE_FIELDS)
+        finished = workdir / "result.json"
+        if finished.exists():
+            print(report.result_table(writers.read_json(finished)))
+            print(f"{workdir}: this run is finished; nothing was done. Delete {finished} to draw and score again.")
+            return 0
+        try:
+            with stage.watch_signals() as stop:
+                runs = experiment.run(config, workdir, stop)
+                concluded = outcome.conclude(config, runs)
+                if config.figures:
+                    report.draw(concluded, workdir)
+        except stage.Interrupted as interrupted:
+            print(interrupted, file=sys.stderr)
+            return 128 + interrupted.signum
+        except stage.Diverged as diverged:
+            print(f"error: {diverged}", file=sys.stderr)
+            return 1
+        result = concluded.result | {"config": config.to_dict(), "versions": report.versions()}
+        writers.write_json(finished, result)
+    print(report.result_table(result))
+    return 0
+
+
+def matmul_precision(name: str) -> str | None:
+    """JAX's name of a `matmul_precision` option.
+
+    Raises:
+      InputError: there is no such precision.
+    """
+    known = {"default": None, "high": "high", "highest": "highest"}
+    if name not in known:
+        raise InputError(f"config.matmul_precision: {name!r}; choose one of {tuple(known)}")
+    return known[name]
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    sys.exit(main(sys.argv))

@@ -1,0 +1,104 @@
+"""What the two ZeroDiff stages share: configuration of the diffusion nets, noisy pairs and Adam."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from zsl_jax import diffusion
+from zsl_jax.train_steps.method import Params, TrainState
+
+PUBLISHED_BETA1 = 0.5
+PUBLISHED_BETA2 = 0.999
+
+
+class Pairs(NamedTuple):
+    """Real and generated rows at steps 0, t and t + 1; arrays [..., B, D], t [..., B].
+
+    `following` is the real x_{t+1}, from which both the real and the fake x_t descend.
+    """
+
+    real: jax.Array
+    fake: jax.Array
+    real_t: jax.Array
+    fake_t: jax.Array
+    following: jax.Array
+    t: jax.Array
+
+
+class PairNoise(NamedTuple):
+    """Noise of diffused pairs: t [..., B] int32; current, following and posterior standard normal [..., B, D]."""
+
+    t: jax.Array
+    current: jax.Array
+    following: jax.Array
+    posterior: jax.Array
+
+
+def draw_latent_and_pair_noise(
+    key: jax.Array, shape: tuple[int, ...], n_steps: int, z_dim: int, dim: int
+) -> tuple[jax.Array, PairNoise]:
+    """Draws latent noise z [*shape, z_dim] and the noise of pairs of width `dim` for rows of `shape`.
+
+    All normals come from one draw, which compiles and runs faster than four.
+    """
+    t_key, normal_key = jax.random.split(key)
+    normals = jax.random.normal(normal_key, (*shape, z_dim + 3 * dim))
+    z, current, following, posterior = jnp.split(normals, np.cumsum([z_dim, dim, dim]), axis=-1)
+    return z, PairNoise(jax.random.randint(t_key, shape, 0, n_steps), current, following, posterior)
+
+
+def draw_alphas(key: jax.Array, shape: tuple[int, ...], names: tuple[str, ...]) -> dict[str, jax.Array]:
+    """Interpolation weights, uniform in 0..1, of each critic's gradient penalty: {name: [*shape, 1]}."""
+    drawn = jax.random.uniform(key, (*shape, len(names)))
+    return {name: drawn[..., k : k + 1] for k, name in enumerate(names)}
+
+
+def complete_pairs(
+    schedule: diffusion.Schedule, real: jax.Array, real_t: jax.Array, following: jax.Array, fake: jax.Array, noise: PairNoise
+) -> Pairs:
+    """Adds the fake x_t, drawn from the posterior of the fake x_0 and the real x_{t+1}."""
+    fake_t = diffusion.posterior_sample(schedule, fake, following, noise.t, noise.posterior)
+    return Pairs(real, fake, real_t, fake_t, following, noise.t)
+
+
+def adam(beta1: float = PUBLISHED_BETA1) -> optax.GradientTransformation:
+    """Adam without its learning rate, which is a traced number (see `descend`)."""
+    return optax.scale_by_adam(b1=beta1, b2=PUBLISHED_BETA2, eps=1e-8)
+
+
+def init_adam(params: dict[str, Params]) -> dict[str, optax.OptState]:
+    """Adam's state for each net (it does not depend on the rates)."""
+    return {name: adam().init(tree) for name, tree in params.items()}
+
+
+def descend(
+    optimiser: optax.GradientTransformation, gradients: Params, opt: optax.OptState, params: Params, rate: jax.Array
+) -> tuple[Params, optax.OptState]:
+    """One optimiser step at learning rate `rate` (scalar array); returns parameters and optimiser state."""
+    with jax.numpy_dtype_promotion("standard"):  # optax raises a float to its int32 step counter
+        updates, opt = optimiser.update(gradients, opt, params)
+    return jax.tree.map(lambda p, u: p - rate * u, params, updates), opt
+
+
+def hyper_parameters(section, names: tuple[str, ...]) -> dict[str, jax.Array]:
+    """The named numbers of a configuration section as float32 scalars, so that jitted code does not depend on them."""
+    return {name: jnp.asarray(section[name], jnp.float32) for name in names}
+
+
+def gradient_norms(gradients: dict[str, Params]) -> dict[str, jax.Array]:
+    """Global gradient norm of each net, as metrics."""
+    return {f"grad_norm/{name}": optax.tree.norm(tree) for name, tree in gradients.items()}
+
+
+def update(
+    state: TrainState, gradients: dict[str, Params], rates: dict[str, jax.Array], beta1: dict[str, float] | None = None
+) -> TrainState:
+    """One Adam step of each net in `gradients` at its own rate (and beta1, if not the published 0.5)."""
+    params, opt = dict(state.params), dict(state.opt)
+    for name, gradient in gradients.items():
+        optimiser = adam((beta1 or {}).get(name, PUBLISHED_BETA1))
+        params[name], opt[name] = descend(optimiser, gradient, opt[name], params[name], rates[name])
+    return state._replace(params=params, opt=opt)

@@ -1,0 +1,83 @@
+"""The contract between a method and everything that trains, evaluates or sweeps it.
+
+A method is a value: a record of pure functions over a `TrainState`. It knows losses, nets and diffusion; it never knows
+files, devices, logging or epochs.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+Params = Any
+Metrics = dict[str, jax.Array]
+Views = Mapping[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """Sizes a method needs: feature width D, representation width R (0: none), semantics width A, classes C."""
+
+    x_dim: int
+    r_dim: int
+    a_dim: int
+    n_classes: int
+
+
+class Batch(NamedTuple):
+    """Training rows. x [B, D]; r [B, R] (R may be 0); a [B, A] semantics of each row's class; labels [B] int32.
+
+    `train_step` takes batches with a leading axis of `batches_per_step`.
+    """
+
+    x: jax.Array
+    r: jax.Array
+    a: jax.Array
+    labels: jax.Array
+
+
+class TrainState(NamedTuple):
+    """All that a training step reads and writes, as pytrees of arrays.
+
+    params and opt: by net. frozen: parameters of earlier stages. hyper: numbers such as rates and loss weights, as
+    scalars, so that they can be swept without recompiling. extra: counters and memories (lambda, queues, ...).
+    """
+
+    params: dict[str, Params]
+    opt: dict[str, Any]
+    frozen: dict[str, Params]
+    hyper: dict[str, jax.Array]
+    extra: dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A system as a value.
+
+    Attributes:
+      name: for logs.
+      batches_per_step: leading axis of the batches of one `train_step`.
+      init: (key, upstream) -> TrainState; `upstream` holds the inference parameters of earlier stages by stage name.
+      train_step: (state, batches, key) -> (state, metrics); one iteration, everything random comes from `key`.
+      inference: state -> parameters that `synthesize`, `embed`, `scores` and later stages need.
+      synthesize: (params, semantics [n, A], keys [n], sampler) -> {"x": [n, D], "r": [n, R]} or a part of it. Row i
+        depends on semantics[i] and keys[i] alone, so results don't depend on how rows are chunked.
+      embed: (params, views, space) -> [n, F] classifier inputs of one of `spaces`.
+      spaces: names of the input spaces.
+      samplers: names of the ways to sample.
+      scores: (params, views) -> [n, C] class scores, for methods that classify directly.
+      produces: "x" or "r" when the stage makes that view of the data set for later stages, by `embed` from raw features.
+    """
+
+    name: str
+    batches_per_step: int
+    init: Callable[[jax.Array, dict[str, Params]], TrainState]
+    train_step: Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
+    inference: Callable[[TrainState], dict[str, Params]]
+    synthesize: Callable[[dict[str, Params], jax.Array, jax.Array, str], dict[str, jax.Array]] | None = None
+    embed: Callable[[dict[str, Params], Views, str], jax.Array] | None = None
+    spaces: tuple[str, ...] = ()
+    samplers: tuple[str, ...] = ()
+    scores: Callable[[dict[str, Params], Views], jax.Array] | None = None
+    produces: str = ""

@@ -1,0 +1,375 @@
+"""Stage 2 of ZeroDiff (ICLR 2025, sections 3.3 and 3.4): the diffusion-based feature generator G, R frozen.
+
+G turns latent noise, class semantics, a representation r and a noisy feature into a feature x. One iteration is
+`critic_iter` updates of three critics (on x_0, on x_t and on the pair of x and r) and of the semantic decoder, then one
+update of the encoder E and of G, then one adjustment of the gradient-penalty weight lambda.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zsl_jax import diffusion, losses
+from zsl_jax.nets.layers import draw_published
+from zsl_jax.nets.zerodiff import Critic, Encoder, Generator, Scores, SemanticDecoder
+from zsl_jax.train_steps import adversarial, zerodiff_drg
+from zsl_jax.train_steps.adversarial import PairNoise, Pairs
+from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views
+
+CRITICS = ("x0", "xt", "xc")
+HYPER = (
+    "lr", "dec_lr", "gamma_adv", "gamma_vae", "gamma_recons", "gamma_x0", "gamma_xt", "gamma_xc", "gamma_dist",
+    "factor_dist", "penalty_weight",
+)  # fmt: skip
+SPACES = ("V", "VS", "C", "VC", "VCS")
+SAMPLERS = ("one_step", "progressive")
+ENCODER_BETA1 = 0.9
+
+
+@dataclasses.dataclass(frozen=True)
+class Nets:
+    """The static side of the stage: modules, schedule, latent width, switches, and the frozen stage 1.
+
+    freeze_decoder: the generator update does not train the decoder.
+    x0_gates_xt: the real x_t term is switched off together with the x_0 critic's weight instead of with its own, as the
+    published code does.
+    """
+
+    generator: Generator
+    encoder: Encoder
+    critics: dict[str, Critic]
+    decoder: SemanticDecoder
+    schedule: diffusion.Schedule
+    z_dim: int
+    freeze_decoder: bool
+    x0_gates_xt: bool
+    representation: zerodiff_drg.Nets
+
+
+class GeneratorNoise(NamedTuple):
+    """All that generated rows draw: the encoder's standard normal z [..., B, Z] and the pairs' noise."""
+
+    z: jax.Array
+    pair: PairNoise
+
+
+class CriticNoise(NamedTuple):
+    """All that a critic update draws: as `GeneratorNoise`, and penalty weights {critic: [..., B, 1]}."""
+
+    z: jax.Array
+    pair: PairNoise
+    alphas: dict[str, jax.Array]
+
+
+class SamplingNoise(NamedTuple):
+    """Noise of synthesis: z, z_r [n, Z]; x_t [n, D], r_t [n, R]; posterior [T, n, D] (index t; progressive only)."""
+
+    z: jax.Array
+    z_r: jax.Array
+    x_t: jax.Array
+    r_t: jax.Array
+    posterior: jax.Array
+
+
+def make_nets(config, spec: Spec) -> Nets:
+    """Builds the nets of a whole configuration (sections "dfg" and "drg") for the sizes of `spec`."""
+    dfg = config.dfg
+    steps, time_dim = dfg.n_steps, dfg.time_dim or spec.a_dim
+    z_dim = dfg.z_dim or spec.a_dim
+    critic = Critic(dfg.critic_width, steps, time_dim, spec.a_dim)
+    return Nets(
+        generator=Generator(dfg.generator_width, spec.x_dim, steps, time_dim, dfg.embed_dim or spec.a_dim),
+        encoder=Encoder(dfg.encoder_width, z_dim, dfg.embed_type),
+        critics={name: critic for name in CRITICS},
+        decoder=SemanticDecoder(dfg.decoder_width, spec.a_dim, dfg.normalize_decoder),
+        schedule=diffusion.make_schedule(dfg.beta_min, dfg.beta_max, steps, dfg.schedule),
+        z_dim=z_dim,
+        freeze_decoder=dfg.freeze_decoder,
+        x0_gates_xt=dfg.x0_gates_xt,
+        representation=zerodiff_drg.make_nets(config.drg, spec),
+    )
+
+
+def draw_generator_noise(nets: Nets, key: jax.Array, shape: tuple[int, ...]) -> GeneratorNoise:
+    """Draws the noise of generated rows of `shape`."""
+    steps, width = nets.schedule.n_steps, nets.generator.out
+    return GeneratorNoise(*adversarial.draw_latent_and_pair_noise(key, shape, steps, nets.z_dim, width))
+
+
+def draw_critic_noise(nets: Nets, key: jax.Array, shape: tuple[int, ...]) -> CriticNoise:
+    """Draws the noise of critic updates on rows of `shape`."""
+    generator_key, alpha_key = jax.random.split(key)
+    drawn = draw_generator_noise(nets, generator_key, shape)
+    return CriticNoise(drawn.z, drawn.pair, adversarial.draw_alphas(alpha_key, shape, CRITICS))
+
+
+def make_pairs(
+    nets: Nets, params: dict[str, Params], batch: Batch, noise: CriticNoise | GeneratorNoise
+) -> tuple[Pairs, jax.Array, jax.Array]:
+    """Encodes and diffuses real x [..., B, D] and lets G generate; also the latent mean and log-variance."""
+    pair = noise.pair
+    mean, log_variance = nets.encoder.apply({"params": params["encoder"]}, batch.x, batch.a)
+    z = mean + jnp.exp(0.5 * log_variance) * noise.z
+    real_t, following = diffusion.q_sample_pair(nets.schedule, batch.x, pair.t, pair.current, pair.following)
+    fake = nets.generator.apply({"params": params["generator"]}, z, batch.a, following, pair.t, batch.r)
+    return adversarial.complete_pairs(nets.schedule, batch.x, real_t, following, fake, pair), mean, log_variance
+
+
+def conditions(pairs: Pairs, a: jax.Array, r: jax.Array) -> dict[str, dict[str, jax.Array]]:
+    """What each critic sees beside its first argument."""
+    return {"x0": {"a": a}, "xt": {"next": pairs.following, "a": a, "r": r, "t": pairs.t}, "xc": {"r": r}}
+
+
+def critic_weights(nets: Nets, hyper: dict[str, jax.Array]) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    """Weights of each critic's fake score (and penalty), and of its real score."""
+    fake = {name: hyper[f"gamma_{name}"] for name in CRITICS}
+    real = dict(fake)
+    if nets.x0_gates_xt:
+        real["xt"] = jnp.where(hyper["gamma_x0"] > 0, hyper["gamma_xt"], 0.0)
+    return fake, real
+
+
+def compare(
+    nets: Nets, params: dict[str, Params], pairs: Pairs, batch: Batch, alphas: dict[str, jax.Array]
+) -> dict[str, Scores]:
+    """Scores of real and fake rows and penalty gradients of the three critics, each in one pass."""
+    given = conditions(pairs, batch.a, batch.r)
+    clean, noisy = (pairs.real, pairs.fake), (pairs.real_t, pairs.fake_t)
+    rows = {"x0": clean, "xt": noisy, "xc": clean}
+    return {
+        name: nets.critics[name].apply(
+            {"params": params[name]}, *rows[name], alphas[name], given[name], method=Critic.compare
+        )
+        for name in CRITICS
+    }  # pyright: ignore[reportReturnType]
+
+
+def distillation(nets: Nets, scores: dict[str, Scores], t: jax.Array, hyper: dict[str, jax.Array]) -> jax.Array:
+    """Mutual learning between the critics; one that is switched off takes part as a constant zero."""
+    estimates = {
+        name: jnp.where(hyper[f"gamma_{name}"] > 0, score.real - score.fake, 0.0) for name, score in scores.items()
+    }
+    ratio = diffusion.pick(nets.schedule.sqrt_alphas_bar, t)[:, 0]
+    return losses.mutual_learning(**estimates, weights=ratio ** hyper["factor_dist"])
+
+
+def critic_loss(
+    nets: Nets,
+    params: dict[str, Params],
+    pairs: Pairs,
+    batch: Batch,
+    alphas: dict[str, jax.Array],
+    hyper: dict[str, jax.Array],
+    penalty_weight: jax.Array,
+) -> tuple[jax.Array, Metrics]:
+    """The loss of critics and decoder: WGAN-GP, mutual learning and the decoder's weighted L1 on real x; and its terms.
+
+    "penalty/sum" is the sum of the weighted penalties that the adaptation of lambda looks at.
+    """
+    scores = compare(nets, params, pairs, batch, alphas)
+    fake_weights, real_weights = critic_weights(nets, hyper)
+    metrics, adversarial_loss, penalty = {}, jnp.float32(0), jnp.float32(0)
+    for name, score in scores.items():
+        real, fake = jnp.mean(score.real), jnp.mean(score.fake)
+        adversarial_loss += fake_weights[name] * fake - real_weights[name] * real
+        one_penalty = penalty_weight * losses.gradient_penalty(score.gradient_norms)
+        penalty += fake_weights[name] * one_penalty
+        metrics |= {f"wasserstein/{name}": real - fake, f"penalty/{name}": one_penalty}
+    decoded, _ = nets.decoder.apply({"params": params["decoder"]}, batch.x)
+    reconstruction = hyper["gamma_recons"] * losses.weighted_l1(decoded, batch.a)
+    mutual = hyper["gamma_dist"] * distillation(nets, scores, pairs.t, hyper)
+    penalty = hyper["gamma_adv"] * penalty
+    critic = hyper["gamma_adv"] * adversarial_loss + penalty
+    metrics |= {"loss/critic": critic, "loss/decoder": reconstruction, "loss/mutual": mutual, "penalty/sum": penalty}
+    return critic + mutual + reconstruction, metrics
+
+
+def update_critics(
+    nets: Nets, state: TrainState, pairs: Pairs, batch: Batch, alphas: dict[str, jax.Array]
+) -> tuple[TrainState, Metrics]:
+    """One Adam step of critics and decoder on given pairs [B, D]."""
+    trained = {name: state.params[name] for name in (*CRITICS, "decoder")}
+
+    def loss(params):
+        return critic_loss(nets, params, pairs, batch, alphas, state.hyper, state.extra["penalty_weight"])
+
+    gradients, metrics = jax.grad(loss, has_aux=True)(trained)
+    rates = {name: state.hyper["lr"] for name in CRITICS} | {"decoder": state.hyper["dec_lr"]}
+    return adversarial.update(state, gradients, rates), metrics | adversarial.gradient_norms(gradients)
+
+
+def critic_step(nets: Nets, state: TrainState, batch: Batch, noise: CriticNoise) -> tuple[TrainState, Metrics]:
+    """One critic update on one batch [B, ...]."""
+    pairs, _, _ = make_pairs(nets, state.params, batch, noise)
+    return update_critics(nets, state, pairs, batch, noise.alphas)
+
+
+def generator_loss(
+    nets: Nets,
+    trained: dict[str, Params],
+    frozen: dict[str, Params],
+    batch: Batch,
+    noise: GeneratorNoise,
+    hyper: dict[str, jax.Array],
+) -> tuple[jax.Array, Metrics]:
+    """VAE, adversarial and semantic reconstruction loss of E and G (and of the decoder when it is in `trained`)."""
+    pairs, mean, log_variance = make_pairs(nets, trained, batch, noise)
+    given = conditions(pairs, batch.a, batch.r)
+    rows = {"x0": pairs.fake, "xt": pairs.fake_t, "xc": pairs.fake}
+    scores = {name: nets.critics[name].apply({"params": frozen[name]}, rows[name], given[name]) for name in CRITICS}
+    cost = -sum(hyper[f"gamma_{name}"] * jnp.mean(score) for name, score in scores.items())
+    vae = losses.binary_cross_entropy(pairs.fake, batch.x) + losses.kl_to_standard_normal(mean, log_variance)
+    decoder = trained.get("decoder", frozen["decoder"])
+    decoded, _ = nets.decoder.apply({"params": decoder}, pairs.fake)
+    reconstruction = losses.weighted_l1(decoded, batch.a)
+    loss = hyper["gamma_vae"] * vae + hyper["gamma_adv"] * cost + hyper["gamma_recons"] * reconstruction
+    metrics = {"loss/generator": loss, "loss/vae": vae, "loss/adversarial": cost, "loss/decoder_fake": reconstruction}
+    return loss, metrics
+
+
+def generator_step(nets: Nets, state: TrainState, batch: Batch, noise: GeneratorNoise) -> tuple[TrainState, Metrics]:
+    """One Adam step of E and G, and of the decoder unless it is frozen, on one batch [B, ...]."""
+    names = ("encoder", "generator") if nets.freeze_decoder else ("encoder", "generator", "decoder")
+    trained = {name: state.params[name] for name in names}
+
+    def loss(params):
+        return generator_loss(nets, params, state.params, batch, noise, state.hyper)
+
+    gradients, metrics = jax.grad(loss, has_aux=True)(trained)
+    rates = {"encoder": state.hyper["lr"], "generator": state.hyper["lr"], "decoder": state.hyper["dec_lr"]}
+    state = adversarial.update(state, gradients, rates, {"encoder": ENCODER_BETA1})
+    norms = {f"{name}_step": value for name, value in adversarial.gradient_norms(gradients).items()}
+    return state, metrics | norms
+
+
+def adapt_penalty_weight(state: TrainState, penalty: jax.Array) -> TrainState:
+    """Adjusts lambda from the mean over updates of the weighted penalties' sum (scalar)."""
+    weight = state.extra["penalty_weight"]
+    weight = losses.adapt_lambda(weight, penalty / (state.hyper["gamma_adv"] * weight))
+    return state._replace(extra={"penalty_weight": weight})
+
+
+def train_step(nets: Nets, state: TrainState, batches: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
+    """`critic_iter` critic updates, the adaptation of lambda, then one update of E and G on the last batch.
+
+    E and G are frozen while the critics learn, so their fakes for all updates are made in one pass.
+    """
+    updates, rows, width = batches.x.shape
+    chex.assert_shape(batches.a, (updates, rows, None))
+    chex.assert_shape(batches.r, (updates, rows, nets.representation.generator.out))
+    chex.assert_equal(width, nets.generator.out)
+    critic_key, generator_key = jax.random.split(key)
+    noise = draw_critic_noise(nets, critic_key, (updates, rows))
+    pairs, _, _ = make_pairs(nets, state.params, batches, noise)
+
+    def one_update(state, given):
+        return update_critics(nets, state, *given)
+
+    state, metrics = jax.lax.scan(one_update, state, (pairs, batches, noise.alphas))
+    metrics = {name: jnp.mean(value) for name, value in metrics.items()}
+    state = adapt_penalty_weight(state, metrics["penalty/sum"])
+    last = jax.tree.map(lambda leaf: leaf[-1], batches)
+    state, generated = generator_step(nets, state, last, draw_generator_noise(nets, generator_key, (rows,)))
+    return state, metrics | generated | {"lambda": state.extra["penalty_weight"]}
+
+
+def parameter_shapes(nets: Nets, spec: Spec) -> dict[str, Params]:
+    """Shapes of all parameters by net."""
+
+    def make(key, x, r, a, t):
+        given = conditions(Pairs(x, x, x, x, x, t), a, r)
+        params = {name: nets.critics[name].init(key, x, given[name])["params"] for name in CRITICS}
+        params["decoder"] = nets.decoder.init(key, x)["params"]
+        params["encoder"] = nets.encoder.init(key, x, a)["params"]
+        params["generator"] = nets.generator.init(key, jnp.zeros((1, nets.z_dim)), a, x, t, r)["params"]
+        return params
+
+    rows = [jnp.zeros((1, width)) for width in (spec.x_dim, spec.r_dim, spec.a_dim)]
+    return jax.eval_shape(make, jax.random.key(0), *rows, jnp.zeros((1,), jnp.int32))
+
+
+def init(nets: Nets, hyper: dict[str, jax.Array], spec: Spec, key: jax.Array, upstream: dict[str, Params]) -> TrainState:
+    """Fresh parameters and optimiser states; `upstream["drg"]` holds stage 1."""
+    params = draw_published(key, parameter_shapes(nets, spec))
+    frozen = {"representation": upstream["drg"]["generator"]}
+    extra = {"penalty_weight": hyper["penalty_weight"]}
+    return TrainState(params, adversarial.init_adam(params), frozen, hyper, extra)
+
+
+def draw_sampling_noise(nets: Nets, keys: jax.Array, progressive: bool) -> SamplingNoise:
+    """Draws the noise of synthetic rows, each from its own key [n]; `posterior` is empty unless progressive."""
+    width, r_width = nets.generator.out, nets.representation.generator.out
+    steps = nets.schedule.n_steps if progressive else 0
+    widths = [nets.z_dim, nets.representation.z_dim, width, r_width, steps * width]
+    drawn = jax.vmap(lambda key: jax.random.normal(key, (sum(widths),)))(keys)
+    z, z_r, x_t, r_t, posterior = jnp.split(drawn, np.cumsum(widths)[:-1], axis=1)
+    return SamplingNoise(z, z_r, x_t, r_t, jnp.swapaxes(posterior.reshape(len(keys), steps, width), 0, 1))
+
+
+def sample(
+    nets: Nets, params: dict[str, Params], a: jax.Array, noise: SamplingNoise, progressive: bool
+) -> dict[str, jax.Array]:
+    """Synthetic {"x": [n, D], "r": [n, R]} of semantics a [n, A].
+
+    r comes from R in one step; x from G in one step at t = T - 1, or progressively: T steps through the posterior,
+    of which the last prediction of x_0 is kept.
+    """
+    r = zerodiff_drg.sample(nets.representation, params["representation"], a, noise.z_r, noise.r_t)
+
+    def generate(x_next: jax.Array, step: int) -> tuple[jax.Array, jax.Array]:
+        t = jnp.full(a.shape[:1], step, jnp.int32)
+        return nets.generator.apply({"params": params["generator"]}, noise.z, a, x_next, t, r), t  # pyright: ignore[reportReturnType]
+
+    x, t = generate(noise.x_t, nets.schedule.n_steps - 1)
+    x_next = noise.x_t
+    for step in reversed(range(nets.schedule.n_steps - 1)) if progressive else ():
+        x_next = diffusion.posterior_sample(nets.schedule, x, x_next, t, noise.posterior[step + 1])
+        x, t = generate(x_next, step)
+    return {"x": x, "r": r}
+
+
+def synthesize(nets: Nets, params: dict[str, Params], semantics: jax.Array, keys: jax.Array, sampler: str) -> dict:
+    """Synthetic {"x", "r"}; row i from semantics[i] and keys[i]; sampler "one_step" or "progressive"."""
+    progressive = sampler == "progressive"
+    return sample(nets, params, semantics, draw_sampling_noise(nets, keys, progressive), progressive)
+
+
+def embed(nets: Nets, params: dict[str, Params], views: Views, space: str) -> jax.Array:
+    """Classifier inputs [n, F] of a space: V = x; S = [V2S(x), its hidden layer]; C = r; concatenated as named."""
+    parts = []
+    if "V" in space:
+        parts.append(views["x"])
+    if "S" in space:
+        parts.extend(nets.decoder.apply({"params": params["decoder"]}, views["x"]))
+    if "C" in space:
+        parts.append(views["r"])
+    return jnp.concatenate(parts, axis=-1)
+
+
+def inference(state: TrainState) -> dict[str, Params]:
+    """What synthesis and the feature spaces need."""
+    return {name: state.params[name] for name in ("generator", "decoder")} | state.frozen
+
+
+def build(config, spec: Spec) -> Method:
+    """ZeroDiff's feature stage as a method; `config` is a whole configuration with sections "drg" and "dfg"."""
+    nets = make_nets(config, spec)
+    hyper = adversarial.hyper_parameters(config.dfg, HYPER)
+    return Method(
+        name="ZeroDiff DFG",
+        batches_per_step=config.dfg.critic_iter,
+        init=lambda key, upstream: init(nets, hyper, spec, key, upstream),
+        train_step=lambda state, batches, key: train_step(nets, state, batches, key),
+        inference=inference,
+        synthesize=lambda params, semantics, keys, sampler: synthesize(nets, params, semantics, keys, sampler),
+        embed=lambda params, views, space: embed(nets, params, views, space),
+        spaces=SPACES,
+        samplers=SAMPLERS,
+    )
+
+
+STAGES = {"dfg": build}

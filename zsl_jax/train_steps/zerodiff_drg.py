@@ -1,0 +1,242 @@
+"""Stage 1 of ZeroDiff (ICLR 2025, section 3.3): the diffusion-based representation generator R.
+
+R turns noise, class semantics and a noisy representation into a supervised-contrastive representation r. One iteration
+is `critic_iter` updates of the critics (on r_0 and on r_t) and of the semantic decoder, then one update of R.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from zsl_jax import diffusion, losses
+from zsl_jax.nets.layers import draw_published
+from zsl_jax.nets.zerodiff import Critic, Generator, SemanticDecoder
+from zsl_jax.train_steps import adversarial
+from zsl_jax.train_steps.adversarial import PairNoise, Pairs
+from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState
+
+CRITICS = ("r0", "rt")
+HYPER = ("lr", "dec_lr", "gamma_x0", "gamma_xt", "penalty_weight")
+
+
+@dataclasses.dataclass(frozen=True)
+class Nets:
+    """The static side of the stage: modules, schedule, latent width and what R is fed while training.
+
+    feed: "current" gives R the less noisy r_t, as the published code does (its authors report that the evidently meant
+    r_{t+1} scores clearly worse); "following" gives it r_{t+1}.
+    """
+
+    generator: Generator
+    critics: dict[str, Critic]
+    decoder: SemanticDecoder
+    schedule: diffusion.Schedule
+    z_dim: int
+    feed: str
+
+
+class CriticNoise(NamedTuple):
+    """All that a critic update draws: z [..., B, Z], the pairs' noise, penalty weights {critic: [..., B, 1]}."""
+
+    z: jax.Array
+    pair: PairNoise
+    alphas: dict[str, jax.Array]
+
+
+class GeneratorNoise(NamedTuple):
+    """All that the generator update draws: z [B, Z] and the pairs' noise."""
+
+    z: jax.Array
+    pair: PairNoise
+
+
+def make_nets(config, spec: Spec) -> Nets:
+    """Builds the nets of `config` (a "drg" section) for the sizes of `spec`."""
+    steps, embed = config.n_steps, config.embed_dim or spec.a_dim
+    critic = Critic(config.critic_width, steps, config.time_dim or spec.a_dim, spec.a_dim)
+    return Nets(
+        generator=Generator(config.generator_width, spec.r_dim, steps, config.time_dim or spec.a_dim, embed),
+        critics={name: critic for name in CRITICS},
+        decoder=SemanticDecoder(config.decoder_width, spec.a_dim, config.normalize_decoder),
+        schedule=diffusion.make_schedule(config.beta_min, config.beta_max, steps, config.schedule),
+        z_dim=config.z_dim or spec.a_dim,
+        feed=config.feed,
+    )
+
+
+def draw_generator_noise(nets: Nets, key: jax.Array, shape: tuple[int, ...]) -> GeneratorNoise:
+    """Draws the noise of generated rows of `shape`."""
+    steps, width = nets.schedule.n_steps, nets.generator.out
+    return GeneratorNoise(*adversarial.draw_latent_and_pair_noise(key, shape, steps, nets.z_dim, width))
+
+
+def draw_critic_noise(nets: Nets, key: jax.Array, shape: tuple[int, ...]) -> CriticNoise:
+    """Draws the noise of critic updates on rows of `shape`."""
+    generator_key, alpha_key = jax.random.split(key)
+    drawn = draw_generator_noise(nets, generator_key, shape)
+    return CriticNoise(drawn.z, drawn.pair, adversarial.draw_alphas(alpha_key, shape, CRITICS))
+
+
+def make_pairs(
+    nets: Nets, generator: Params, r: jax.Array, a: jax.Array, noise: CriticNoise | GeneratorNoise
+) -> Pairs:
+    """Diffuses r [..., B, R] and lets R generate for semantics a [..., B, A]."""
+    pair = noise.pair
+    real_t, following = diffusion.q_sample_pair(nets.schedule, r, pair.t, pair.current, pair.following)
+    noisy = real_t if nets.feed == "current" else following
+    fake = nets.generator.apply({"params": generator}, noise.z, a, noisy, pair.t)
+    return adversarial.complete_pairs(nets.schedule, r, real_t, following, fake, pair)  # pyright: ignore[reportArgumentType]
+
+
+def conditions(pairs: Pairs, a: jax.Array) -> dict[str, dict[str, jax.Array]]:
+    """What each critic sees beside its first argument."""
+    return {"r0": {"a": a}, "rt": {"next": pairs.following, "a": a, "t": pairs.t}}
+
+
+def critic_loss(
+    nets: Nets, params: dict[str, Params], pairs: Pairs, a: jax.Array, alphas: dict[str, jax.Array], hyper: dict
+) -> tuple[jax.Array, Metrics]:
+    """WGAN-GP loss of both critics plus the decoder's squared error on real r; scalar and its terms."""
+    given = conditions(pairs, a)
+    rows = {"r0": (pairs.real, pairs.fake), "rt": (pairs.real_t, pairs.fake_t)}
+    gammas = {"r0": hyper["gamma_x0"], "rt": hyper["gamma_xt"]}
+    loss, metrics = jnp.float32(0), {}
+    for name in CRITICS:
+        scores = nets.critics[name].apply(
+            {"params": params[name]}, *rows[name], alphas[name], given[name], method=Critic.compare
+        )
+        wasserstein = jnp.mean(scores.real) - jnp.mean(scores.fake)
+        penalty = hyper["penalty_weight"] * losses.gradient_penalty(scores.gradient_norms)
+        loss += gammas[name] * (penalty - wasserstein)
+        metrics |= {f"wasserstein/{name}": wasserstein, f"penalty/{name}": penalty}
+    decoded, _ = nets.decoder.apply({"params": params["decoder"]}, pairs.real)
+    reconstruction = losses.mean_squared(decoded, a)
+    metrics |= {"loss/critic": loss, "loss/decoder": reconstruction}
+    return loss + reconstruction, metrics
+
+
+def update_critics(
+    nets: Nets, state: TrainState, pairs: Pairs, a: jax.Array, alphas: dict[str, jax.Array]
+) -> tuple[TrainState, Metrics]:
+    """One Adam step of critics and decoder on given pairs [B, R]."""
+    trained = {name: state.params[name] for name in (*CRITICS, "decoder")}
+    gradients, metrics = jax.grad(lambda p: critic_loss(nets, p, pairs, a, alphas, state.hyper), has_aux=True)(trained)
+    rates = {name: state.hyper["lr"] for name in CRITICS} | {"decoder": state.hyper["dec_lr"]}
+    return adversarial.update(state, gradients, rates), metrics | adversarial.gradient_norms(gradients)
+
+
+def critic_step(nets: Nets, state: TrainState, batch: Batch, noise: CriticNoise) -> tuple[TrainState, Metrics]:
+    """One critic update on one batch [B, ...]."""
+    pairs = make_pairs(nets, state.params["generator"], batch.r, batch.a, noise)
+    return update_critics(nets, state, pairs, batch.a, noise.alphas)
+
+
+def generator_loss(
+    nets: Nets, generator: Params, frozen: dict[str, Params], batch: Batch, noise: GeneratorNoise, hyper: dict
+) -> tuple[jax.Array, Metrics]:
+    """The critics' mean score of what R generates, negated; the decoder's error is logged and gives no gradient."""
+    pairs = make_pairs(nets, generator, batch.r, batch.a, noise)
+    given = conditions(pairs, batch.a)
+    score_r0 = jnp.mean(nets.critics["r0"].apply({"params": frozen["r0"]}, pairs.fake, given["r0"]))
+    score_rt = jnp.mean(nets.critics["rt"].apply({"params": frozen["rt"]}, pairs.fake_t, given["rt"]))
+    loss = -hyper["gamma_x0"] * score_r0 - hyper["gamma_xt"] * score_rt
+    decoded, _ = nets.decoder.apply({"params": frozen["decoder"]}, jax.lax.stop_gradient(pairs.fake))
+    return loss, {"loss/generator": loss, "loss/decoder_fake": losses.mean_squared(decoded, batch.a)}
+
+
+def generator_step(nets: Nets, state: TrainState, batch: Batch, noise: GeneratorNoise) -> tuple[TrainState, Metrics]:
+    """One Adam step of R on one batch [B, ...]."""
+
+    def loss(generator):
+        return generator_loss(nets, generator, state.params, batch, noise, state.hyper)
+
+    gradient, metrics = jax.grad(loss, has_aux=True)(state.params["generator"])
+    gradients = {"generator": gradient}
+    state = adversarial.update(state, gradients, {"generator": state.hyper["lr"]})
+    return state, metrics | adversarial.gradient_norms(gradients)
+
+
+def train_step(nets: Nets, state: TrainState, batches: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
+    """`critic_iter` critic updates, then one generator update on the last batch.
+
+    R is frozen while the critics learn, so its fakes for all updates are made in one pass.
+    """
+    updates, rows, width = batches.r.shape
+    chex.assert_shape(batches.a, (updates, rows, None))
+    chex.assert_equal(width, nets.generator.out)
+    critic_key, generator_key = jax.random.split(key)
+    noise = draw_critic_noise(nets, critic_key, (updates, rows))
+    pairs = make_pairs(nets, state.params["generator"], batches.r, batches.a, noise)
+
+    def one_update(state, given):
+        return update_critics(nets, state, *given)
+
+    state, metrics = jax.lax.scan(one_update, state, (pairs, batches.a, noise.alphas))
+    last = jax.tree.map(lambda leaf: leaf[-1], batches)
+    state, generated = generator_step(nets, state, last, draw_generator_noise(nets, generator_key, (rows,)))
+    return state, {name: jnp.mean(value) for name, value in metrics.items()} | generated
+
+
+def parameter_shapes(nets: Nets, spec: Spec) -> dict[str, Params]:
+    """Shapes of all parameters by net."""
+
+    def make(key, r, a, t):
+        given = conditions(Pairs(r, r, r, r, r, t), a)
+        params = {name: nets.critics[name].init(key, r, given[name])["params"] for name in CRITICS}
+        params["decoder"] = nets.decoder.init(key, r)["params"]
+        params["generator"] = nets.generator.init(key, jnp.zeros((1, nets.z_dim)), a, r, t)["params"]
+        return params
+
+    rows = [jnp.zeros((1, width)) for width in (spec.r_dim, spec.a_dim)]
+    return jax.eval_shape(make, jax.random.key(0), *rows, jnp.zeros((1,), jnp.int32))
+
+
+def init(nets: Nets, hyper: dict[str, jax.Array], spec: Spec, key: jax.Array) -> TrainState:
+    """Fresh parameters and optimiser states."""
+    params = draw_published(key, parameter_shapes(nets, spec))
+    return TrainState(params, adversarial.init_adam(params), {}, hyper, {})
+
+
+def sample(nets: Nets, generator: Params, a: jax.Array, z: jax.Array, r_t: jax.Array) -> jax.Array:
+    """Representations [n, R] of semantics a [n, A] in one step from noise r_t [n, R] at t = T - 1; z [n, Z]."""
+    t = jnp.full(a.shape[:1], nets.schedule.n_steps - 1, jnp.int32)
+    return nets.generator.apply({"params": generator}, z, a, r_t, t)  # pyright: ignore[reportReturnType]
+
+
+def synthesize(nets: Nets, params: dict[str, Params], semantics: jax.Array, keys: jax.Array, sampler: str) -> dict:
+    """Representations {"r": [n, R]}; row i from semantics[i] and keys[i]. There is one sampler."""
+    del sampler
+
+    width = nets.generator.out
+    drawn = jax.vmap(lambda key: jax.random.normal(key, (nets.z_dim + width,)))(keys)
+    z, r_t = jnp.split(drawn, [nets.z_dim], axis=1)
+    return {"r": sample(nets, params["generator"], semantics, z, r_t)}
+
+
+def embed(params: dict[str, Params], views, space: str) -> jax.Array:
+    """Classifier input of space "C": the representation itself [n, R]."""
+    del params, space
+    return views["r"]
+
+
+def build(config, spec: Spec) -> Method:
+    """ZeroDiff's representation stage as a method; `config` is a whole configuration with a "drg" section."""
+    nets = make_nets(config.drg, spec)
+    hyper = adversarial.hyper_parameters(config.drg, HYPER)
+    return Method(
+        name="ZeroDiff DRG",
+        batches_per_step=config.drg.critic_iter,
+        init=lambda key, upstream: init(nets, hyper, spec, key),
+        train_step=lambda state, batches, key: train_step(nets, state, batches, key),
+        inference=lambda state: {"generator": state.params["generator"]},
+        synthesize=lambda params, semantics, keys, sampler: synthesize(nets, params, semantics, keys, sampler),
+        embed=embed,
+        spaces=("C",),
+        samplers=("one_step",),
+    )
+
+
+STAGES = {"drg": build}

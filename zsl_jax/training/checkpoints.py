@@ -1,0 +1,292 @@
+"""Checkpoints of one stage: saved in the background, latest and best kept, restored bit for bit or refused."""
+
+import dataclasses
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from zsl_jax.errors import InputError
+
+SCORE = "score"  # the metric that ranks checkpoints, higher is better
+_TRASH = "deleted"  # Orbax moves dropped steps here by one rename, so a kill never leaves half a step behind
+_MAX_DIFFERENCES = 5
+
+PyTree = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints below one folder; made by `open_checkpoints`, closed by `close` or a `with` block.
+
+    The steps form one line of history: saving a step deletes the steps after it.
+    """
+
+    directory: Path
+    manager: ocp.CheckpointManager
+
+    def save(
+        self,
+        step: int,
+        state: PyTree,
+        key: jax.Array,
+        metrics: Mapping[str, float] | None = None,
+        info: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Starts to save one step and returns as soon as `state` may be donated; a step that is there is left alone.
+
+        Args:
+          step: number of the step, 0 or more.
+          state: pytree of arrays of any shape, sizes of zero included.
+          key: typed PRNG key, or an array of them.
+          metrics: numbers to rank by; only "score" is compared. Without a finite score a step is never the best.
+          info: anything that JSON can hold; tuples come back as lists.
+
+        Raises:
+          InputError: this save or the one before could not be written.
+        """
+        if step in self.steps():
+            return
+        self.wait()
+        self.truncate(step)
+        # Orbax writes from views of CPU buffers: copies of our own cannot be donated or deleted by the caller.
+        arrays = {name: jnp.copy(leaf) for name, leaf in _named_leaves(state).items() if leaf.size}
+        record = {"key": _key_to_json(key), "info": dict(info or {}), "checksums": _checksums(arrays)}
+        items = ocp.args.Composite(state=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(record))
+        numbers = {name: float(value) for name, value in (metrics or {}).items()}
+        try:
+            self.manager.save(step, args=items, metrics=numbers, force=True)
+        except (OSError, ValueError) as error:
+            raise _unwritable(self.directory, error) from error
+
+    def steps(self) -> list[int]:
+        """Returns the steps that are kept, ascending; one still being written counts."""
+        return sorted(self.manager.all_steps())
+
+    def latest(self) -> int | None:
+        """Returns the latest step, or None when there is none."""
+        return max(self.steps(), default=None)
+
+    def best(self) -> int | None:
+        """Returns the step with the highest score, the earliest of equals, or None when no step has a score."""
+        self.wait()
+        return _best_step({step: self.manager.metrics(step) for step in self.steps()})
+
+    def restore(self, step: int, like: PyTree) -> tuple[PyTree, jax.Array, dict[str, Any]]:
+        """Reads one step.
+
+        Args:
+          step: one of `steps()`.
+          like: what the state must look like: pytree of arrays or `jax.ShapeDtypeStruct`s. Leaves are placed by its
+            shardings, those without one on the first local device.
+
+        Returns:
+          (state with the structure of `like`, PRNG key, info), equal to what was saved to the bit.
+
+        Raises:
+          InputError: no such step, other names, shapes or dtypes than `like`, or a damaged folder.
+        """
+        self.wait()
+        if step not in self.steps():
+            raise InputError(f"{self.directory}: no checkpoint of step {step}; there are {self.steps()}")
+        wanted = _named_leaves(like)
+        stored = {name: _abstract(leaf) for name, leaf in wanted.items() if math.prod(leaf.shape)}
+        try:
+            arrays, record = self._read(step, stored)
+            key = _key_from_json(record["key"])
+        except InputError:
+            raise
+        except Exception as error:  # damage shows as nearly any exception of Orbax, TensorStore or json
+            raise _damaged(self.directory / str(step), _first_line(error)) from error
+        leaves = [arrays[name] if name in stored else _empty(leaf) for name, leaf in wanted.items()]
+        return jax.tree.unflatten(jax.tree.structure(like), leaves), key, record["info"]
+
+    def _read(self, step: int, wanted: Mapping[str, jax.ShapeDtypeStruct]) -> tuple[dict[str, jax.Array], dict]:
+        """Returns the arrays by name and the record of one step, both checked."""
+        folder = self.directory / str(step)
+        differences = _differences(dict(self.manager.item_metadata(step).state.tree), wanted)
+        if differences:
+            raise _misfit(folder, differences)
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(dict(wanted)), record=ocp.args.JsonRestore())
+        restored = self.manager.restore(step, args=items)
+        checksums = _checksums(restored["state"])
+        changed = [name for name, checksum in checksums.items() if checksum != restored["record"]["checksums"][name]]
+        if changed:
+            raise _damaged(folder, f"wrong checksum of {changed[0]}")
+        return restored["state"], restored["record"]
+
+    def truncate(self, step: int) -> None:
+        """Deletes the steps after `step`."""
+        for later in [found for found in self.steps() if found > step]:
+            self.wait()
+            self.manager.delete(later)
+        self._empty_trash()
+
+    def wait(self) -> None:
+        """Waits until the last save is on disk.
+
+        Raises:
+          InputError: it could not be written.
+        """
+        try:
+            self.manager.wait_until_finished()
+        except (OSError, ValueError) as error:
+            raise _unwritable(self.directory, error) from error
+
+    def close(self) -> None:
+        """Waits for the last save and ends the background threads."""
+        self.wait()
+        self.manager.close()
+        self._empty_trash()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _empty_trash(self) -> None:
+        if jax.process_index() == 0:
+            shutil.rmtree(self.directory / _TRASH, ignore_errors=True)
+
+
+def open_checkpoints(directory: Path, keep_steps: Sequence[int] = ()) -> Checkpoints:
+    """Opens or makes a folder of checkpoints and removes what an interrupted save left there.
+
+    Kept are the latest step, the one with the best score, and those of `keep_steps`.
+
+    Raises:
+      InputError: the folder can't be made or read.
+    """
+    directory = Path(directory).absolute()
+    keep = [policies.LatestN(1), _KeepBest(), policies.CustomSteps(keep_steps)]
+    options = ocp.CheckpointManagerOptions(
+        best_fn=_score,
+        preservation_policy=policies.AnyPreservationPolicy(keep),
+        cleanup_tmp_directories=True,
+        todelete_subdir=_TRASH,
+    )
+    handlers = {"state": ocp.StandardCheckpointHandler(), "record": ocp.JsonCheckpointHandler()}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        _require_readable_metrics(directory)
+        checkpoints = Checkpoints(directory, ocp.CheckpointManager(directory, options=options, item_handlers=handlers))
+    except OSError as error:
+        raise InputError(f"{directory}: not usable for checkpoints ({_first_line(error)})") from error
+    checkpoints._empty_trash()
+    return checkpoints
+
+
+def _require_readable_metrics(directory: Path) -> None:
+    for path in sorted(directory.glob("*/metrics/metrics")):
+        try:
+            json.loads(path.read_bytes())
+        except ValueError as error:
+            raise _damaged(path.parents[1], f"metrics/metrics: {_first_line(error)}") from error
+
+
+class _KeepBest(policies.PreservationPolicy):
+    """Keeps the best step. Orbax's BestN keeps the latest of equals, and the latest where no step has a score."""
+
+    def should_preserve(self, checkpoints, *, context) -> Sequence[bool]:
+        best = _best_step({checkpoint.step: checkpoint.metrics for checkpoint in checkpoints})
+        return [checkpoint.step == best for checkpoint in checkpoints]
+
+
+def _score(metrics: Mapping[str, float] | None) -> float:
+    score = float((metrics or {}).get(SCORE, math.nan))
+    return score if math.isfinite(score) else -math.inf
+
+
+def _best_step(metrics: Mapping[int, Mapping[str, float] | None]) -> int | None:
+    """Returns the earliest step with the highest finite score."""
+    scores = {step: _score(metrics[step]) for step in sorted(metrics)}
+    scored = [step for step, score in scores.items() if score > -math.inf]
+    return max(scored, key=lambda step: scores[step], default=None)
+
+
+def _named_leaves(tree: PyTree) -> dict[str, Any]:
+    """Returns the leaves by an unambiguous name such as `params['G']['Dense_0']['kernel']`."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path).lstrip("."): leaf for path, leaf in leaves}
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=_sharding(leaf))
+
+
+def _sharding(leaf: Any) -> jax.sharding.Sharding:
+    return getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+
+def _empty(leaf: Any) -> jax.Array:
+    """Makes an array without entries, which Orbax doesn't store."""
+    return jax.device_put(np.zeros(leaf.shape, leaf.dtype), _sharding(leaf))
+
+
+@jax.jit
+def _checksum(array: jax.Array) -> jax.Array:
+    """Sums an array's bits as unsigned integers modulo 2^32, so that any single changed bit shows."""
+    if array.dtype == jnp.bool_:
+        return jnp.sum(array, dtype=jnp.uint32)
+    words = jax.lax.bitcast_convert_type(array, f"uint{8 * min(array.dtype.itemsize, 4)}")
+    return jnp.sum(words, dtype=jnp.uint32)
+
+
+def _checksums(arrays: Mapping[str, jax.Array]) -> dict[str, int]:
+    sums = jax.device_get({name: _checksum(array) for name, array in arrays.items()})
+    return {name: int(checksum) for name, checksum in sums.items()}
+
+
+def _key_to_json(key: jax.Array) -> dict[str, Any]:
+    return {"impl": str(jax.random.key_impl(key)), "data": np.asarray(jax.random.key_data(key)).tolist()}
+
+
+def _key_from_json(record: Mapping[str, Any]) -> jax.Array:
+    return jax.random.wrap_key_data(jnp.asarray(np.array(record["data"], np.uint32)), impl=record["impl"])
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Says in which names, shapes and dtypes a checkpoint differs from what a run wants."""
+    missing = [f"{name} is missing" for name in wanted if name not in found]
+    surplus = [f"{name} is unknown to this run" for name in found if name not in wanted]
+    common = [(name, _form(found[name]), _form(wanted[name])) for name in wanted if name in found]
+    changed = [f"{name} is {there}, this run has {here}" for name, there, here in common if there != here]
+    return changed + missing + surplus
+
+
+def _form(array: Any) -> str:
+    return f"{jnp.dtype(array.dtype).name}{list(array.shape)}"
+
+
+def _misfit(folder: Path, differences: Sequence[str]) -> InputError:
+    listed = "; ".join(differences[:_MAX_DIFFERENCES])
+    more = f"; and {len(differences) - _MAX_DIFFERENCES} more" if len(differences) > _MAX_DIFFERENCES else ""
+    return InputError(
+        f"{folder}: the checkpoint of step {folder.name} doesn't fit this run: {listed}{more}. "
+        "Use the options it was made with, or another --workdir"
+    )
+
+
+def _damaged(folder: Path, reason: str) -> InputError:
+    return InputError(
+        f"{folder}: the checkpoint of step {folder.name} is damaged ({reason}). "
+        "Delete this folder to go on from the step before"
+    )
+
+
+def _unwritable(directory: Path, error: Exception) -> InputError:
+    return InputError(f"{directory}: a checkpoint could not be written ({_first_line(error)}); check space and rights")
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]

@@ -1,0 +1,265 @@
+"""A whole run: load data, train the stages in order on the validation and on the test task, score by every protocol."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import logging
+
+from zsl_jax import data
+from zsl_jax.data.dataset import Dataset, Task
+from zsl_jax.errors import InputError
+from zsl_jax.evaluation import protocol
+from zsl_jax.evaluation.evaluate import EvalOptions, evaluate
+from zsl_jax.train_steps import registry
+from zsl_jax.train_steps.method import Method, Params, Spec
+from zsl_jax.training import features
+from zsl_jax.training.stage import Evaluation, Stage, StopRequest, load_inference, run_stage, shapes
+from zsl_jax.training.writers import RunWriter
+
+UPSTREAM = ("validated", "last", "oracle")
+TEST, VALIDATION = "test", "validation"
+Choices = dict[str, dict[str, dict[str, Any]]]  # by stage, by space: what `protocol.choose` returns
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """One of the two tasks of a run: its name, folder, how a data set becomes the task, key, and what was chosen for it."""
+
+    name: str
+    directory: Path
+    make_task: Callable[[Dataset, Any], Task]
+    key: jax.Array
+    choices: Choices
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What is left of a problem when all its stages have run.
+
+    task: with the views that the last stage saw. stages, evaluations, seconds: by stage name.
+    """
+
+    task: Task
+    stages: dict[str, Stage]
+    evaluations: dict[str, list[Evaluation]]
+    seconds: dict[str, dict[str, float]]
+
+    @property
+    def last(self) -> Stage:
+        """The stage that is scored."""
+        return list(self.stages.values())[-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """All that a run trained: the data set as loaded, the test and (maybe) the validation problem, and the choices."""
+
+    dataset: Dataset
+    test: Trained
+    validation: Trained | None
+    choices: Choices
+
+
+def check(config) -> None:
+    """Refuses options that contradict each other.
+
+    Raises:
+      InputError: naming the option and what to do.
+    """
+    if config.upstream not in UPSTREAM:
+        raise InputError(f"config.upstream: {config.upstream!r}; choose one of {UPSTREAM}")
+    if config.upstream == "validated" and not config.validate:
+        raise InputError("config.upstream: 'validated' needs config.validate=True; or use upstream=last")
+    if config.upstream == "oracle" and config.validate:
+        raise InputError(
+            "config.upstream: 'oracle' chooses a stage's state on the test set, so nothing after it is validated; "
+            "use upstream=validated, or config.validate=False"
+        )
+    if config.stage and config.stage not in config.stages:
+        raise InputError(f"config.stage: {config.stage!r} is none of this run's stages {tuple(config.stages)}")
+    for name in config.stages:
+        registry.find(name)
+
+
+def run(config, workdir: Path, stop: StopRequest) -> Runs:
+    """Trains what the workdir does not have yet.
+
+    Args:
+      config: a whole configuration (see `zsl_jax.defaults`).
+      workdir: where everything goes; claimed by the caller.
+      stop: a signal's request to save and stop.
+
+    Raises:
+      InputError, Interrupted, Diverged: see `zsl_jax.training.stage.run_stage`.
+    """
+    check(config)
+    dataset = data.load(config.data, config.seed)
+    for note in dataset.notes:
+        logging.info("%s: %s", dataset.name, note)
+    key = jax.random.key(config.seed)
+    validation, choices = None, {}
+    if config.validate:
+        validation = run_problem(config, dataset, validation_problem(config, workdir, key), stop)
+        scored = {name: found for name, found in validation.evaluations.items() if "spaces" in found[0]["scores"]}
+        choices = {name: protocol.choose(found) for name, found in scored.items()}
+    problem = Problem(TEST, workdir, data.test_task, jax.random.fold_in(key, 0), choices)
+    return Runs(dataset, run_problem(config, dataset, problem, stop), validation, choices)
+
+
+def validation_problem(config, workdir: Path, key: jax.Array) -> Problem:
+    """The problem on which everything that needs choosing is chosen."""
+
+    def make_task(dataset: Dataset, options) -> Task:
+        return data.validation_task(dataset, options, config.seed)
+
+    return Problem(VALIDATION, workdir / VALIDATION, make_task, jax.random.fold_in(key, 1), {})
+
+
+def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Trained:
+    """Runs all stages on one task, each given what the earlier ones made."""
+    dataset, upstream = raw, {}
+    problem.directory.mkdir(parents=True, exist_ok=True)
+    stages, evaluations, seconds = {}, {}, {}
+    with RunWriter(problem.directory) as writer:
+        for name in config.stages:
+            stage, task = make_stage(config, name, raw, dataset, problem, upstream)
+            require_finished(config, stage)
+            logging.info("%s task, stage %s: %s", problem.name, name, sizes_line(stage))
+            done = run_stage(stage, writer, tuple(config.stages), stop)
+            stages[name], evaluations[name], seconds[name] = stage, done.evaluations, done.seconds
+            params = load_inference(stage, upstream_epoch(config, stage, done.evaluations, problem))
+            if stage.method.produces:
+                scaling = config[name].scaling
+                dataset = features.replace_view(dataset, raw, stage.method, params, task.train_rows, scaling)
+                features.write(problem.directory / "features", dataset)
+            else:
+                upstream = upstream | {name: params}
+    return Trained(problem.make_task(dataset, config.data), stages, evaluations, seconds)
+
+
+def make_stage(
+    config, name: str, raw: Dataset, dataset: Dataset, problem: Problem, upstream: dict[str, Params]
+) -> tuple[Stage, Task]:
+    """A stage and its task. Stages that make a view see raw features, the others the views made so far."""
+    build = registry.find(name)
+    method = build(config, spec_of(raw))
+    if method.produces:
+        task = problem.make_task(raw, config.data)
+        own = view_stage(config[name], raw, task, method, config.seed)
+    else:
+        method = build(config, spec_of(dataset))
+        task = problem.make_task(dataset, config.data)
+        own = generator_stage(config, name, method, task, problem.choices.get(name, {}))
+    stage = Stage(
+        name=name,
+        method=method,
+        semantics=task.semantics,
+        key=jax.random.fold_in(problem.key, config.stages.index(name)),
+        directory=problem.directory,
+        batch_size=config[name].batch_size,
+        epochs=config[name].epochs,
+        log_every=config.log_every,
+        checkpoint_every=config.checkpoint_every,
+        upstream=upstream,
+        **own,
+    )
+    return stage, task
+
+
+def view_stage(section, raw: Dataset, task: Task, method: Method, seed: int) -> dict[str, Any]:
+    """What a view-making stage trains on and how it is judged: a held-out part of the training rows stops it early."""
+    train, held_out = features.split(raw, task.train_rows, section, seed)
+    return {
+        "train": train,
+        "evaluate": features.judge(method, held_out),
+        "eval_every": section.eval_every,
+        "patience": section.patience,
+    }
+
+
+def generator_stage(config, name: str, method: Method, task: Task, choices: dict[str, Any]) -> dict[str, Any]:
+    """What a generator trains on, how it is scored, and which epochs' states have been chosen."""
+    chosen = best_space(choices)
+    return {
+        "train": task.train,
+        "evaluate": judge(method, task, eval_options(config, name), choices),
+        "eval_every": config.eval.every,
+        "keep_epochs": () if chosen is None else tuple(sorted({choices[chosen][of]["epoch"] for of in ("T1", "H")})),
+    }
+
+
+def spec_of(dataset: Dataset) -> Spec:
+    """Sizes of a data set."""
+    r_dim = 0 if dataset.r is None else dataset.r.shape[1]
+    return Spec(dataset.x.shape[1], r_dim, dataset.semantics.shape[1], len(dataset.semantics))
+
+
+def eval_options(config, name: str) -> EvalOptions:
+    """How stage `name` is scored."""
+    given = config.eval
+    return EvalOptions(
+        syn_num=config[name].syn_num,
+        classifier_lr=config[name].classifier_lr,
+        spaces=tuple(given.spaces),
+        classifier_epochs=given.classifier_epochs,
+        classifier_batch=given.classifier_batch,
+        samplers=tuple(given.samplers),
+        chunk_rows=given.chunk_rows,
+        memory_mb=given.memory_mb,
+    )
+
+
+def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, Any]) -> Callable:
+    """An evaluation by the task's test rows: (params, epoch, key) -> {"scores", "log", "score"}; the score is the best H."""
+    gammas = protocol.chosen_gammas(choices) if choices else {}
+
+    def run(params: dict[str, Params], epoch: int, key: jax.Array) -> dict[str, Any]:
+        scores = evaluate(method, params, task, key, options, gammas)
+        here = [{"epoch": epoch, "scores": scores}]
+        log = {
+            f"{space}/{name}": row[name]
+            for space, row in protocol.last(here).items()
+            for name in ("T1", *protocol.GENERALISED)
+        }
+        return {"scores": scores, "log": log, "score": max(row["H"] for row in protocol.oracle(here).values())}
+
+    return run
+
+
+def best_space(choices: dict[str, Any]) -> str | None:
+    """The space with the best validation H (then T1); None without choices."""
+    return max(choices, key=lambda name: (choices[name]["H"]["H"], choices[name]["T1"]["T1"]), default=None)
+
+
+def upstream_epoch(config, stage: Stage, evaluations: list[Evaluation], problem: Problem) -> int:
+    """The epoch whose state later stages get.
+
+    A view-making stage gives its state of the lowest held-out loss. Of a generator it is the last one, the one with the
+    best H on this task, or the one chosen on the validation task, as the option `upstream` says.
+    """
+    choices = problem.choices.get(stage.name, {})
+    chosen = best_space(choices)
+    if stage.method.produces or config.upstream == "oracle" or (config.upstream == "validated" and problem.name == VALIDATION):
+        return max(evaluations, key=lambda evaluation: evaluation["score"])["epoch"]
+    if config.upstream == "validated" and chosen is not None:
+        return choices[chosen]["H"]["epoch"]
+    return evaluations[-1]["epoch"]
+
+
+def require_finished(config, stage: Stage) -> None:
+    """Raises InputError when the run is to begin at a later stage, but this one is not in the workdir."""
+    order = list(config.stages)
+    if not config.stage or order.index(stage.name) >= order.index(config.stage):
+        return
+    folder = stage.directory / "checkpoints" / stage.name
+    if not folder.is_dir():
+        raise InputError(f"config.stage: {config.stage!r}, but {folder} has no finished stage {stage.name!r}")
+
+
+def sizes_line(stage: Stage) -> str:
+    """A line for the log: rows, iterations, parameters."""
+    params = sum(leaf.size for leaf in jax.tree.leaves(shapes(stage).params))
+    return f"{len(stage.train.x)} rows, {stage.schedule.total} iterations, {params:,} parameters"

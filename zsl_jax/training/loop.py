@@ -1,0 +1,114 @@
+"""The inner loop: many iterations as one compiled program over data that stay on the device."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zsl_jax.data.dataset import Part
+from zsl_jax.errors import InputError
+from zsl_jax.train_steps.method import Batch, Method, Metrics, TrainState
+
+
+class Resident(NamedTuple):
+    """Training data on the device: x [N, D], r [N, R] (R = 0: none), labels [N] int32, semantics [C, A]."""
+
+    x: jax.Array
+    r: jax.Array
+    labels: jax.Array
+    semantics: jax.Array
+
+
+class Schedule(NamedTuple):
+    """When what happens in a stage, in iterations: an epoch ends, metrics are logged (the longest chunk)."""
+
+    steps_per_epoch: int
+    epochs: int
+    log_every: int
+
+    @property
+    def total(self) -> int:
+        """Iterations of the whole stage."""
+        return self.steps_per_epoch * self.epochs
+
+
+# (state, data, stage key, first step, number of steps) -> (state, metrics by name [log_every])
+Chunk = Callable[[TrainState, Resident, jax.Array, jax.Array, jax.Array], tuple[TrainState, Metrics]]
+
+
+def upload(part: Part, semantics: np.ndarray) -> Resident:
+    """Puts training rows on the device, once."""
+    r = np.zeros((len(part.x), 0), np.float32) if part.r is None else part.r
+    return Resident(*jax.device_put((part.x, r, part.labels, semantics)))
+
+
+def draw_rows(key: jax.Array, n_rows: int, shape: tuple[int, int]) -> jax.Array:
+    """Row numbers [updates, B] int32: each batch of B rows without replacement, in time independent of n_rows.
+
+    Floyd's algorithm (Bentley and Floyd, CACM 30(9), 1987). The published code draws a permutation of all rows for
+    each batch and keeps its head, which is the same distribution over sets of rows.
+
+    Raises:
+      InputError: when there are fewer rows than a batch holds.
+    """
+    updates, size = shape
+    if n_rows < size:
+        raise InputError(f"batch_size={size}: only {n_rows} training rows; use a batch_size of at most {n_rows}")
+    highest = jnp.arange(n_rows - size, n_rows, dtype=jnp.int32)
+    candidates = jax.random.randint(key, shape, 0, highest[None, :] + 1)
+
+    def take(k: jax.Array, rows: jax.Array) -> jax.Array:
+        taken = jnp.any(rows == candidates[:, k, None], axis=1)
+        return rows.at[:, k].set(jnp.where(taken, highest[k], candidates[:, k]))
+
+    return jax.lax.fori_loop(0, size, take, jnp.full((updates, size), -1, jnp.int32))
+
+
+def gather(data: Resident, rows: jax.Array) -> Batch:
+    """The batches of row numbers [updates, B]."""
+    labels = data.labels[rows]
+    return Batch(data.x[rows], data.r[rows], data.semantics[labels], labels)
+
+
+def make_chunk(method: Method, batch_size: int, log_every: int) -> Chunk:
+    """Compiles up to `log_every` iterations into one program; the state is donated.
+
+    The number of iterations is traced, so one compilation serves chunks of any length. Iteration k draws its rows and
+    its noise from the stage's key folded with k: where chunks begin does not matter.
+    """
+
+    def one(state: TrainState, data: Resident, key: jax.Array, step: jax.Array) -> tuple[TrainState, Metrics]:
+        rows_key, step_key = jax.random.split(jax.random.fold_in(key, step))
+        rows = draw_rows(rows_key, len(data.x), (method.batches_per_step, batch_size))
+        return method.train_step(state, gather(data, rows), step_key)
+
+    def run(state, data, key, first, length):
+        shapes = jax.eval_shape(one, state, data, key, first)[1]
+        empty = {name: jnp.zeros((log_every,), shape.dtype) for name, shape in shapes.items()}
+
+        def body(k, carry):
+            state, logged = carry
+            state, metrics = one(state, data, key, first + k)
+            return state, {name: logged[name].at[k].set(value) for name, value in metrics.items()}
+
+        return jax.lax.fori_loop(0, length, body, (state, empty))
+
+    return jax.jit(run, donate_argnums=0)
+
+
+def chunk_ends(schedule: Schedule, start: int) -> Iterator[int]:
+    """Ends of the chunks from iteration `start` on: every `log_every` iterations and at the end of every epoch."""
+    step = start
+    while step < schedule.total:
+        in_epoch = step % schedule.steps_per_epoch
+        log_end = (in_epoch // schedule.log_every + 1) * schedule.log_every
+        step += min(log_end, schedule.steps_per_epoch) - in_epoch
+        yield step
+
+
+def first_bad(metrics: dict[str, np.ndarray]) -> tuple[str, int] | None:
+    """The first term that is not finite and its place in the chunk, or None; metrics by name [length]."""
+    bad = [(int(np.argmin(np.isfinite(value))), name) for name, value in metrics.items() if not np.isfinite(value).all()]
+    return min(bad)[::-1] if bad else None

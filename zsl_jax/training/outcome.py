@@ -1,0 +1,134 @@
+"""From finished runs to `result.json` and to what the figures show."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zsl_jax.data.dataset import Task
+from zsl_jax.evaluation import baselines, protocol
+from zsl_jax.evaluation.detail import detail
+from zsl_jax.training.experiment import TEST, VALIDATION, Runs, Trained, best_space, eval_options
+from zsl_jax.training.stage import Stage, load_inference
+
+ROWS_PER_CLASS = 100  # synthetic rows of each unseen class in the picture of features
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A run's result and the material of its figures.
+
+    Attributes:
+      result: see README, result.json (without configuration and versions).
+      task: the test task, for names and real rows.
+      detail: per-class accuracies, confusion and seen-unseen curve of the headline (`zsl_jax.evaluation.detail`).
+      view: "x" or "r", what the last stage makes.
+      synthetic: rows of that view [m, D] for the unseen classes, and synthetic_labels [m].
+      histories: by run, last scores of each evaluation {"epoch", "scores": {space: {"T1", "H"}}}.
+      chosen: epoch of the headline, by protocol.
+    """
+
+    result: dict[str, Any]
+    task: Task
+    detail: dict[str, np.ndarray]
+    view: str
+    synthetic: np.ndarray
+    synthetic_labels: np.ndarray
+    histories: dict[str, list[dict[str, Any]]]
+    chosen: dict[str, float]
+
+
+def conclude(config, runs: Runs) -> Outcome:
+    """Gathers the scores of all protocols, the headline, baselines and the details of the headline."""
+    last, choices = runs.test.last, runs.choices.get(runs.test.last.name, {})
+    rows = {name: protocols(found, runs.choices.get(name, {})) for name, found in scored(runs.test).items()}
+    headline = protocol.headline(rows[last.name], choices)
+    place = rows[last.name][headline["protocol"]][headline["space"]]["found"]["H"]
+    params = load_inference(last, place["epoch"])
+    key = jax.random.fold_in(last.keys()[2], place["epoch"])
+    options = eval_options(config, last.name)
+    where = {"space": headline["space"], "sampler": place["sampler"], "epoch": place["classifier_epoch"]}
+    result = {
+        "method": config.method,
+        "dataset": describe(runs),
+        "seed": config.seed,
+        "protocols": rows.pop(last.name),
+        "headline": headline | {"found": place},
+        "stages": rows,
+        "baselines": closed_form(runs),
+        "seconds": {TEST: runs.test.seconds} | ({VALIDATION: runs.validation.seconds} if runs.validation else {}),
+    }
+    view, synthetic, labels = synthesise_unseen(last, params, runs.test.task)
+    details = detail(last.method, params, runs.test.task, key, options, **where)
+    found = {name: row[headline["space"]]["found"]["H"]["epoch"] for name, row in result["protocols"].items()}
+    return Outcome(result, runs.test.task, details, view, synthetic, labels, histories(runs), found)
+
+
+def scored(trained: Trained) -> dict[str, Sequence[dict]]:
+    """Evaluations of the stages that generate."""
+    stages = trained.stages.items()
+    return {name: trained.evaluations[name] for name, stage in stages if not stage.method.produces}
+
+
+def protocols(evaluations: Sequence[dict], choices: dict) -> dict[str, Any]:
+    """Scores of one stage by protocol and space."""
+    rows = {"oracle": protocol.oracle(evaluations), "last": protocol.last(evaluations)}
+    return rows | ({"validated": protocol.validated(evaluations, choices)} if choices else {})
+
+
+def describe(runs: Runs) -> dict[str, Any]:
+    """What the scores were made on."""
+    dataset, task = runs.dataset, runs.test.task
+    parts = {"train": task.train, "test_seen": task.test_seen, "test_unseen": task.test_unseen}
+    sizes = {
+        "seen_classes": len(task.seen),
+        "unseen_classes": len(task.unseen),
+        "semantics": task.semantics.shape[1],
+        "features": task.train.x.shape[1],
+        "representations": 0 if task.train.r is None else task.train.r.shape[1],
+        **{f"{name}_rows": len(part.labels) for name, part in parts.items()},
+    }
+    made = [stage.method.produces for stage in runs.test.stages.values() if stage.method.produces]
+    return {
+        "name": dataset.name,
+        "features": dataset.features,
+        "representations": dataset.representations,
+        "fine_tuned": made,
+        "semantics": dataset.semantics_name,
+        "fingerprint": dataset.fingerprint(),
+        "sizes": sizes,
+        "notes": list(dataset.notes),
+    }
+
+
+def closed_form(runs: Runs) -> dict[str, Any]:
+    """Chance and a closed-form linear method on the same views, chosen on the validation task if there is one."""
+    task = runs.test.task
+    validation = runs.validation.task if runs.validation else None
+    chosen = "" if validation else " (oracle)"
+    views = ("x",) if task.train.r is None else ("x", "r")
+    linear = {f"ESZSL {view}{chosen}": baselines.eszsl_scores(validation, task, view) for view in views}
+    return {"chance": baselines.chance(task)} | linear
+
+
+def synthesise_unseen(stage: Stage, params: dict, task: Task) -> tuple[str, np.ndarray, np.ndarray]:
+    """The view the stage makes, synthetic rows of it for the unseen classes [m, D], and their classes [m]."""
+    assert stage.method.synthesize is not None
+    labels = np.repeat(task.unseen, ROWS_PER_CLASS)
+    keys = jax.random.split(jax.random.fold_in(stage.keys()[2], stage.epochs), len(labels))
+    semantics = jnp.asarray(task.semantics[labels])
+    made = stage.method.synthesize(params, semantics, keys, stage.method.samplers[0])
+    view = "x" if "x" in made else "r"
+    return view, np.asarray(made[view]), labels
+
+
+def histories(runs: Runs) -> dict[str, list[dict[str, Any]]]:
+    """For each run, the last stage's scores after each evaluated epoch."""
+    trained = {TEST: runs.test} | ({VALIDATION: runs.validation} if runs.validation else {})
+    return {
+        name: [{"epoch": e["epoch"], "scores": protocol.last([e])} for e in one.evaluations[one.last.name]]
+        for name, one in trained.items()
+    }

@@ -1,0 +1,257 @@
+"""One stage of a run: resume, train in chunks, evaluate, save; stops cleanly when asked or when numbers break."""
+
+import dataclasses
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from zsl_jax.data.dataset import Part
+from zsl_jax.train_steps.method import Method, Params, TrainState
+from zsl_jax.training import loop
+from zsl_jax.training.checkpoints import Checkpoints, open_checkpoints
+from zsl_jax.training.writers import RunWriter, progress, read_json, write_json
+
+Evaluation = dict[str, Any]  # {"epoch": int, "scores": ..., "score": float, "log": {name: float}}
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop; its state has been saved. `signum` is the signal."""
+
+    def __init__(self, signum: int, where: str):
+        super().__init__(f"stopped by {signal.Signals(signum).name} {where}; the same command goes on from there")
+        self.signum = signum
+
+
+class Diverged(Exception):
+    """A loss or gradient is not finite; the last good checkpoint stays."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What one stage is made of.
+
+    Attributes:
+      name: for logs and folders, e.g. "drg".
+      method: the system.
+      train: rows to train on.
+      semantics: [C, A].
+      key: of everything random in the stage.
+      directory: of the run this stage belongs to.
+      batch_size, epochs, log_every, eval_every, checkpoint_every: see `zsl_jax.defaults`.
+      upstream: inference parameters of earlier stages.
+      evaluate: (inference parameters, epoch, key) -> Evaluation without its epoch.
+      patience: evaluations without a better score before stopping early; 0: never.
+      keep_epochs: epochs whose checkpoints must stay.
+    """
+
+    name: str
+    method: Method
+    train: Part
+    semantics: np.ndarray
+    key: jax.Array
+    directory: Path
+    batch_size: int
+    epochs: int
+    log_every: int
+    eval_every: int
+    checkpoint_every: int
+    upstream: dict[str, Params]
+    evaluate: Callable[[dict[str, Params], int, jax.Array], Evaluation]
+    patience: int = 0
+    keep_epochs: tuple[int, ...] = ()
+
+    @property
+    def schedule(self) -> loop.Schedule:
+        """Iterations of an epoch (as many batches as hold the training rows), epochs, logging."""
+        return loop.Schedule(math.ceil(len(self.train.x) / self.batch_size), self.epochs, self.log_every)
+
+    def keys(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Keys of the parameters, of training and of evaluation."""
+        init, train, evaluation = (jax.random.fold_in(self.key, purpose) for purpose in range(3))
+        return init, train, evaluation
+
+    def step_of(self, epoch: int) -> int:
+        """Iterations done when an epoch (0-based) is over."""
+        return (epoch + 1) * self.schedule.steps_per_epoch
+
+    def evaluates(self, epoch: int) -> bool:
+        """Whether an epoch is evaluated: every `eval_every`-th from the first on, and the last, as published."""
+        return epoch % self.eval_every == 0 or epoch == self.epochs - 1
+
+    def saves(self, epoch: int) -> bool:
+        """Whether an epoch is saved."""
+        if self.checkpoint_every:
+            return (epoch + 1) % self.checkpoint_every == 0 or self.evaluates(epoch)
+        return self.evaluates(epoch)
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a stage is: iterations done, state, evaluations so far, seconds by activity."""
+
+    step: int
+    state: TrainState
+    evaluations: list[Evaluation]
+    seconds: dict[str, float]
+
+
+class StopRequest:
+    """Set by SIGINT or SIGTERM; a second signal of the kind acts as usual."""
+
+    signum: int | None = None
+
+
+@contextmanager
+def watch_signals() -> Iterator[StopRequest]:
+    """Turns SIGINT and SIGTERM into a request to save and stop, inside the block."""
+    request = StopRequest()
+    previous = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(signum: int, _frame: object) -> None:
+        request.signum = signum
+        signal.signal(signum, previous[signal.Signals(signum)])
+
+    for signum in previous:
+        signal.signal(signum, note)
+    try:
+        yield request
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
+
+
+def evaluation_file(stage: Stage, epoch: int) -> Path:
+    """Where the scores of an epoch are kept."""
+    return stage.directory / "evaluations" / f"{stage.name}_{epoch:05d}.json"
+
+
+def read_evaluations(stage: Stage, step: int) -> list[Evaluation]:
+    """The evaluations of epochs that were over after `step` iterations."""
+    epochs = [epoch for epoch in range(stage.epochs) if stage.evaluates(epoch) and stage.step_of(epoch) <= step]
+    return [read_json(evaluation_file(stage, epoch)) for epoch in epochs]
+
+
+def stopped_early(stage: Stage, evaluations: list[Evaluation]) -> bool:
+    """Whether the last `patience` evaluations brought nothing better."""
+    if not stage.patience or not evaluations:
+        return False
+    scores = [evaluation["score"] for evaluation in evaluations]
+    return len(scores) - 1 - int(np.argmax(scores)) >= stage.patience
+
+
+def shapes(stage: Stage) -> TrainState:
+    """Shapes of the stage's state."""
+    return jax.eval_shape(stage.method.init, stage.keys()[0], stage.upstream)
+
+
+def begin(stage: Stage, checkpoints: Checkpoints) -> Progress:
+    """The state of the latest checkpoint, or a fresh one."""
+    step = checkpoints.latest()
+    if step is None:
+        return Progress(0, jax.jit(stage.method.init)(stage.keys()[0], stage.upstream), [], {"train": 0, "evaluate": 0})
+    state, _, info = checkpoints.restore(step, shapes(stage))
+    return Progress(step, state, read_evaluations(stage, step), dict(info["seconds"]))
+
+
+def save(stage: Stage, checkpoints: Checkpoints, done: Progress) -> None:
+    """Saves the state; its score, if it was evaluated, ranks it."""
+    here = [e for e in done.evaluations if stage.step_of(e["epoch"]) == done.step]
+    metrics = {"score": here[0]["score"]} if here else {}
+    checkpoints.save(done.step, done.state, stage.keys()[1], metrics, {"seconds": done.seconds})
+
+
+def run_stage(stage: Stage, writer: RunWriter, order: tuple[str, ...], stop: StopRequest) -> Progress:
+    """Trains a stage to its end, from its latest checkpoint if there is one.
+
+    Args:
+      stage: what to train.
+      writer: takes metrics; lines after the checkpoint are dropped first.
+      order: names of all stages of the run.
+      stop: checked after every chunk.
+
+    Raises:
+      Interrupted: a signal came; saved.
+      Diverged: a loss or gradient was not finite.
+      InputError: the checkpoints don't fit, or there are fewer rows than a batch.
+    """
+    keep = tuple(stage.step_of(epoch) for epoch in stage.keep_epochs)
+    with open_checkpoints(stage.directory / "checkpoints" / stage.name, keep) as checkpoints:
+        done = begin(stage, checkpoints)
+        writer.truncate(order, stage.name, done.step)
+        if done.step == stage.schedule.total or stopped_early(stage, done.evaluations):
+            return done
+        run_chunk = loop.make_chunk(stage.method, stage.batch_size, stage.log_every)
+        data = loop.upload(stage.train, stage.semantics)
+        with progress(stage.schedule.total, stage.name, "it") as bar:
+            bar.update(done.step)
+            for end in loop.chunk_ends(stage.schedule, done.step):
+                _advance(stage, run_chunk, data, end, done, writer, checkpoints)
+                bar.update(end - bar.n)
+                if end % stage.schedule.steps_per_epoch == 0:
+                    _end_epoch(stage, done, writer, checkpoints)
+                if stop.signum is not None:
+                    save(stage, checkpoints, done)
+                    raise Interrupted(stop.signum, f"in stage {stage.name} after {done.step} iterations, saved")
+                if stopped_early(stage, done.evaluations):
+                    break
+        save(stage, checkpoints, done)
+    return done
+
+
+def _advance(
+    stage: Stage, run_chunk: loop.Chunk, data: loop.Resident, end: int, done: Progress, writer: RunWriter, checkpoints: Checkpoints
+) -> None:
+    """Runs one chunk, checks its numbers and logs their means."""
+    began, length = time.perf_counter(), end - done.step
+    train_key = stage.keys()[1]
+    done.state, logged = run_chunk(done.state, data, train_key, np.int32(done.step), np.int32(length))
+    metrics = {name: value[:length] for name, value in jax.device_get(logged).items()}
+    bad = loop.first_bad(metrics)
+    if bad is not None:
+        name, place = bad
+        latest = checkpoints.latest()
+        good = "there is no checkpoint yet" if latest is None else f"the last good checkpoint is of step {latest}"
+        raise Diverged(
+            f"stage {stage.name}: {name} is {metrics[name][place]} in iteration {done.step + place + 1}; {good} "
+            f"in {checkpoints.directory}; try a smaller learning rate"
+        )
+    seconds = time.perf_counter() - began
+    done.step = end
+    done.seconds["train"] += seconds
+    means = {name: float(np.mean(value)) for name, value in metrics.items()}
+    writer.scalars(stage.name, end, means | {"iterations_per_second": length / seconds})
+
+
+def _end_epoch(stage: Stage, done: Progress, writer: RunWriter, checkpoints: Checkpoints) -> None:
+    """Evaluates and saves, where the epoch that is over asks for it."""
+    epoch = done.step // stage.schedule.steps_per_epoch - 1
+    if stage.evaluates(epoch):
+        began = time.perf_counter()
+        params = stage.method.inference(done.state)
+        key = jax.random.fold_in(stage.keys()[2], epoch)
+        evaluation = {"epoch": epoch} | stage.evaluate(params, epoch, key)
+        write_json(evaluation_file(stage, epoch), evaluation)
+        done.evaluations.append(evaluation)
+        done.seconds["evaluate"] += time.perf_counter() - began
+        logged = evaluation["log"] | {"score": evaluation["score"]}
+        writer.scalars(stage.name, done.step, {f"evaluation/{name}": value for name, value in logged.items()})
+    if stage.saves(epoch):
+        save(stage, checkpoints, done)
+
+
+def load_inference(stage: Stage, epoch: int) -> dict[str, Params]:
+    """The inference parameters that a finished stage had after `epoch`.
+
+    Raises:
+      InputError: that checkpoint was not kept.
+    """
+    with open_checkpoints(stage.directory / "checkpoints" / stage.name, (stage.step_of(epoch),)) as checkpoints:
+        state, _, _ = checkpoints.restore(stage.step_of(epoch), shapes(stage))
+    return stage.method.inference(state)
