@@ -6,6 +6,8 @@ misspelt name is refused.
 
 from ml_collections import ConfigDict
 
+from zsl_jax.errors import InputError
+
 
 def data() -> ConfigDict:
     """Where the data come from and how they are prepared."""
@@ -125,3 +127,22 @@ def zerodiff() -> ConfigDict:
     config.eval.chunk_rows = 4096
     config.eval.memory_mb = 4096  # feature tables larger than this are made batch by batch
     return config
+
+
+def keep_percent(config: ConfigDict, percent: str, drg_syn_num: dict[str, int], dfg_syn_num: dict[str, int]) -> None:
+    """Sets the share of training rows that a config's argument asks for, and the synthetic rows published for it.
+
+    Args:
+      config: configuration to change.
+      percent: the argument, e.g. "30"; "" means "100".
+      drg_syn_num, dfg_syn_num: synthetic rows of each unseen class, by share.
+
+    Raises:
+      InputError: there is no such share.
+    """
+    share = percent or "100"
+    if share not in drg_syn_num:
+        raise InputError(f"config argument {percent!r}: the published shares are {', '.join(drg_syn_num)}")
+    config.data.percent = int(share)
+    config.drg.syn_num = drg_syn_num[share]
+    config.dfg.syn_num = dfg_syn_num[share]

@@ -235,7 +235,7 @@ def _figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
         figure = Figure(figsize=size, layout="constrained")
         yield figure
         with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=DPI, format="png")
+            figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight")
 
 
 def _grouped(names: Sequence[str]) -> dict[str, list[str]]:

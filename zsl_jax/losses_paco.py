@@ -27,7 +27,7 @@ class PacoWeights(NamedTuple):
 
 
 def paco_loss(features: jax.Array, labels: jax.Array, centre_logits: jax.Array, weights: PacoWeights) -> jax.Array:
-    """Parametric contrastive loss (Cui et al., ICCV 2021, eq. 6), mean over the queries.
+    """Parametric contrastive loss (PaCo, Cui et al., ICCV 2021), mean over the queries.
 
     Args:
       features: unit rows [2B + K, E]: B queries, the B keys of the same samples, K queue rows (K may be 0).

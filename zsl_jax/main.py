@@ -5,11 +5,13 @@ done; 1: the numbers broke (not finite); 2: bad input, one line says what to do;
 SIGTERM, saved.
 """
 
+import logging
 import os
 import sys
 from pathlib import Path
 
-from absl import flags, logging
+import absl.logging
+from absl import flags
 from ml_collections import config_flags
 
 from zsl_jax.errors import InputError
@@ -40,13 +42,24 @@ def parse(arguments: list[str]) -> None:
     """
     try:
         rest = FLAGS(arguments)
+        if FLAGS.config is not None:
+            FLAGS.config.get("method")  # a file that could not be loaded says so when a field is looked at
     except Exception as error:  # a config file is a program: whatever it raises is an answer to what was asked
-        raise InputError(" ".join(str(error).split())) from error
+        raise InputError(plain(error)) from error
     if len(rest) > 1:
         raise InputError(f"{rest[1]!r} is not a flag; options are given as --config.field=value")
     missing = [name for name in ("config", "workdir") if getattr(FLAGS, name) is None]
     if missing:
         raise InputError(f"--{missing[0]} is missing; e.g. --config configs/zerodiff_digits.py --workdir runs/digits")
+
+
+def plain(error: Exception) -> str:
+    """What an exception says, in one line; of a traceback inside its text only the end."""
+    text = str(error.args[0] if error.args else error)
+    if "Traceback" in text:
+        text = text.strip().splitlines()[-1].partition(": ")[2]
+    words = text.replace("\\n", " ").replace("\\'", "'").split()
+    return " ".join(words).removeprefix("'")
 
 
 def train_and_report(config, workdir: Path) -> int:
@@ -56,8 +69,9 @@ def train_and_report(config, workdir: Path) -> int:
     from zsl_jax import report
     from zsl_jax.training import experiment, outcome, stage, writers
 
-    logging.set_verbosity(logging.INFO)
+    speak()
     jax.config.update("jax_default_matmul_precision", matmul_precision(config.matmul_precision))
+    dataset = experiment.load(config)
     with writers.lock_workdir(workdir):
         writers.claim_workdir(workdir, config.to_dict(), ignore=FREE_FIELDS)
         finished = workdir / "result.json"
@@ -67,10 +81,9 @@ def train_and_report(config, workdir: Path) -> int:
             return 0
         try:
             with stage.watch_signals() as stop:
-                runs = experiment.run(config, workdir, stop)
+                runs = experiment.run(config, dataset, workdir, stop)
                 concluded = outcome.conclude(config, runs)
-                if config.figures:
-                    report.draw(concluded, workdir)
+                pictures = report.draw(concluded, workdir) if config.figures else None
         except stage.Interrupted as interrupted:
             print(interrupted, file=sys.stderr)
             return 128 + interrupted.signum
@@ -79,8 +92,15 @@ def train_and_report(config, workdir: Path) -> int:
             return 1
         result = concluded.result | {"config": config.to_dict(), "versions": report.versions()}
         writers.write_json(finished, result)
-    print(report.result_table(result))
+    print(report.result_table(result, pictures))
     return 0
+
+
+def speak() -> None:
+    """Sends this package's log to stderr, and of the libraries' logs the warnings."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
+    logging.getLogger("zsl_jax").setLevel(logging.INFO)
+    absl.logging.set_verbosity(absl.logging.WARNING)
 
 
 def matmul_precision(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What a person reads at the end of a run: the result as a table, and the versions that made it."""
+"""What a person sees at the end of a run: the pictures, the result as a table, and the versions that made it."""
 
 import importlib.metadata
 import math
@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
+
+from zsl_jax import figures
+from zsl_jax.training.outcome import Outcome
+from zsl_jax.training.writers import METRICS, read_metrics
 
 SCORES = ("T1", "U", "S", "H", "AUSUC")
 PROTOCOLS = ("validated", "last", "oracle")
@@ -16,20 +21,48 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "zsl_
 Scores = Mapping[str, float | None]
 
 
-def result_table(result: Mapping[str, Any], figures: Path | None = None) -> str:
+def result_table(result: Mapping[str, Any], pictures: Path | None = None) -> str:
     """Lays out a `result.json` as text.
 
     Args:
       result: "method", "dataset", "seed", "protocols" {protocol: {space: scores}}, "headline" {"protocol", "space",
         scores}, optional "baselines" {name: scores}. Scores are in percent by name; absent ones and NaN show as "-".
-      figures: folder of the pictures, if there are any.
+      pictures: their folder, if there are any.
 
     Returns:
       Several lines: what was run and its sizes, a row for each protocol and space, the difference that selection on
       the test set makes (oracle - validated, in points), the headline, and where the pictures are.
     """
     lines = [*_heading(result), "", *_layout([("", "space", *SCORES), *_rows(result)]), "", _headline(result)]
-    return "\n".join(lines if figures is None else [*lines, f"Pictures: {figures}"])
+    return "\n".join(lines if pictures is None else [*lines, f"Pictures: {pictures}"])
+
+
+def draw(outcome: Outcome, workdir: Path) -> Path:
+    """Draws the pictures of a finished run into `<workdir>/figures`; returns that folder."""
+    folder, task, detail = workdir / "figures", outcome.task, outcome.detail
+    records = read_metrics(workdir / METRICS)
+    for stage in dict.fromkeys(record["stage"] for record in records):
+        figures.loss_curves([record for record in records if record["stage"] == stage], folder / f"losses_{stage}.png")
+    names = [[task.class_names[number] for number in classes] for classes in (task.seen, task.unseen)]
+    accuracies = [100 * detail[f"{part}_accuracy"] for part in ("seen", "unseen")]
+    figures.per_class_accuracy(names[0], accuracies[0], names[1], accuracies[1], folder / "per_class_accuracy.png")
+    shares = detail["confusion"] / np.maximum(detail["confusion"].sum(axis=1, keepdims=True), 1)
+    figures.confusion(shares, names[1], folder / "confusion_unseen.png")
+    real = task.test_unseen.views()[outcome.view]
+    figures.tsne(
+        real, task.test_unseen.labels, outcome.synthetic, outcome.synthetic_labels, task.class_names, folder / "tsne.png"
+    )
+    _draw_curve(outcome, folder / "seen_unseen_curve.png")
+    figures.scores_over_epochs(outcome.histories, folder / "scores_over_epochs.png", outcome.chosen)
+    return folder
+
+
+def _draw_curve(outcome: Outcome, path: Path) -> None:
+    headline, detail = outcome.result["headline"], outcome.detail
+    label = f"{headline['space']} ({headline['protocol']})"
+    curves = {label: (100 * detail["U"], 100 * detail["S"])}
+    point = {label: (headline["U"], headline["S"])}
+    figures.seen_unseen_curve(curves, {label: 100 * float(detail["AUSUC"])}, point, path)
 
 
 def versions() -> dict[str, str]:
@@ -94,7 +127,7 @@ def _layout(rows: Sequence[Sequence[str]]) -> list[str]:
     for number, row in enumerate(rows):
         if row[0] and number > 1 and row[0] != rows[number - 1][0]:
             lines.append("")
-        cells = [cell.ljust(width) if i < 2 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))]
+        cells = [*map(str.ljust, row[:2], widths[:2]), *map(str.rjust, row[2:], widths[2:])]
         lines.append("  ".join(cells).rstrip())
     return [lines[0], "-" * max(len(line) for line in lines), *lines[1:]]
 

@@ -81,4 +81,4 @@ def task(rows_per_class: int = 30, noise: float = 0.3, seed: int = 1) -> Task:
         return Part(rows["x"], rows["r"], labels)
 
     names = tuple(f"class {i}" for i in range(n_classes))
-    return Task("toy", part(seen), part(seen), part(unseen), semantics, seen, unseen, names)
+    return Task("toy", part(seen), part(seen), part(unseen), semantics, seen, unseen, names, np.arange(0))

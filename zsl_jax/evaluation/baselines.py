@@ -3,7 +3,6 @@
 Source of ESZSL: Romera-Paredes and Torr, "An embarrassingly simple approach to zero-shot learning", ICML 2015.
 """
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,7 +12,8 @@ import numpy as np
 from zsl_jax.data.dataset import Task
 from zsl_jax.evaluation import metrics
 
-GRID = tuple(itertools.product([10.0**i for i in range(-3, 4)], repeat=2))
+POWERS = tuple(10.0**i for i in range(-3, 4))
+GRID = tuple((gamma, lam) for gamma in POWERS for lam in POWERS)
 
 
 class Spectrum(NamedTuple):

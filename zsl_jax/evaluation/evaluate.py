@@ -47,7 +47,7 @@ class EvalOptions:
     classifier_batch: int = 0
     samplers: tuple[str, ...] = ("one_step", "progressive")
     chunk_rows: int = 4096
-    memory_mb: int = 1024
+    memory_mb: float = 1024
 
     def spaces_of(self, method: Method) -> tuple[str, ...]:
         """The spaces that are asked for and that the method has; raises InputError if there is none."""

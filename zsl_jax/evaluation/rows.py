@@ -150,7 +150,7 @@ def widths(recipe: Recipe, source: Source) -> tuple[int, int]:
     return sum(view.size for view in views.values()), features.size
 
 
-def choose_kind(view_width: int, feature_width: int, n_train: int, n_test: int, memory_mb: int) -> Kind:
+def choose_kind(view_width: int, feature_width: int, n_train: int, n_test: int, memory_mb: float) -> Kind:
     """What of `n_train` training and `n_test` test rows fits into `memory_mb` megabytes (2^20 bytes)."""
     limit = memory_mb * 2**20
     views = FLOAT_BYTES * n_train * view_width

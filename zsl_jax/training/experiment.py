@@ -1,12 +1,12 @@
 """A whole run: load data, train the stages in order on the validation and on the test task, score by every protocol."""
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
-from absl import logging
 
 from zsl_jax import data
 from zsl_jax.data.dataset import Dataset, Task
@@ -20,6 +20,8 @@ from zsl_jax.training.stage import Evaluation, Stage, StopRequest, load_inferenc
 from zsl_jax.training.writers import RunWriter
 
 UPSTREAM = ("validated", "last", "oracle")
+log = logging.getLogger(__name__)
+
 TEST, VALIDATION = "test", "validation"
 Choices = dict[str, dict[str, dict[str, Any]]]  # by stage, by space: what `protocol.choose` returns
 
@@ -84,21 +86,31 @@ def check(config) -> None:
         registry.find(name)
 
 
-def run(config, workdir: Path, stop: StopRequest) -> Runs:
+def load(config) -> Dataset:
+    """Loads the data of a configuration that makes sense; writes nothing.
+
+    Raises:
+      InputError: see `check` and `zsl_jax.data.load`.
+    """
+    check(config)
+    dataset = data.load(config.data, config.seed)
+    for note in dataset.notes:
+        log.info("%s: %s", dataset.name, note)
+    return dataset
+
+
+def run(config, dataset: Dataset, workdir: Path, stop: StopRequest) -> Runs:
     """Trains what the workdir does not have yet.
 
     Args:
       config: a whole configuration (see `zsl_jax.defaults`).
+      dataset: from `load`.
       workdir: where everything goes; claimed by the caller.
       stop: a signal's request to save and stop.
 
     Raises:
       InputError, Interrupted, Diverged: see `zsl_jax.training.stage.run_stage`.
     """
-    check(config)
-    dataset = data.load(config.data, config.seed)
-    for note in dataset.notes:
-        logging.info("%s: %s", dataset.name, note)
     key = jax.random.key(config.seed)
     validation, choices = None, {}
     if config.validate:
@@ -127,7 +139,7 @@ def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Tr
         for name in config.stages:
             stage, task = make_stage(config, name, raw, dataset, problem, upstream)
             require_finished(config, stage)
-            logging.info("%s task, stage %s: %s", problem.name, name, sizes_line(stage))
+            log.info("%s task, stage %s: %s", problem.name, name, sizes_line(stage))
             done = run_stage(stage, writer, tuple(config.stages), stop)
             stages[name], evaluations[name], seconds[name] = stage, done.evaluations, done.seconds
             params = load_inference(stage, upstream_epoch(config, stage, done.evaluations, problem))
@@ -185,7 +197,7 @@ def generator_stage(config, name: str, method: Method, task: Task, choices: dict
     chosen = best_space(choices)
     return {
         "train": task.train,
-        "evaluate": judge(method, task, eval_options(config, name), choices),
+        "evaluate": judge(method, task, eval_options(config, name, method), choices),
         "eval_every": config.eval.every,
         "keep_epochs": () if chosen is None else tuple(sorted({choices[chosen][of]["epoch"] for of in ("T1", "H")})),
     }
@@ -197,16 +209,16 @@ def spec_of(dataset: Dataset) -> Spec:
     return Spec(dataset.x.shape[1], r_dim, dataset.semantics.shape[1], len(dataset.semantics))
 
 
-def eval_options(config, name: str) -> EvalOptions:
-    """How stage `name` is scored."""
+def eval_options(config, name: str, method: Method) -> EvalOptions:
+    """How stage `name` is scored: in the spaces and by the samplers that are asked for, or in all that it has."""
     given = config.eval
     return EvalOptions(
         syn_num=config[name].syn_num,
         classifier_lr=config[name].classifier_lr,
-        spaces=tuple(given.spaces),
+        spaces=tuple(space for space in given.spaces if space in method.spaces) or method.spaces,
         classifier_epochs=given.classifier_epochs,
         classifier_batch=given.classifier_batch,
-        samplers=tuple(given.samplers),
+        samplers=tuple(sampler for sampler in given.samplers if sampler in method.samplers) or method.samplers,
         chunk_rows=given.chunk_rows,
         memory_mb=given.memory_mb,
     )
@@ -219,12 +231,12 @@ def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, A
     def run(params: dict[str, Params], epoch: int, key: jax.Array) -> dict[str, Any]:
         scores = evaluate(method, params, task, key, options, gammas)
         here = [{"epoch": epoch, "scores": scores}]
-        log = {
+        logged = {
             f"{space}/{name}": row[name]
             for space, row in protocol.last(here).items()
             for name in ("T1", *protocol.GENERALISED)
         }
-        return {"scores": scores, "log": log, "score": max(row["H"] for row in protocol.oracle(here).values())}
+        return {"scores": scores, "log": logged, "score": max(row["H"] for row in protocol.oracle(here).values())}
 
     return run
 

@@ -184,9 +184,9 @@ def run_stage(stage: Stage, writer: RunWriter, order: tuple[str, ...], stop: Sto
     keep = tuple(stage.step_of(epoch) for epoch in stage.keep_epochs)
     with open_checkpoints(stage.directory / "checkpoints" / stage.name, keep) as checkpoints:
         done = begin(stage, checkpoints)
-        writer.truncate(order, stage.name, done.step)
         if done.step == stage.schedule.total or stopped_early(stage, done.evaluations):
             return done
+        writer.truncate(order, stage.name, done.step)
         run_chunk = loop.make_chunk(stage.method, stage.batch_size, stage.log_every)
         data = loop.upload(stage.train, stage.semantics)
         with progress(stage.schedule.total, stage.name, "it") as bar:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, SupportsFloat
 
 import numpy as np
 from tensorboardX import SummaryWriter
@@ -37,7 +37,7 @@ class RunWriter:
         _drop_unfinished_line(self._metrics)
         self._open()
 
-    def scalars(self, stage: str, step: int, values: Mapping[str, float]) -> None:
+    def scalars(self, stage: str, step: int, values: Mapping[str, SupportsFloat]) -> None:
         """Appends one line, on disk for other programs when this returns."""
         record = {"stage": stage, "step": int(step)} | {name: float(value) for name, value in values.items()}
         self._lines.write(_dumps(record) + "\n")

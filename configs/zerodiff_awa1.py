@@ -1,0 +1,43 @@
+"""ZeroDiff on real AWA1 with hand-crafted features, from raw features to scores.
+
+    python -m zsl_jax.main --config configs/zerodiff_awa1.py --workdir runs/awa1 --config.data.root=ROOT
+    python -m zsl_jax.main --config configs/zerodiff_awa1.py:reference --workdir runs/awa1_reference --config.data.root=ROOT
+
+The first fine-tunes x (cross-entropy) and r (PaCo) from `lowlevel512`; the second takes `lowlevel512` as x and
+`supcon256` as r, with the options under which the original program was run on these files. Files below ROOT:
+AWA1/{lowlevel512,supcon256,att_splits}.mat. Scores: README.
+"""
+
+from zsl_jax import defaults
+
+
+def get_config(variant: str = ""):
+    """The configuration; variant "" or "reference"."""
+    config = defaults.zerodiff()
+    config.data.dataset = "AWA1"
+    config.data.features = "lowlevel512"
+    config.data.labels = ""
+    for stage in (config.drg, config.dfg):
+        stage.generator_width = stage.critic_width = stage.decoder_width = 512
+        stage.epochs = 20
+        stage.lr = 5e-4
+        stage.syn_num = 400
+    config.dfg.encoder_width = 512
+    config.dfg.gamma_dist = 5.0
+    config.dfg.freeze_decoder = True
+    config.eval.every = 5
+    if variant == "reference":
+        return reference(config)
+    if variant:
+        raise ValueError(f"configs/zerodiff_awa1.py:{variant}: the variants are none and 'reference'")
+    config.data.representations = ""
+    config.stages = ("finetune_x", "finetune_r", "drg", "dfg")
+    return config
+
+
+def reference(config):
+    """As the original program was run: given representations, states chosen on the test set, no validation run."""
+    config.data.representations = "supcon256"
+    config.validate = False
+    config.upstream = "oracle"
+    return config

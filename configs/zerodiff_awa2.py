@@ -1,0 +1,30 @@
+"""ZeroDiff on AWA2 with the published hyper-parameters (published scores, best on the test set: T1 / U / S / H 87.3 / 74.7 / 89.3 / 81.4).
+
+    python -m zsl_jax.main --config configs/zerodiff_awa2.py --workdir runs/awa2 --config.data.root=ROOT
+    python -m zsl_jax.main --config configs/zerodiff_awa2.py:30 --workdir runs/awa2_30 --config.data.root=ROOT  (30 or 10 % of the rows)
+
+Files below ROOT: AWA2/{res101,ce_ce,con_paco,att_splits}.mat, for 30 and 10 percent also AWA2/split_{30,10}percent.mat;
+`python -m zsl_jax.data.check --root ROOT --dataset AWA2` says what is missing and where it comes from. Without data,
+add `--config.data.source=synthetic` for random features of the same sizes. Not trained here on the real features,
+which are not redistributable with this project; the published seed is 9182.
+"""
+
+from zsl_jax import defaults
+
+
+def get_config(percent: str = ""):
+    """The configuration; `percent` is the share of training rows, 100 (default), 30 or 10."""
+    config = defaults.zerodiff()
+    config.seed = 9182
+    config.data.dataset = "AWA2"
+    config.data.synthetic.preset = "AWA2"
+    defaults.keep_percent(
+        config, percent, {"100": 1800, "30": 600, "10": 200}, {"100": 5400, "30": 1800, "10": 600}
+    )
+    config.drg.epochs = config.dfg.epochs = 300
+    config.drg.lr = config.dfg.lr = 5e-4
+    config.dfg.gamma_adv = 10.0
+    config.dfg.gamma_recons = 1.0
+    config.dfg.gamma_dist = 5.0
+    config.dfg.freeze_decoder = True
+    return config

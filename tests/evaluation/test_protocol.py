@@ -1,0 +1,106 @@
+"""Which of a run's scores each protocol reports."""
+
+import pytest
+
+from zsl_jax.errors import InputError
+from zsl_jax.evaluation import protocol
+
+
+def scores(t1, h, **more):
+    """Series over classifier epochs; U, S and AUSUC are made to say where an H came from."""
+    series = {"T1": t1, "H": h, "U": [v + 1 for v in h], "S": [v + 2 for v in h], "AUSUC": [v + 3 for v in h]}
+    series |= {"gamma": [0.1 * v for v in h], "H_gamma": [v + 5 for v in h]}
+    series |= {f"{name}_cal": [v + 10 for v in series[name]] for name in ("U", "S", "H")}
+    return series | more
+
+
+def evaluation(epoch, v, c=None):
+    spaces = {"V": v} if c is None else {"V": v, "C": c}
+    return {"epoch": epoch, "scores": {"spaces": spaces, "seen": {}}}
+
+
+RUN = [
+    evaluation(0, {"one_step": scores([1.0, 9.0], [3.0, 2.0]), "progressive": scores([5.0, 5.0], [1.0, 4.0])}),
+    evaluation(5, {"one_step": scores([2.0, 3.0], [8.0, 1.0]), "progressive": scores([6.0, 4.0], [8.0, 7.0])}),
+]
+
+
+def test_oracle_takes_the_best_of_everything_and_names_the_place():
+    row = protocol.oracle(RUN)["V"]
+    assert {name: row[name] for name in ("T1", "U", "S", "H", "AUSUC")} == {
+        "T1": 9.0,
+        "U": 9.0,
+        "S": 10.0,
+        "H": 8.0,
+        "AUSUC": 11.0,
+    }
+    assert row["found"] == {
+        "T1": {"epoch": 0, "sampler": "one_step", "classifier_epoch": 1},
+        "H": {"epoch": 5, "sampler": "one_step", "classifier_epoch": 0},
+    }
+
+
+def test_last_looks_at_nothing():
+    row = protocol.last(RUN)["V"]
+    assert (row["T1"], row["H"]) == (3.0, 1.0)
+    assert row["found"]["H"] == {"epoch": 5, "sampler": "one_step", "classifier_epoch": 1}
+
+
+def test_validated_scores_stand_where_validation_was_best():
+    validation = [
+        evaluation(0, {"one_step": scores([0.0, 0.0], [0.0, 9.0]), "progressive": scores([0.0, 1.0], [0.0, 0.0])}),
+        evaluation(
+            5, {"one_step": scores([0.0, 0.0], [0.0, 0.0], H_gamma=[99.0, 0.0]), "progressive": scores([0, 0], [0, 0])}
+        ),
+    ]
+    choices = protocol.choose(validation)
+    assert choices["V"]["H"] == {"epoch": 0, "sampler": "one_step", "classifier_epoch": 1, "H": 9.0}
+    assert protocol.chosen_gammas(choices) == {"V": 0.0}
+    row = protocol.validated(RUN, choices)["V"]
+    assert (row["T1"], row["H"], row["U"]) == (5.0, 2.0, 3.0)
+    assert row["found"]["T1"] == {"epoch": 0, "sampler": "progressive", "classifier_epoch": 1}
+    assert row["calibrated"]["found"] == {"epoch": 5, "sampler": "one_step", "classifier_epoch": 0}
+    assert {name: row["calibrated"][name] for name in ("gamma", "U", "S", "H")} == {
+        "gamma": 0.0,
+        "U": 19.0,
+        "S": 20.0,
+        "H": 18.0,
+    }
+
+
+def test_oracle_is_never_below_the_others():
+    choices = protocol.choose(RUN[::-1])
+    for other in (protocol.last(RUN), protocol.validated(RUN, choices)):
+        for name in ("T1", "H"):
+            assert other["V"][name] <= protocol.oracle(RUN)["V"][name]
+
+
+def test_a_place_that_was_not_evaluated_is_refused_in_one_line():
+    choices = protocol.choose(RUN[1:])
+    with pytest.raises(InputError, match=r"space V.*epochs \[0\]") as error:
+        protocol.validated(RUN[:1], choices)
+    assert "\n" not in str(error.value)
+
+
+def test_headline_space_is_chosen_by_validation():
+    series = {name: {"one_step": scores([t1], [h])} for name, (t1, h) in {"V": (50.0, 7.0), "C": (9.0, 1.0)}.items()}
+    test = [evaluation(3, series["V"], series["C"])]
+    validation = [evaluation(3, series["C"], series["V"])]  # on validation, C is the better one
+    choices = protocol.choose(validation)
+    protocols = {
+        "oracle": protocol.oracle(test),
+        "last": protocol.last(test),
+        "validated": protocol.validated(test, choices),
+    }
+    assert protocol.headline(protocols, choices) == {
+        "protocol": "validated",
+        "space": "C",
+        "T1": 9.0,
+        "U": 2.0,
+        "S": 3.0,
+        "H": 1.0,
+        "AUSUC": 4.0,
+    }
+    del protocols["validated"]
+    without = protocol.headline(protocols)
+    assert (without["protocol"], without["space"]) == ("last", "C")
