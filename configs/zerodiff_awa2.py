@@ -1,9 +1,11 @@
-"""ZeroDiff on AWA2 with the published hyper-parameters (published scores, best on the test set: T1 / U / S / H 87.3 / 74.7 / 89.3 / 81.4).
+"""ZeroDiff on AWA2 with the published hyper-parameters.
+
+Published scores, best on the test set: T1 / U / S / H 87.3 / 74.7 / 89.3 / 81.4.
 
     python -m zsl_jax.main --config configs/zerodiff_awa2.py --workdir runs/awa2 --config.data.root=ROOT
-    python -m zsl_jax.main --config configs/zerodiff_awa2.py:30 --workdir runs/awa2_30 --config.data.root=ROOT  (30 or 10 % of the rows)
+    python -m zsl_jax.main --config configs/zerodiff_awa2.py:30 --workdir runs/awa2_30 --config.data.root=ROOT
 
-Files below ROOT: AWA2/{res101,ce_ce,con_paco,att_splits}.mat, for 30 and 10 percent also AWA2/split_{30,10}percent.mat;
+The second trains on 30 percent of the rows; there is also `:10`. Files below ROOT: AWA2/{res101,ce_ce,con_paco,att_splits}.mat, and for the shares AWA2/split_{30,10}percent.mat;
 `python -m zsl_jax.data.check --root ROOT --dataset AWA2` says what is missing and where it comes from. Without data,
 add `--config.data.source=synthetic` for random features of the same sizes. Not trained here on the real features,
 which are not redistributable with this project; the published seed is 9182.
@@ -18,9 +20,7 @@ def get_config(percent: str = ""):
     config.seed = 9182
     config.data.dataset = "AWA2"
     config.data.synthetic.preset = "AWA2"
-    defaults.keep_percent(
-        config, percent, {"100": 1800, "30": 600, "10": 200}, {"100": 5400, "30": 1800, "10": 600}
-    )
+    defaults.keep_percent(config, percent, {"100": 1800, "30": 600, "10": 200}, {"100": 5400, "30": 1800, "10": 600})
     config.drg.epochs = config.dfg.epochs = 300
     config.drg.lr = config.dfg.lr = 5e-4
     config.dfg.gamma_adv = 10.0

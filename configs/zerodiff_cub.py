@@ -1,9 +1,11 @@
-"""ZeroDiff on CUB with the published hyper-parameters (published scores, best on the test set: T1 / U / S / H 87.5 / 80.0 / 83.2 / 81.6).
+"""ZeroDiff on CUB with the published hyper-parameters.
+
+Published scores, best on the test set: T1 / U / S / H 87.5 / 80.0 / 83.2 / 81.6.
 
     python -m zsl_jax.main --config configs/zerodiff_cub.py --workdir runs/cub --config.data.root=ROOT
-    python -m zsl_jax.main --config configs/zerodiff_cub.py:30 --workdir runs/cub_30 --config.data.root=ROOT  (30 or 10 % of the rows)
+    python -m zsl_jax.main --config configs/zerodiff_cub.py:30 --workdir runs/cub_30 --config.data.root=ROOT
 
-Files below ROOT: CUB/{res101,ce_ce,con_paco,sent_splits}.mat, for 30 and 10 percent also CUB/split_{30,10}percent.mat;
+The second trains on 30 percent of the rows; there is also `:10`. Files below ROOT: CUB/{res101,ce_ce,con_paco,sent_splits}.mat, and for the shares CUB/split_{30,10}percent.mat;
 `python -m zsl_jax.data.check --root ROOT --dataset CUB` says what is missing and where it comes from. Without data,
 add `--config.data.source=synthetic` for random features of the same sizes. Not trained here on the real features,
 which are not redistributable with this project; the published seed is 3483.
@@ -21,9 +23,7 @@ def get_config(percent: str = ""):
     config.data.semantics = "sent"
     config.data.original_semantics = False
     config.data.normalize_semantics = False
-    defaults.keep_percent(
-        config, percent, {"100": 300, "30": 100, "10": 40}, {"100": 1440, "30": 440, "10": 140}
-    )
+    defaults.keep_percent(config, percent, {"100": 300, "30": 100, "10": 40}, {"100": 1440, "30": 440, "10": 140})
     config.drg.epochs = config.dfg.epochs = 300
     config.dfg.gamma_adv = 10.0
     config.dfg.gamma_recons = 0.01

@@ -15,6 +15,11 @@ def get_config():
     config.data.dataset = "digits"
     config.data.representations = ""
     config.stages = ("finetune_r", "drg", "dfg")
+    config.finetune_x.width = 64
+    config.finetune_r.width = 32
+    config.finetune_x.batch_size = config.finetune_r.batch_size = 64
+    config.finetune_r.paco.queue = 256
+    config.finetune_r.paco.dim = 16
     for stage in (config.drg, config.dfg):
         stage.generator_width = stage.critic_width = stage.decoder_width = 128
         stage.epochs = 40

@@ -1,9 +1,11 @@
-"""ZeroDiff on SUN with the published hyper-parameters (published scores, best on the test set: T1 / U / S / H 77.3 / 63.0 / 56.9 / 59.8).
+"""ZeroDiff on SUN with the published hyper-parameters.
+
+Published scores, best on the test set: T1 / U / S / H 77.3 / 63.0 / 56.9 / 59.8.
 
     python -m zsl_jax.main --config configs/zerodiff_sun.py --workdir runs/sun --config.data.root=ROOT
-    python -m zsl_jax.main --config configs/zerodiff_sun.py:30 --workdir runs/sun_30 --config.data.root=ROOT  (30 or 10 % of the rows)
+    python -m zsl_jax.main --config configs/zerodiff_sun.py:30 --workdir runs/sun_30 --config.data.root=ROOT
 
-Files below ROOT: SUN/{res101,ce_ce,con_paco,att_splits}.mat, for 30 and 10 percent also SUN/split_{30,10}percent.mat;
+The second trains on 30 percent of the rows; there is also `:10`. Files below ROOT: SUN/{res101,ce_ce,con_paco,att_splits}.mat, and for the shares SUN/split_{30,10}percent.mat;
 `python -m zsl_jax.data.check --root ROOT --dataset SUN` says what is missing and where it comes from. Without data,
 add `--config.data.source=synthetic` for random features of the same sizes. Not trained here on the real features,
 which are not redistributable with this project; the published seed is 4115.
@@ -18,9 +20,7 @@ def get_config(percent: str = ""):
     config.seed = 4115
     config.data.dataset = "SUN"
     config.data.synthetic.preset = "SUN"
-    defaults.keep_percent(
-        config, percent, {"100": 400, "30": 120, "10": 40}, {"100": 400, "30": 120, "10": 40}
-    )
+    defaults.keep_percent(config, percent, {"100": 400, "30": 120, "10": 40}, {"100": 400, "30": 120, "10": 40})
     config.drg.epochs = config.dfg.epochs = 400
     config.drg.classifier_lr = config.dfg.classifier_lr = 5e-4
     config.dfg.gamma_adv = 1.0

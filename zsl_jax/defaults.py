@@ -47,15 +47,43 @@ def synthetic() -> ConfigDict:
     return config
 
 
-def finetune() -> ConfigDict:
-    """A fine-tuning stage: raw features -> x (cross-entropy) or r (PaCo)."""
+def finetune_x() -> ConfigDict:
+    """A stage that fine-tunes raw features with cross-entropy; its rectified hidden layer becomes x."""
     config = ConfigDict()
-    config.epochs = 50
+    config.epochs = 40
     config.eval_every = 1
-    config.patience = 10  # evaluations without a better held-out loss before stopping
+    config.patience = 5  # evaluations without a lower held-out loss before stopping
     config.holdout = 0.1  # share of the training rows that early stopping looks at
-    config.scaling = "standard"
+    config.scaling = "standard"  # of the raw features: minmax | standard | none
     config.batch_size = 128
+    config.hidden = ()  # widths of layers before the embedding
+    config.width = 512  # of the embedding
+    config.optimiser = "adam"  # adam | sgd
+    config.lr = 1e-3
+    config.momentum = 0.9  # of SGD; b1 of Adam
+    config.weight_decay = 0.1
+    config.label_smoothing = 0.2
+    config.input_noise = 0.5  # standard deviation added to the scaled input
+    config.input_dropout = 0.2
+    config.embedding_dropout = 0.5
+    return config
+
+
+def finetune_r() -> ConfigDict:
+    """A stage that fine-tunes raw features by parametric contrastive learning; its rectified embedding becomes r."""
+    config = finetune_x()
+    del config.label_smoothing
+    config.width = 256
+    config.weight_decay = 1e-4
+    config.paco = ConfigDict()
+    config.paco.alpha = 0.05  # weight of a positive sample
+    config.paco.beta = 1.0  # weight of the own class centre
+    config.paco.gamma = 1.0  # weight of the samples in the denominator
+    config.paco.temperature = 0.2
+    config.paco.centre_temperature = 1.0
+    config.paco.queue = 1024  # keys remembered; a multiple of batch_size, or 0
+    config.paco.momentum = 0.999  # of the key encoder
+    config.paco.dim = 64  # of the contrasted projection
     return config
 
 
@@ -99,8 +127,8 @@ def zerodiff() -> ConfigDict:
     config.checkpoint_every = 0  # epochs; 0: with each evaluation
     config.figures = True
     config.data = data()
-    config.finetune_x = finetune()
-    config.finetune_r = finetune()
+    config.finetune_x = finetune_x()
+    config.finetune_r = finetune_r()
 
     config.drg = diffusion_stage()
     config.drg.feed = "current"  # what R is fed in training: current (r_t, as published) | following (r_{t+1})

@@ -23,7 +23,8 @@ class Schedule(NamedTuple):
 
     Forward process, [T + 1] (index 0 is "almost clean" data): betas, sqrt_alphas = sqrt(1 - beta), sigmas = sqrt(beta),
     sqrt_alphas_bar = cumulative product of sqrt_alphas, sigmas_bar = sqrt(1 - sqrt_alphas_bar^2).
-    Posterior q(x_t | x_0, x_{t+1}), [T]: mean = mean_coef1 x_0 + mean_coef2 x_{t+1}, variance and its clipped logarithm.
+    Posterior q(x_t | x_0, x_{t+1}), [T]: mean = mean_coef1 x_0 + mean_coef2 x_{t+1}, variance and its
+    clipped logarithm.
     """
 
     betas: np.ndarray
@@ -60,7 +61,10 @@ def linear_betas(beta_min: float, beta_max: float, n_steps: int) -> np.ndarray:
 
 
 def make_schedule(
-    beta_min: float, beta_max: float, n_steps: int, kind: Literal["variance_preserving", "linear"] = "variance_preserving"
+    beta_min: float,
+    beta_max: float,
+    n_steps: int,
+    kind: Literal["variance_preserving", "linear"] = "variance_preserving",
 ) -> Schedule:
     """Makes the coefficients of `n_steps` diffusion steps.
 
@@ -74,7 +78,9 @@ def make_schedule(
       InputError: when the numbers make no schedule.
     """
     if n_steps < 1 or not 0 < beta_min < beta_max:
-        raise InputError(f"diffusion: n_steps={n_steps}, betas {beta_min}..{beta_max}: use n_steps >= 1 and 0 < beta_min < beta_max")
+        raise InputError(
+            f"diffusion: n_steps={n_steps}, betas {beta_min}..{beta_max}: use n_steps >= 1 and 0 < beta_min < beta_max"
+        )
     if kind == "linear" and beta_max >= 1:
         raise InputError(f"diffusion: linear betas end at {beta_max}: they must stay below 1 (DDPM uses 0.0001..0.02)")
     if kind not in ("linear", "variance_preserving"):
@@ -130,9 +136,7 @@ def q_sample_pair(
     return x_t, pick(schedule.sqrt_alphas, t + 1) * x_t + pick(schedule.sigmas, t + 1) * next_noise
 
 
-def posterior_sample(
-    schedule: Schedule, x0: jax.Array, x_next: jax.Array, t: jax.Array, noise: jax.Array
-) -> jax.Array:
+def posterior_sample(schedule: Schedule, x0: jax.Array, x_next: jax.Array, t: jax.Array, noise: jax.Array) -> jax.Array:
     """x_t ~ q(x_t | x_0, x_{t+1}); where t = 0 the mean alone: all [..., B, D], t [..., B]."""
     mean = pick(schedule.posterior_mean_coef1, t) * x0 + pick(schedule.posterior_mean_coef2, t) * x_next
     deviation = pick(np.exp(0.5 * schedule.posterior_log_variance_clipped), t)

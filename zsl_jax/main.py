@@ -1,7 +1,7 @@
 """Trains and scores a configuration: `python -m zsl_jax.main --config configs/zerodiff_digits.py --workdir DIR`.
 
-Options follow as `--config.section.field=value`. The same command again goes on where the last one stopped. Exit code 0:
-done; 1: the numbers broke (not finite); 2: bad input, one line says what to do; 130 or 143: stopped by Ctrl-C or
+Options follow as `--config.section.field=value`. The same command again goes on where the last one stopped. Exit code
+0: done; 1: the numbers broke (not finite); 2: bad input, one line says what to do; 130 or 143: stopped by Ctrl-C or
 SIGTERM, saved.
 """
 
@@ -17,7 +17,9 @@ from ml_collections import config_flags
 from zsl_jax.errors import InputError
 
 FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Configuration file, e.g. configs/zerodiff_digits.py.", lock_config=True)
+config_flags.DEFINE_config_file(
+    "config", None, "Configuration file, e.g. configs/zerodiff_digits.py.", lock_config=True
+)
 flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics, figures, result.json.")
 
 # Fields that may differ when a run is resumed: they change where things are or when they are written, not the numbers.

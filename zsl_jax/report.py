@@ -50,7 +50,12 @@ def draw(outcome: Outcome, workdir: Path) -> Path:
     figures.confusion(shares, names[1], folder / "confusion_unseen.png")
     real = task.test_unseen.views()[outcome.view]
     figures.tsne(
-        real, task.test_unseen.labels, outcome.synthetic, outcome.synthetic_labels, task.class_names, folder / "tsne.png"
+        real,
+        task.test_unseen.labels,
+        outcome.synthetic,
+        outcome.synthetic_labels,
+        task.class_names,
+        folder / "tsne.png",
     )
     _draw_curve(outcome, folder / "seen_unseen_curve.png")
     figures.scores_over_epochs(outcome.histories, folder / "scores_over_epochs.png", outcome.chosen)

@@ -1,15 +1,9 @@
 """Outputs of the recorded archives' nets on recorded inputs."""
 
-import io
-import pickle
-import zipfile
-
 import jax.numpy as jnp
-import numpy as np
-import pytest
 
-from tests.parity import weights, zerodiff
-from tests.parity.recorded import assert_close, folder, load, under
+from tests.parity import zerodiff
+from tests.parity.recorded import load, under
 from zsl_jax.train_steps import zerodiff_dfg
 
 ARRAYS, META = load("zerodiff_checkpoints")

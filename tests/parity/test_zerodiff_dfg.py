@@ -54,7 +54,12 @@ def check_critic_block(state, block):
     pairs, mean, log_variance = jax.jit(partial(zerodiff_dfg.make_pairs, NETS))(state.params, batch, noise)
     assert_close(mean, value["means"], what="means")
     assert_close(log_variance, value["log_var"], what="log_var")
-    for ours, theirs in {"real_t": "x_t_real", "following": "x_tp1_real", "fake": "x_0_fake", "fake_t": "x_t_fake"}.items():
+    for ours, theirs in {
+        "real_t": "x_t_real",
+        "following": "x_tp1_real",
+        "fake": "x_0_fake",
+        "fake_t": "x_t_fake",
+    }.items():
         assert_close(getattr(pairs, ours), value[theirs], what=theirs)
 
     def loss(params):

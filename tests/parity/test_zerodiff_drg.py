@@ -47,7 +47,12 @@ def check_critic_block(state, block):
     value = under(ARRAYS, f"{block}/val")
     batch, noise = batch_of(block), noise_of(block)
     pairs = jax.jit(partial(zerodiff_drg.make_pairs, NETS))(state.params["generator"], batch.r, batch.a, noise)
-    for ours, theirs in {"real_t": "r_t_real", "following": "r_tp1_real", "fake": "r_0_fake", "fake_t": "r_t_fake"}.items():
+    for ours, theirs in {
+        "real_t": "r_t_real",
+        "following": "r_tp1_real",
+        "fake": "r_0_fake",
+        "fake_t": "r_t_fake",
+    }.items():
         assert_close(getattr(pairs, ours), value[theirs], what=theirs)
 
     def loss(params):

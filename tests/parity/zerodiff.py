@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from tests.parity import weights
 from tests.parity.recorded import GRADIENT, STEP, assert_close
 from zsl_jax.train_steps.adversarial import PairNoise
 from zsl_jax.train_steps.method import Batch, Spec, TrainState

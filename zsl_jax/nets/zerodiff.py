@@ -68,7 +68,7 @@ class Scores(NamedTuple):
 
 
 class Conditions(nn.Module):
-    """What a critic sees beside its first argument: any of x_{t+1}, a, emb(r), e(t); contributes to its hidden layer."""
+    """What a critic sees beside its first argument: any of x_{t+1}, a, emb(r), e(t); a part of its hidden layer."""
 
     width: int
     n_steps: int

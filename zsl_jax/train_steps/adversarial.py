@@ -57,7 +57,12 @@ def draw_alphas(key: jax.Array, shape: tuple[int, ...], names: tuple[str, ...]) 
 
 
 def complete_pairs(
-    schedule: diffusion.Schedule, real: jax.Array, real_t: jax.Array, following: jax.Array, fake: jax.Array, noise: PairNoise
+    schedule: diffusion.Schedule,
+    real: jax.Array,
+    real_t: jax.Array,
+    following: jax.Array,
+    fake: jax.Array,
+    noise: PairNoise,
 ) -> Pairs:
     """Adds the fake x_t, drawn from the posterior of the fake x_0 and the real x_{t+1}."""
     fake_t = diffusion.posterior_sample(schedule, fake, following, noise.t, noise.posterior)

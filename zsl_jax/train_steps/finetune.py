@@ -64,6 +64,7 @@ def finetune_ce(config: Any, spec: Spec) -> Method:
         embed=lambda params, views, space: apply(nets.encoder, params["encoder"], views["x"]),
         spaces=("x",),
         scores=lambda params, views: scores(nets, params, views),
+        produces="x",
     )
 
 
@@ -185,3 +186,6 @@ def train_step(
 def scores(nets: Nets, params: dict[str, Params], views: Views) -> jax.Array:
     """Class logits [n, C] of features without noise."""
     return apply(nets.head, params["head"], apply(nets.encoder, params["encoder"], views["x"]))
+
+
+STAGES = {"finetune_x": finetune_ce}

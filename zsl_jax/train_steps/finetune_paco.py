@@ -66,6 +66,7 @@ def finetune_paco(config: Any, spec: Spec) -> Method:
         embed=lambda params, views, space: apply(nets.encoder, params["encoder"], views["x"]),
         spaces=("r",),
         scores=lambda params, views: scores(nets, params, views),
+        produces="r",
     )
 
 
@@ -172,3 +173,6 @@ def _check_paco(section: Any) -> None:
     for name in ("temperature", "centre_temperature"):
         if paco[name] <= 0:
             raise InputError(f"finetune_r.paco.{name} is {paco[name]}: use a number above 0")
+
+
+STAGES = {"finetune_r": finetune_paco}

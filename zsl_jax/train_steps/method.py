@@ -67,7 +67,7 @@ class Method:
       spaces: names of the input spaces.
       samplers: names of the ways to sample.
       scores: (params, views) -> [n, C] class scores, for methods that classify directly.
-      produces: "x" or "r" when the stage makes that view of the data set for later stages, by `embed` from raw features.
+      produces: "x" or "r" when the stage makes that view of the data for later stages, by `embed` from raw features.
     """
 
     name: str

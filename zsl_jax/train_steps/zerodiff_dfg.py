@@ -84,7 +84,7 @@ def make_nets(config, spec: Spec) -> Nets:
     return Nets(
         generator=Generator(dfg.generator_width, spec.x_dim, steps, time_dim, dfg.embed_dim or spec.a_dim),
         encoder=Encoder(dfg.encoder_width, z_dim, dfg.embed_type),
-        critics={name: critic for name in CRITICS},
+        critics=dict.fromkeys(CRITICS, critic),
         decoder=SemanticDecoder(dfg.decoder_width, spec.a_dim, dfg.normalize_decoder),
         schedule=diffusion.make_schedule(dfg.beta_min, dfg.beta_max, steps, dfg.schedule),
         z_dim=z_dim,
@@ -198,7 +198,7 @@ def update_critics(
         return critic_loss(nets, params, pairs, batch, alphas, state.hyper, state.extra["penalty_weight"])
 
     gradients, metrics = jax.grad(loss, has_aux=True)(trained)
-    rates = {name: state.hyper["lr"] for name in CRITICS} | {"decoder": state.hyper["dec_lr"]}
+    rates = dict.fromkeys(CRITICS, state.hyper["lr"]) | {"decoder": state.hyper["dec_lr"]}
     return adversarial.update(state, gradients, rates), metrics | adversarial.gradient_norms(gradients)
 
 
@@ -292,7 +292,9 @@ def parameter_shapes(nets: Nets, spec: Spec) -> dict[str, Params]:
     return jax.eval_shape(make, jax.random.key(0), *rows, jnp.zeros((1,), jnp.int32))
 
 
-def init(nets: Nets, hyper: dict[str, jax.Array], spec: Spec, key: jax.Array, upstream: dict[str, Params]) -> TrainState:
+def init(
+    nets: Nets, hyper: dict[str, jax.Array], spec: Spec, key: jax.Array, upstream: dict[str, Params]
+) -> TrainState:
     """Fresh parameters and optimiser states; `upstream["drg"]` holds stage 1."""
     params = draw_published(key, parameter_shapes(nets, spec))
     frozen = {"representation": upstream["drg"]["generator"]}

@@ -59,7 +59,7 @@ def make_nets(config, spec: Spec) -> Nets:
     critic = Critic(config.critic_width, steps, config.time_dim or spec.a_dim, spec.a_dim)
     return Nets(
         generator=Generator(config.generator_width, spec.r_dim, steps, config.time_dim or spec.a_dim, embed),
-        critics={name: critic for name in CRITICS},
+        critics=dict.fromkeys(CRITICS, critic),
         decoder=SemanticDecoder(config.decoder_width, spec.a_dim, config.normalize_decoder),
         schedule=diffusion.make_schedule(config.beta_min, config.beta_max, steps, config.schedule),
         z_dim=config.z_dim or spec.a_dim,
@@ -80,9 +80,7 @@ def draw_critic_noise(nets: Nets, key: jax.Array, shape: tuple[int, ...]) -> Cri
     return CriticNoise(drawn.z, drawn.pair, adversarial.draw_alphas(alpha_key, shape, CRITICS))
 
 
-def make_pairs(
-    nets: Nets, generator: Params, r: jax.Array, a: jax.Array, noise: CriticNoise | GeneratorNoise
-) -> Pairs:
+def make_pairs(nets: Nets, generator: Params, r: jax.Array, a: jax.Array, noise: CriticNoise | GeneratorNoise) -> Pairs:
     """Diffuses r [..., B, R] and lets R generate for semantics a [..., B, A]."""
     pair = noise.pair
     real_t, following = diffusion.q_sample_pair(nets.schedule, r, pair.t, pair.current, pair.following)
@@ -124,7 +122,7 @@ def update_critics(
     """One Adam step of critics and decoder on given pairs [B, R]."""
     trained = {name: state.params[name] for name in (*CRITICS, "decoder")}
     gradients, metrics = jax.grad(lambda p: critic_loss(nets, p, pairs, a, alphas, state.hyper), has_aux=True)(trained)
-    rates = {name: state.hyper["lr"] for name in CRITICS} | {"decoder": state.hyper["dec_lr"]}
+    rates = dict.fromkeys(CRITICS, state.hyper["lr"]) | {"decoder": state.hyper["dec_lr"]}
     return adversarial.update(state, gradients, rates), metrics | adversarial.gradient_norms(gradients)
 
 

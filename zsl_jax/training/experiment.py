@@ -28,7 +28,7 @@ Choices = dict[str, dict[str, dict[str, Any]]]  # by stage, by space: what `prot
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """One of the two tasks of a run: its name, folder, how a data set becomes the task, key, and what was chosen for it."""
+    """One of the two tasks of a run: its name, folder, how it is made from a data set, key, and what was chosen."""
 
     name: str
     directory: Path
@@ -225,7 +225,7 @@ def eval_options(config, name: str, method: Method) -> EvalOptions:
 
 
 def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, Any]) -> Callable:
-    """An evaluation by the task's test rows: (params, epoch, key) -> {"scores", "log", "score"}; the score is the best H."""
+    """An evaluation on the task's test rows: (params, epoch, key) -> {"scores", "log", "score"}; score: best H."""
     gammas = protocol.chosen_gammas(choices) if choices else {}
 
     def run(params: dict[str, Params], epoch: int, key: jax.Array) -> dict[str, Any]:
@@ -254,7 +254,11 @@ def upstream_epoch(config, stage: Stage, evaluations: list[Evaluation], problem:
     """
     choices = problem.choices.get(stage.name, {})
     chosen = best_space(choices)
-    if stage.method.produces or config.upstream == "oracle" or (config.upstream == "validated" and problem.name == VALIDATION):
+    if (
+        stage.method.produces
+        or config.upstream == "oracle"
+        or (config.upstream == "validated" and problem.name == VALIDATION)
+    ):
         return max(evaluations, key=lambda evaluation: evaluation["score"])["epoch"]
     if config.upstream == "validated" and chosen is not None:
         return choices[chosen]["H"]["epoch"]

@@ -1,4 +1,4 @@
-"""Stages that make a view of the data set (fine-tuned x or r): what they train on, how they are judged, what they leave."""
+"""Stages that make a view of the data (fine-tuned x or r): what they train on, how they are judged, what they leave."""
 
 import dataclasses
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def split(raw: Dataset, rows: np.ndarray, section, seed: int) -> tuple[Part, Par
 
 
 def judge(method: Method, held_out: Part) -> Callable:
-    """An evaluation by held-out loss: (params, epoch, key) -> {"scores", "log", "score"}; a lower loss scores higher."""
+    """An evaluation by held-out loss: (params, epoch, key) -> {"scores", "log", "score"}; score: minus the loss."""
     if method.scores is None:
         raise ValueError(f"{method.name} makes a view but offers no scores to judge it by")
     scores, labels = method.scores, jnp.asarray(held_out.labels)

@@ -110,5 +110,7 @@ def chunk_ends(schedule: Schedule, start: int) -> Iterator[int]:
 
 def first_bad(metrics: dict[str, np.ndarray]) -> tuple[str, int] | None:
     """The first term that is not finite and its place in the chunk, or None; metrics by name [length]."""
-    bad = [(int(np.argmin(np.isfinite(value))), name) for name, value in metrics.items() if not np.isfinite(value).all()]
+    bad = [
+        (int(np.argmin(np.isfinite(value))), name) for name, value in metrics.items() if not np.isfinite(value).all()
+    ]
     return min(bad)[::-1] if bad else None

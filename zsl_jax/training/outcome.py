@@ -11,7 +11,7 @@ import numpy as np
 from zsl_jax.data.dataset import Task
 from zsl_jax.evaluation import baselines, protocol
 from zsl_jax.evaluation.detail import detail
-from zsl_jax.training.experiment import TEST, VALIDATION, Runs, Trained, best_space, eval_options
+from zsl_jax.training.experiment import TEST, VALIDATION, Runs, Trained, eval_options
 from zsl_jax.training.stage import Stage, load_inference
 
 TUNED_ON_ALL_SEEN = {"ce_ce", "con_paco"}  # the published files

@@ -206,7 +206,13 @@ def run_stage(stage: Stage, writer: RunWriter, order: tuple[str, ...], stop: Sto
 
 
 def _advance(
-    stage: Stage, run_chunk: loop.Chunk, data: loop.Resident, end: int, done: Progress, writer: RunWriter, checkpoints: Checkpoints
+    stage: Stage,
+    run_chunk: loop.Chunk,
+    data: loop.Resident,
+    end: int,
+    done: Progress,
+    writer: RunWriter,
+    checkpoints: Checkpoints,
 ) -> None:
     """Runs one chunk, checks its numbers and logs their means."""
     began, length = time.perf_counter(), end - done.step
