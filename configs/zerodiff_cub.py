@@ -5,10 +5,11 @@ Published scores, best on the test set: T1 / U / S / H 87.5 / 80.0 / 83.2 / 81.6
     python -m zsl_jax.main --config configs/zerodiff_cub.py --workdir runs/cub --config.data.root=ROOT
     python -m zsl_jax.main --config configs/zerodiff_cub.py:30 --workdir runs/cub_30 --config.data.root=ROOT
 
-The second trains on 30 percent of the rows; there is also `:10`. Files below ROOT: CUB/{res101,ce_ce,con_paco,sent_splits}.mat, and for the shares CUB/split_{30,10}percent.mat;
+The second trains on 30 percent of the rows; there is also `:10`. Files below ROOT/CUB: res101.mat, ce_ce.mat,
+con_paco.mat, sent_splits.mat, and for the shares split_30percent.mat, split_10percent.mat;
 `python -m zsl_jax.data.check --root ROOT --dataset CUB` says what is missing and where it comes from. Without data,
-add `--config.data.source=synthetic` for random features of the same sizes. Not trained here on the real features,
-which are not redistributable with this project; the published seed is 3483.
+`--config.data.source=synthetic` makes random features of the same sizes. The real features may not be passed on with
+this project, and no scores of ours on them are known. The published seed is 3483.
 """
 
 from zsl_jax import defaults

@@ -1,17 +1,19 @@
 """Every option of a run, with its default and what it means. The files in `configs/` start from here.
 
 Options are plain values, so that `--config.section.field=value` can set any of them; a config is locked, so that a
-misspelt name is refused.
+misspelt name is refused. (Typed Any, since a type checker cannot know their fields.)
 """
+
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from zsl_jax.errors import InputError
 
 
-def data() -> ConfigDict:
+def data() -> Any:
     """Where the data come from and how they are prepared."""
-    config = ConfigDict()
+    config: Any = ConfigDict()
     config.source = "xlsa17"  # xlsa17 | digits | synthetic
     config.root = ""  # folder of the data sets; empty: the environment variable ZSL_JAX_DATA
     config.dataset = "AWA2"  # folder below the root
@@ -30,9 +32,9 @@ def data() -> ConfigDict:
     return config
 
 
-def synthetic() -> ConfigDict:
+def synthetic() -> Any:
     """Sizes of a synthetic data set."""
-    config = ConfigDict()
+    config: Any = ConfigDict()
     config.preset = ""  # a published data set's sizes, e.g. AWA2; empty: the sizes below
     config.seen = 8
     config.unseen = 4
@@ -47,9 +49,9 @@ def synthetic() -> ConfigDict:
     return config
 
 
-def finetune_x() -> ConfigDict:
+def finetune_x() -> Any:
     """A stage that fine-tunes raw features with cross-entropy; its rectified hidden layer becomes x."""
-    config = ConfigDict()
+    config: Any = ConfigDict()
     config.epochs = 40
     config.eval_every = 1
     config.patience = 5  # evaluations without a lower held-out loss before stopping
@@ -69,7 +71,7 @@ def finetune_x() -> ConfigDict:
     return config
 
 
-def finetune_r() -> ConfigDict:
+def finetune_r() -> Any:
     """A stage that fine-tunes raw features by parametric contrastive learning; its rectified embedding becomes r."""
     config = finetune_x()
     del config.label_smoothing
@@ -87,9 +89,9 @@ def finetune_r() -> ConfigDict:
     return config
 
 
-def diffusion_stage() -> ConfigDict:
+def diffusion_stage() -> Any:
     """What both stages of ZeroDiff share. A dimension of 0 means the semantics' width."""
-    config = ConfigDict()
+    config: Any = ConfigDict()
     config.epochs = 300  # one epoch: ceil(training rows / batch_size) iterations
     config.batch_size = 64
     config.critic_iter = 5  # critic updates for each generator update
@@ -113,9 +115,9 @@ def diffusion_stage() -> ConfigDict:
     return config
 
 
-def zerodiff() -> ConfigDict:
+def zerodiff() -> Any:
     """ZeroDiff with the hyper-parameters that its published configurations share."""
-    config = ConfigDict()
+    config: Any = ConfigDict()
     config.method = "zerodiff"
     config.seed = 0
     config.stages = ("drg", "dfg")
@@ -157,7 +159,7 @@ def zerodiff() -> ConfigDict:
     return config
 
 
-def keep_percent(config: ConfigDict, percent: str, drg_syn_num: dict[str, int], dfg_syn_num: dict[str, int]) -> None:
+def keep_percent(config: Any, percent: str, drg_syn_num: dict[str, int], dfg_syn_num: dict[str, int]) -> None:
     """Sets the share of training rows that a config's argument asks for, and the synthetic rows published for it.
 
     Args:

@@ -86,7 +86,7 @@ def make_schedule(
     if kind not in ("linear", "variance_preserving"):
         raise InputError(f"diffusion.kind: {kind!r} is unknown: use 'variance_preserving' or 'linear'")
     rest = (linear_betas if kind == "linear" else vp_betas)(beta_min, beta_max, n_steps)
-    betas = np.concatenate([np.float32([FIRST_BETA]), rest])
+    betas = np.concatenate([np.array([FIRST_BETA], np.float32), rest])
     sqrt_alphas = np.sqrt(1 - betas)
     sqrt_alphas_bar = _cumulative_product(sqrt_alphas)
     return Schedule(
@@ -108,7 +108,7 @@ def _posterior(betas: np.ndarray) -> dict[str, np.ndarray]:
     """Coefficients of q(x_t | x_0, x_{t+1}) from betas [T] (Ho et al. 2020, equations 6 and 7)."""
     alphas = 1 - betas
     alphas_bar = _cumulative_product(alphas)
-    previous = np.concatenate([np.float32([1.0]), alphas_bar[:-1]])
+    previous = np.concatenate([np.ones(1, np.float32), alphas_bar[:-1]])
     variance = betas * (1 - previous) / (1 - alphas_bar)
     return {
         "posterior_variance": variance,

@@ -44,7 +44,7 @@ def draw(outcome: Outcome, workdir: Path) -> Path:
     for stage in dict.fromkeys(record["stage"] for record in records):
         figures.loss_curves([record for record in records if record["stage"] == stage], folder / f"losses_{stage}.png")
     names = [[task.class_names[number] for number in classes] for classes in (task.seen, task.unseen)]
-    accuracies = [100 * detail[f"{part}_accuracy"] for part in ("seen", "unseen")]
+    accuracies = [(100 * detail[f"{part}_accuracy"]).tolist() for part in ("seen", "unseen")]
     figures.per_class_accuracy(names[0], accuracies[0], names[1], accuracies[1], folder / "per_class_accuracy.png")
     shares = detail["confusion"] / np.maximum(detail["confusion"].sum(axis=1, keepdims=True), 1)
     figures.confusion(shares, names[1], folder / "confusion_unseen.png")

@@ -1,5 +1,7 @@
 """Schedules, posteriors and timestep embeddings against the recorded ones."""
 
+from typing import Literal
+
 import pytest
 
 from tests.parity.recorded import OUTPUT, assert_close, load, under
@@ -7,7 +9,7 @@ from zsl_jax.diffusion import make_schedule
 from zsl_jax.nets.layers import timestep_embedding
 
 ARRAYS, META = load("zerodiff_schedule")
-KINDS = {"vp": "variance_preserving", "linear_fixed": "linear"}
+KINDS: dict[str, Literal["variance_preserving", "linear"]] = {"vp": "variance_preserving", "linear_fixed": "linear"}
 PRIOR = ("betas", "sigmas", "sqrt_alphas", "sqrt_alphas_bar", "sigmas_bar")
 POSTERIOR = (
     "posterior_variance",

@@ -10,6 +10,7 @@ import pytest
 from tests.parity import weights, zerodiff
 from tests.parity.recorded import assert_close, load, under
 from zsl_jax import losses
+from zsl_jax.nets.layers import apply
 from zsl_jax.train_steps import zerodiff_dfg
 
 ARRAYS, META = load("zerodiff_dfg_step")
@@ -39,18 +40,20 @@ def batch_of(block):
     return zerodiff.batch(given["x_0_real"], given["con_0_real"], given["att_0_real"], given["label"])
 
 
-def noise_of(block):
+def generator_noise_of(block):
     rng = under(ARRAYS, f"{block}/rng")
-    z, pair = jnp.asarray(rng["eps_E"]), zerodiff.pair_noise(rng)
-    if "alpha_gp_x0" not in rng:
-        return zerodiff_dfg.GeneratorNoise(z, pair)
+    return zerodiff_dfg.GeneratorNoise(jnp.asarray(rng["eps_E"]), zerodiff.pair_noise(rng))
+
+
+def critic_noise_of(block):
+    rng = under(ARRAYS, f"{block}/rng")
     alphas = {name: jnp.asarray(rng[f"alpha_gp_{name}"]) for name in zerodiff_dfg.CRITICS}
-    return zerodiff_dfg.CriticNoise(z, pair, alphas)
+    return zerodiff_dfg.CriticNoise(*generator_noise_of(block), alphas)
 
 
 def check_critic_block(state, block):
     value = under(ARRAYS, f"{block}/val")
-    batch, noise = batch_of(block), noise_of(block)
+    batch, noise = batch_of(block), critic_noise_of(block)
     pairs, mean, log_variance = jax.jit(partial(zerodiff_dfg.make_pairs, NETS))(state.params, batch, noise)
     assert_close(mean, value["means"], what="means")
     assert_close(log_variance, value["log_var"], what="log_var")
@@ -79,7 +82,7 @@ def check_critic_block(state, block):
 
 
 def check_generator_block(state, block, batch):
-    value, noise = under(ARRAYS, f"{block}/val"), noise_of(block)
+    value, noise = under(ARRAYS, f"{block}/val"), generator_noise_of(block)
 
     def loss(trained):
         return zerodiff_dfg.generator_loss(NETS, trained, state.params, batch, noise, state.hyper)
@@ -98,13 +101,13 @@ def test_steps_equal_recorded():
     for block in BLOCKS:
         check_critic_block(state, block)
         before = {name: state.params[name] for name in CRITIC_NAMES}
-        state, _ = critic_step(state, batch_of(block), noise_of(block))
+        state, _ = critic_step(state, batch_of(block), critic_noise_of(block))
         after = {name: state.params[name] for name in CRITIC_NAMES}
         zerodiff.assert_step_close(before, after, recorded(f"{block}/after", CRITIC_NAMES), block)
     last = batch_of(BLOCKS[-1])
     check_generator_block(state, "G", last)
     before = {name: state.params[name] for name in GENERATOR_NAMES}
-    state, _ = jax.jit(partial(zerodiff_dfg.generator_step, NETS))(state, last, noise_of("G"))
+    state, _ = jax.jit(partial(zerodiff_dfg.generator_step, NETS))(state, last, generator_noise_of("G"))
     after = {name: state.params[name] for name in GENERATOR_NAMES}
     zerodiff.assert_step_close(before, after, recorded("G/after", GENERATOR_NAMES), "G")
 
@@ -146,7 +149,7 @@ def test_samples_equal_recorded(sampler):
 
 def test_decoder_equals_recorded():
     decoder = zerodiff.as_jax(recorded("v2s/w", {"decoder": "netDec"}))["decoder"]
-    out, hidden = NETS.decoder.apply({"params": decoder}, jnp.asarray(ARRAYS["v2s/in"]))
+    out, hidden = apply(NETS.decoder, decoder, jnp.asarray(ARRAYS["v2s/in"]))
     assert_close(out, ARRAYS["v2s/out"])
     assert_close(hidden, ARRAYS["v2s/hidden"])
     target = jnp.asarray(ARRAYS["D2/in/att_0_real"][: len(out)])

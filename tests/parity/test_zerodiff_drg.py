@@ -34,18 +34,20 @@ def batch_of(block):
     return zerodiff.batch(empty, given["r_0_real"], given["att_0_real"], given["label"])
 
 
-def noise_of(block):
+def generator_noise_of(block):
     rng = under(ARRAYS, f"{block}/rng")
-    z, pair = jnp.asarray(rng["z"]), zerodiff.pair_noise(rng)
-    if "alpha_gp_r0" not in rng:
-        return zerodiff_drg.GeneratorNoise(z, pair)
+    return zerodiff_drg.GeneratorNoise(jnp.asarray(rng["z"]), zerodiff.pair_noise(rng))
+
+
+def critic_noise_of(block):
+    rng = under(ARRAYS, f"{block}/rng")
     alphas = {name: jnp.asarray(rng[f"alpha_gp_{name}"]) for name in zerodiff_drg.CRITICS}
-    return zerodiff_drg.CriticNoise(z, pair, alphas)
+    return zerodiff_drg.CriticNoise(*generator_noise_of(block), alphas)
 
 
 def check_critic_block(state, block):
     value = under(ARRAYS, f"{block}/val")
-    batch, noise = batch_of(block), noise_of(block)
+    batch, noise = batch_of(block), critic_noise_of(block)
     pairs = jax.jit(partial(zerodiff_drg.make_pairs, NETS))(state.params["generator"], batch.r, batch.a, noise)
     for ours, theirs in {
         "real_t": "r_t_real",
@@ -69,7 +71,7 @@ def check_critic_block(state, block):
 
 
 def check_generator_block(state, block, batch):
-    value, noise = under(ARRAYS, f"{block}/val"), noise_of(block)
+    value, noise = under(ARRAYS, f"{block}/val"), generator_noise_of(block)
 
     def loss(generator):
         return zerodiff_drg.generator_loss(NETS, generator, state.params, batch, noise, state.hyper)
@@ -88,13 +90,13 @@ def test_steps_equal_recorded():
     for block in BLOCKS:
         check_critic_block(state, block)
         before = {name: state.params[name] for name in CRITIC_NAMES}
-        state, _ = critic_step(state, batch_of(block), noise_of(block))
+        state, _ = critic_step(state, batch_of(block), critic_noise_of(block))
         after = {name: state.params[name] for name in CRITIC_NAMES}
         zerodiff.assert_step_close(before, after, recorded(f"{block}/after", CRITIC_NAMES), block)
     last = batch_of(BLOCKS[-1])
     check_generator_block(state, "G", last)
     before = {"generator": state.params["generator"]}
-    state, _ = jax.jit(partial(zerodiff_drg.generator_step, NETS))(state, last, noise_of("G"))
+    state, _ = jax.jit(partial(zerodiff_drg.generator_step, NETS))(state, last, generator_noise_of("G"))
     expected = recorded("G/after", {"generator": "netR"})
     zerodiff.assert_step_close(before, {"generator": state.params["generator"]}, expected, "G")
 

@@ -1,6 +1,7 @@
 """Row sampling, chunk boundaries and the compiled chunk."""
 
 from collections import Counter
+from typing import Any
 
 import chex
 import jax
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 
 from zsl_jax.data.dataset import Part
-from zsl_jax.errors import InputError
 from zsl_jax.train_steps.method import Method, TrainState
 from zsl_jax.training import loop
 
@@ -27,7 +27,8 @@ def counting_method(trace_limit: int = 1) -> Method:
         del key, upstream
         return TrainState({"total": jnp.float32(0)}, {}, {}, {}, {})
 
-    return Method("counting", 3, init, train_step, inference=lambda state: state.params)
+    counted: Any = train_step
+    return Method("counting", 3, init, counted, inference=lambda state: state.params)
 
 
 def data(n_rows: int = 40) -> loop.Resident:
@@ -55,9 +56,17 @@ def test_a_batch_may_hold_every_row():
     assert all(sorted(row.tolist()) == list(range(6)) for row in np.asarray(rows))
 
 
-def test_too_few_rows_are_refused():
-    with pytest.raises(InputError, match="only 4 training rows"):
-        loop.draw_rows(jax.random.key(0), 4, (1, 5))
+def test_padding_rows_are_never_drawn():
+    method, key = counting_method(trace_limit=4), jax.random.key(5)
+    part = Part(np.ones((6, 1), np.float32), None, np.zeros(6, np.int32))
+    padded = loop.upload(part, np.eye(4, dtype=np.float32), capacity=50)
+    assert padded.x.shape == (50, 1)
+    rows = loop.draw_rows(key, padded.n_rows, (50, 4))
+    assert int(rows.max()) < 6
+    run = loop.make_chunk(method, 4, 3)
+    _, logged = run(method.init(key, {}), padded, key, 0, 3)
+    _, unpadded = run(method.init(key, {}), loop.upload(part, np.eye(4, dtype=np.float32)), key, 0, 3)
+    np.testing.assert_array_equal(logged["seen"], unpadded["seen"])
 
 
 @pytest.mark.parametrize("start", [0, 3, 10, 14, 20])

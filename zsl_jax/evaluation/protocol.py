@@ -76,22 +76,24 @@ def last(evaluations: Sequence[Evaluation]) -> dict[str, Row]:
     return {space: row(final(space), final(space)) for space in spaces(evaluations)}
 
 
-def choose(validation: Sequence[Evaluation]) -> dict[str, dict[str, Row]]:
+def choose(validation: Sequence[Evaluation], select: str = "H") -> dict[str, dict[str, Row]]:
     """Chooses epoch, sampler, classifier epoch and calibration by the validation task.
 
     Args:
       validation: evaluations of the validation task.
+      select: score that places U, S, H and AUSUC: "H" as published, or "AUSUC", which does not vanish where seen
+        classes drown the unseen ones.
 
     Returns:
-      by space: "T1" (place of the best T1), "H" (of the best H), "calibrated" (of the best H over all gammas); each
+      by space: "T1" (place of the best T1), "H" (of the best `select`), "calibrated" (of the best H over all gammas); each
       with epoch, sampler, classifier_epoch and the validation score, "calibrated" with its gamma too.
     """
     names: dict[str, Callable[[dict[str, float]], dict[str, float]]] = {
         "T1": lambda values: {"T1": values["T1"]},
-        "H": lambda values: {"H": values["H"]},
+        "H": lambda values: {"H": values["H"], "AUSUC": values["AUSUC"]},
         "calibrated": lambda values: {"H": values["H_gamma"], "gamma": values["gamma"]},
     }
-    scores = {"T1": "T1", "H": "H", "calibrated": "H_gamma"}
+    scores = {"T1": "T1", "H": select, "calibrated": "H_gamma"}
     choices: dict[str, dict[str, Row]] = {}
     for space in spaces(validation):
         found = {name: best(validation, space, scores[name]) for name in names}
@@ -143,19 +145,27 @@ def validated(test: Sequence[Evaluation], choices: Mapping[str, Mapping[str, Row
     return rows
 
 
-def headline(protocols: Mapping[str, Mapping[str, Row]], choices: Mapping[str, Mapping[str, Row]] | None = None) -> Row:
+def best_space(choices: Mapping[str, Mapping[str, Row]], select: str = "H") -> str | None:
+    """The space with the best `select` ("H" or "AUSUC") on the validation task, then the best T1; None of none."""
+    return max(choices, key=lambda space: (choices[space]["H"][select], choices[space]["T1"]["T1"]), default=None)
+
+
+def headline(
+    protocols: Mapping[str, Mapping[str, Row]], choices: Mapping[str, Mapping[str, Row]], select: str = "H"
+) -> Row:
     """The one line that stands for a run.
 
     Args:
       protocols: rows by space, by protocol.
-      choices: from `choose`, if there was a validation task.
+      choices: from `choose`; empty without a validation task.
+      select: score that chooses the space.
 
     Returns:
-      "protocol", "space", T1, U, S, H and AUSUC: of "validated" in the space of the best validation H (then T1) if
-      there is such a protocol; else of "last" in the last space, the widest one. Never chosen on the test set.
+      "protocol", "space", T1, U, S, H and AUSUC: of "validated" in the best space on the validation task if there was
+      one; else of "last" in the last space, the widest one. Never chosen on the test set.
     """
-    if choices and "validated" in protocols:
-        space = max(choices, key=lambda name: (choices[name]["H"]["H"], choices[name]["T1"]["T1"]))
+    space = best_space(choices, select)
+    if space is not None:
         protocol = "validated"
     else:
         protocol, space = "last", list(protocols["last"])[-1]

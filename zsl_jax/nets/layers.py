@@ -36,6 +36,11 @@ def draw_published(key: jax.Array, shapes: Any) -> Any:
     return jax.tree.unflatten(structure, drawn)
 
 
+def apply(net: nn.Module, params: Any, *inputs: Any, method: Any = None) -> Any:
+    """What a module makes of its inputs with the given parameters; no other collections take part."""
+    return net.apply({"params": params}, *inputs, method=method)
+
+
 def leaky_relu(x: jax.Array) -> jax.Array:
     """Leaky ReLU with the slope that every published net uses."""
     return jnp.where(x > 0, x, LEAKY_SLOPE * x)

@@ -1,7 +1,5 @@
 """Small perceptrons that turn raw features into rectified embeddings."""
 
-from typing import Any, cast
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -33,8 +31,3 @@ class Projector(nn.Module):
 def unit_rows(x: jax.Array) -> jax.Array:
     """Divides each row of [B, E] by its Euclidean length; a zero row stays zero, with a finite gradient."""
     return x * jax.lax.rsqrt(jnp.maximum((x**2).sum(axis=-1, keepdims=True), 1e-24))
-
-
-def apply(net: nn.Module, params: Any, x: jax.Array) -> jax.Array:
-    """Runs a net with one output on its parameters (Linen types its own `apply` as if it returned variables too)."""
-    return cast(jax.Array, net.apply({"params": params}, x))

@@ -123,7 +123,9 @@ class Critic(nn.Module):
         weights = self.score.variables["params"]["kernel"][:, 0]
         slopes = jnp.where(middle > 0, 1.0, LEAKY_SLOPE) * weights[None, :]
         gradients = slopes @ self.x.variables["params"]["kernel"].T
-        return Scores(real_score, fake_score, jnp.sqrt(jnp.sum(gradients**2, axis=-1)))
+        # A norm of zero gets a gradient of zero instead of NaN.
+        norms = jnp.sqrt(jnp.maximum(jnp.sum(gradients**2, axis=-1), NORM_EPSILON**2))
+        return Scores(real_score, fake_score, norms)
 
     def _without_bias(self, hidden_input: jax.Array) -> jax.Array:
         parameters = self.score.variables["params"]

@@ -79,6 +79,11 @@ def init_adam(params: dict[str, Params]) -> dict[str, optax.OptState]:
     return {name: adam().init(tree) for name, tree in params.items()}
 
 
+def fresh_state(params: dict[str, Params], frozen: dict[str, Params], hyper: dict, extra: dict) -> TrainState:
+    """A state before its first step. It holds no array twice and none of the caller's, since training donates it."""
+    return TrainState(params, init_adam(params), *jax.tree.map(jnp.copy, (frozen, hyper, extra)))
+
+
 def descend(
     optimiser: optax.GradientTransformation, gradients: Params, opt: optax.OptState, params: Params, rate: jax.Array
 ) -> tuple[Params, optax.OptState]:

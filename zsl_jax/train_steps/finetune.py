@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import optax
 
 from zsl_jax.errors import InputError
-from zsl_jax.nets.mlp import Embedding, apply
+from zsl_jax.nets.layers import apply
+from zsl_jax.nets.mlp import Embedding
 from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views
 
 OPTIMISERS = ("sgd", "adam")

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 
 from zsl_jax.errors import InputError
 from zsl_jax.losses_paco import PacoWeights, empty_queue, enqueue, momentum_average, paco_loss
-from zsl_jax.nets.mlp import Embedding, Projector, apply
+from zsl_jax.nets.layers import apply
+from zsl_jax.nets.mlp import Embedding, Projector
 from zsl_jax.train_steps import finetune
 from zsl_jax.train_steps.finetune import ViewNoise
 from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zsl_jax import diffusion, losses
-from zsl_jax.nets.layers import draw_published
+from zsl_jax.nets.layers import apply, draw_published
 from zsl_jax.nets.zerodiff import Critic, Encoder, Generator, Scores, SemanticDecoder
 from zsl_jax.train_steps import adversarial, zerodiff_drg
 from zsl_jax.train_steps.adversarial import PairNoise, Pairs
@@ -112,10 +112,10 @@ def make_pairs(
 ) -> tuple[Pairs, jax.Array, jax.Array]:
     """Encodes and diffuses real x [..., B, D] and lets G generate; also the latent mean and log-variance."""
     pair = noise.pair
-    mean, log_variance = nets.encoder.apply({"params": params["encoder"]}, batch.x, batch.a)
+    mean, log_variance = apply(nets.encoder, params["encoder"], batch.x, batch.a)
     z = mean + jnp.exp(0.5 * log_variance) * noise.z
     real_t, following = diffusion.q_sample_pair(nets.schedule, batch.x, pair.t, pair.current, pair.following)
-    fake = nets.generator.apply({"params": params["generator"]}, z, batch.a, following, pair.t, batch.r)
+    fake = apply(nets.generator, params["generator"], z, batch.a, following, pair.t, batch.r)
     return adversarial.complete_pairs(nets.schedule, batch.x, real_t, following, fake, pair), mean, log_variance
 
 
@@ -141,11 +141,9 @@ def compare(
     clean, noisy = (pairs.real, pairs.fake), (pairs.real_t, pairs.fake_t)
     rows = {"x0": clean, "xt": noisy, "xc": clean}
     return {
-        name: nets.critics[name].apply(
-            {"params": params[name]}, *rows[name], alphas[name], given[name], method=Critic.compare
-        )
+        name: apply(nets.critics[name], params[name], *rows[name], alphas[name], given[name], method=Critic.compare)
         for name in CRITICS
-    }  # pyright: ignore[reportReturnType]
+    }
 
 
 def distillation(nets: Nets, scores: dict[str, Scores], t: jax.Array, hyper: dict[str, jax.Array]) -> jax.Array:
@@ -179,7 +177,7 @@ def critic_loss(
         one_penalty = penalty_weight * losses.gradient_penalty(score.gradient_norms)
         penalty += fake_weights[name] * one_penalty
         metrics |= {f"wasserstein/{name}": real - fake, f"penalty/{name}": one_penalty}
-    decoded, _ = nets.decoder.apply({"params": params["decoder"]}, batch.x)
+    decoded, _ = apply(nets.decoder, params["decoder"], batch.x)
     reconstruction = hyper["gamma_recons"] * losses.weighted_l1(decoded, batch.a)
     mutual = hyper["gamma_dist"] * distillation(nets, scores, pairs.t, hyper)
     penalty = hyper["gamma_adv"] * penalty
@@ -220,11 +218,11 @@ def generator_loss(
     pairs, mean, log_variance = make_pairs(nets, trained, batch, noise)
     given = conditions(pairs, batch.a, batch.r)
     rows = {"x0": pairs.fake, "xt": pairs.fake_t, "xc": pairs.fake}
-    scores = {name: nets.critics[name].apply({"params": frozen[name]}, rows[name], given[name]) for name in CRITICS}
+    scores = {name: apply(nets.critics[name], frozen[name], rows[name], given[name]) for name in CRITICS}
     cost = -sum(hyper[f"gamma_{name}"] * jnp.mean(score) for name, score in scores.items())
     vae = losses.binary_cross_entropy(pairs.fake, batch.x) + losses.kl_to_standard_normal(mean, log_variance)
     decoder = trained.get("decoder", frozen["decoder"])
-    decoded, _ = nets.decoder.apply({"params": decoder}, pairs.fake)
+    decoded, _ = apply(nets.decoder, decoder, pairs.fake)
     reconstruction = losses.weighted_l1(decoded, batch.a)
     loss = hyper["gamma_vae"] * vae + hyper["gamma_adv"] * cost + hyper["gamma_recons"] * reconstruction
     metrics = {"loss/generator": loss, "loss/vae": vae, "loss/adversarial": cost, "loss/decoder_fake": reconstruction}
@@ -299,7 +297,7 @@ def init(
     params = draw_published(key, parameter_shapes(nets, spec))
     frozen = {"representation": upstream["drg"]["generator"]}
     extra = {"penalty_weight": hyper["penalty_weight"]}
-    return TrainState(params, adversarial.init_adam(params), frozen, hyper, extra)
+    return adversarial.fresh_state(params, frozen, hyper, extra)
 
 
 def draw_sampling_noise(nets: Nets, keys: jax.Array, progressive: bool) -> SamplingNoise:
@@ -324,7 +322,7 @@ def sample(
 
     def generate(x_next: jax.Array, step: int) -> tuple[jax.Array, jax.Array]:
         t = jnp.full(a.shape[:1], step, jnp.int32)
-        return nets.generator.apply({"params": params["generator"]}, noise.z, a, x_next, t, r), t  # pyright: ignore[reportReturnType]
+        return apply(nets.generator, params["generator"], noise.z, a, x_next, t, r), t
 
     x, t = generate(noise.x_t, nets.schedule.n_steps - 1)
     x_next = noise.x_t
@@ -346,7 +344,7 @@ def embed(nets: Nets, params: dict[str, Params], views: Views, space: str) -> ja
     if "V" in space:
         parts.append(views["x"])
     if "S" in space:
-        parts.extend(nets.decoder.apply({"params": params["decoder"]}, views["x"]))
+        parts.extend(apply(nets.decoder, params["decoder"], views["x"]))
     if "C" in space:
         parts.append(views["r"])
     return jnp.concatenate(parts, axis=-1)

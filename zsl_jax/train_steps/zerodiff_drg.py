@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from zsl_jax import diffusion, losses
-from zsl_jax.nets.layers import draw_published
+from zsl_jax.nets.layers import apply, draw_published
 from zsl_jax.nets.zerodiff import Critic, Generator, SemanticDecoder
 from zsl_jax.train_steps import adversarial
 from zsl_jax.train_steps.adversarial import PairNoise, Pairs
@@ -85,8 +85,8 @@ def make_pairs(nets: Nets, generator: Params, r: jax.Array, a: jax.Array, noise:
     pair = noise.pair
     real_t, following = diffusion.q_sample_pair(nets.schedule, r, pair.t, pair.current, pair.following)
     noisy = real_t if nets.feed == "current" else following
-    fake = nets.generator.apply({"params": generator}, noise.z, a, noisy, pair.t)
-    return adversarial.complete_pairs(nets.schedule, r, real_t, following, fake, pair)  # pyright: ignore[reportArgumentType]
+    fake = apply(nets.generator, generator, noise.z, a, noisy, pair.t)
+    return adversarial.complete_pairs(nets.schedule, r, real_t, following, fake, pair)
 
 
 def conditions(pairs: Pairs, a: jax.Array) -> dict[str, dict[str, jax.Array]]:
@@ -103,14 +103,12 @@ def critic_loss(
     gammas = {"r0": hyper["gamma_x0"], "rt": hyper["gamma_xt"]}
     loss, metrics = jnp.float32(0), {}
     for name in CRITICS:
-        scores = nets.critics[name].apply(
-            {"params": params[name]}, *rows[name], alphas[name], given[name], method=Critic.compare
-        )
+        scores = apply(nets.critics[name], params[name], *rows[name], alphas[name], given[name], method=Critic.compare)
         wasserstein = jnp.mean(scores.real) - jnp.mean(scores.fake)
         penalty = hyper["penalty_weight"] * losses.gradient_penalty(scores.gradient_norms)
         loss += gammas[name] * (penalty - wasserstein)
         metrics |= {f"wasserstein/{name}": wasserstein, f"penalty/{name}": penalty}
-    decoded, _ = nets.decoder.apply({"params": params["decoder"]}, pairs.real)
+    decoded, _ = apply(nets.decoder, params["decoder"], pairs.real)
     reconstruction = losses.mean_squared(decoded, a)
     metrics |= {"loss/critic": loss, "loss/decoder": reconstruction}
     return loss + reconstruction, metrics
@@ -138,10 +136,10 @@ def generator_loss(
     """The critics' mean score of what R generates, negated; the decoder's error is logged and gives no gradient."""
     pairs = make_pairs(nets, generator, batch.r, batch.a, noise)
     given = conditions(pairs, batch.a)
-    score_r0 = jnp.mean(nets.critics["r0"].apply({"params": frozen["r0"]}, pairs.fake, given["r0"]))
-    score_rt = jnp.mean(nets.critics["rt"].apply({"params": frozen["rt"]}, pairs.fake_t, given["rt"]))
+    score_r0 = jnp.mean(apply(nets.critics["r0"], frozen["r0"], pairs.fake, given["r0"]))
+    score_rt = jnp.mean(apply(nets.critics["rt"], frozen["rt"], pairs.fake_t, given["rt"]))
     loss = -hyper["gamma_x0"] * score_r0 - hyper["gamma_xt"] * score_rt
-    decoded, _ = nets.decoder.apply({"params": frozen["decoder"]}, jax.lax.stop_gradient(pairs.fake))
+    decoded, _ = apply(nets.decoder, frozen["decoder"], jax.lax.stop_gradient(pairs.fake))
     return loss, {"loss/generator": loss, "loss/decoder_fake": losses.mean_squared(decoded, batch.a)}
 
 
@@ -195,13 +193,13 @@ def parameter_shapes(nets: Nets, spec: Spec) -> dict[str, Params]:
 def init(nets: Nets, hyper: dict[str, jax.Array], spec: Spec, key: jax.Array) -> TrainState:
     """Fresh parameters and optimiser states."""
     params = draw_published(key, parameter_shapes(nets, spec))
-    return TrainState(params, adversarial.init_adam(params), {}, hyper, {})
+    return adversarial.fresh_state(params, {}, hyper, {})
 
 
 def sample(nets: Nets, generator: Params, a: jax.Array, z: jax.Array, r_t: jax.Array) -> jax.Array:
     """Representations [n, R] of semantics a [n, A] in one step from noise r_t [n, R] at t = T - 1; z [n, Z]."""
     t = jnp.full(a.shape[:1], nets.schedule.n_steps - 1, jnp.int32)
-    return nets.generator.apply({"params": generator}, z, a, r_t, t)  # pyright: ignore[reportReturnType]
+    return apply(nets.generator, generator, z, a, r_t, t)
 
 
 def synthesize(nets: Nets, params: dict[str, Params], semantics: jax.Array, keys: jax.Array, sampler: str) -> dict:

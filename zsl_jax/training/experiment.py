@@ -1,6 +1,7 @@
 """A whole run: load data, train the stages in order on the validation and on the test task, score by every protocol."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,7 @@ class Problem:
     make_task: Callable[[Dataset, Any], Task]
     key: jax.Array
     choices: Choices
+    build: Callable[[str, Spec], Method]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,22 +114,24 @@ def run(config, dataset: Dataset, workdir: Path, stop: StopRequest) -> Runs:
       InputError, Interrupted, Diverged: see `zsl_jax.training.stage.run_stage`.
     """
     key = jax.random.key(config.seed)
+    # One method for both problems, so that they share compiled programs.
+    build = functools.cache(lambda name, spec: registry.find(name)(config, spec))
     validation, choices = None, {}
     if config.validate:
-        validation = run_problem(config, dataset, validation_problem(config, workdir, key), stop)
+        validation = run_problem(config, dataset, validation_problem(config, workdir, key, build), stop)
         scored = {name: found for name, found in validation.evaluations.items() if "spaces" in found[0]["scores"]}
         choices = {name: protocol.choose(found) for name, found in scored.items()}
-    problem = Problem(TEST, workdir, data.test_task, jax.random.fold_in(key, 0), choices)
+    problem = Problem(TEST, workdir, data.test_task, jax.random.fold_in(key, 0), choices, build)
     return Runs(dataset, run_problem(config, dataset, problem, stop), validation, choices)
 
 
-def validation_problem(config, workdir: Path, key: jax.Array) -> Problem:
+def validation_problem(config, workdir: Path, key: jax.Array, build: Callable[[str, Spec], Method]) -> Problem:
     """The problem on which everything that needs choosing is chosen."""
 
     def make_task(dataset: Dataset, options) -> Task:
         return data.validation_task(dataset, options, config.seed)
 
-    return Problem(VALIDATION, workdir / VALIDATION, make_task, jax.random.fold_in(key, 1), {})
+    return Problem(VALIDATION, workdir / VALIDATION, make_task, jax.random.fold_in(key, 1), {}, build)
 
 
 def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Trained:
@@ -156,13 +160,12 @@ def make_stage(
     config, name: str, raw: Dataset, dataset: Dataset, problem: Problem, upstream: dict[str, Params]
 ) -> tuple[Stage, Task]:
     """A stage and its task. Stages that make a view see raw features, the others the views made so far."""
-    build = registry.find(name)
-    method = build(config, spec_of(raw))
+    method = problem.build(name, spec_of(raw))
     if method.produces:
         task = problem.make_task(raw, config.data)
         own = view_stage(config[name], raw, task, method, config.seed)
     else:
-        method = build(config, spec_of(dataset))
+        method = problem.build(name, spec_of(dataset))
         task = problem.make_task(dataset, config.data)
         own = generator_stage(config, name, method, task, problem.choices.get(name, {}))
     stage = Stage(
@@ -176,6 +179,7 @@ def make_stage(
         log_every=config.log_every,
         checkpoint_every=config.checkpoint_every,
         upstream=upstream,
+        capacity=len(raw.splits.trainval),
         **own,
     )
     return stage, task

@@ -1,20 +1,25 @@
 """The inner loop: many iterations as one compiled program over data that stay on the device."""
 
+import functools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from zsl_jax.data.dataset import Part
-from zsl_jax.errors import InputError
 from zsl_jax.train_steps.method import Batch, Method, Metrics, TrainState
 
 
 class Resident(NamedTuple):
-    """Training data on the device: x [N, D], r [N, R] (R = 0: none), labels [N] int32, semantics [C, A]."""
+    """Training data on the device: x [N, D], r [N, R] (R = 0: none), labels [N] int32, semantics [C, A].
 
+    The first `n_rows` (int32 scalar) rows count; the rest pads all problems of a run to one size, so that they share
+    compiled programs.
+    """
+
+    n_rows: jax.Array
     x: jax.Array
     r: jax.Array
     labels: jax.Array
@@ -35,28 +40,25 @@ class Schedule(NamedTuple):
 
 
 # (state, data, stage key, first step, number of steps) -> (state, metrics by name [log_every])
-Chunk = Callable[[TrainState, Resident, jax.Array, jax.Array, jax.Array], tuple[TrainState, Metrics]]
+Chunk = Callable[[TrainState, Resident, jax.Array, Any, Any], tuple[TrainState, Metrics]]
 
 
-def upload(part: Part, semantics: np.ndarray) -> Resident:
-    """Puts training rows on the device, once."""
+def upload(part: Part, semantics: np.ndarray, capacity: int = 0) -> Resident:
+    """Puts training rows on the device, once, padded with zeros to `capacity` rows."""
     r = np.zeros((len(part.x), 0), np.float32) if part.r is None else part.r
-    return Resident(*jax.device_put((part.x, r, part.labels, semantics)))
+    padding = max(0, capacity - len(part.x))
+    rows = [np.pad(array, [(0, padding)] + [(0, 0)] * (array.ndim - 1)) for array in (part.x, r, part.labels)]
+    return Resident(*jax.device_put((np.int32(len(part.x)), *rows, semantics)))
 
 
-def draw_rows(key: jax.Array, n_rows: int, shape: tuple[int, int]) -> jax.Array:
+def draw_rows(key: jax.Array, n_rows: int | jax.Array, shape: tuple[int, int]) -> jax.Array:
     """Row numbers [updates, B] int32: each batch of B rows without replacement, in time independent of n_rows.
 
     Floyd's algorithm (Bentley and Floyd, CACM 30(9), 1987). The published code draws a permutation of all rows for
-    each batch and keeps its head, which is the same distribution over sets of rows.
-
-    Raises:
-      InputError: when there are fewer rows than a batch holds.
+    each batch and keeps its head, which is the same distribution over sets of rows. There must be at least B rows.
     """
     updates, size = shape
-    if n_rows < size:
-        raise InputError(f"batch_size={size}: only {n_rows} training rows; use a batch_size of at most {n_rows}")
-    highest = jnp.arange(n_rows - size, n_rows, dtype=jnp.int32)
+    highest = n_rows - size + jnp.arange(size, dtype=jnp.int32)
     candidates = jax.random.randint(key, shape, 0, highest[None, :] + 1)
 
     def take(k: jax.Array, rows: jax.Array) -> jax.Array:
@@ -72,6 +74,7 @@ def gather(data: Resident, rows: jax.Array) -> Batch:
     return Batch(data.x[rows], data.r[rows], data.semantics[labels], labels)
 
 
+@functools.cache
 def make_chunk(method: Method, batch_size: int, log_every: int) -> Chunk:
     """Compiles up to `log_every` iterations into one program; the state is donated.
 
@@ -81,7 +84,7 @@ def make_chunk(method: Method, batch_size: int, log_every: int) -> Chunk:
 
     def one(state: TrainState, data: Resident, key: jax.Array, step: jax.Array) -> tuple[TrainState, Metrics]:
         rows_key, step_key = jax.random.split(jax.random.fold_in(key, step))
-        rows = draw_rows(rows_key, len(data.x), (method.batches_per_step, batch_size))
+        rows = draw_rows(rows_key, data.n_rows, (method.batches_per_step, batch_size))
         return method.train_step(state, gather(data, rows), step_key)
 
     def run(state, data, key, first, length):
@@ -113,4 +116,5 @@ def first_bad(metrics: dict[str, np.ndarray]) -> tuple[str, int] | None:
     bad = [
         (int(np.argmin(np.isfinite(value))), name) for name, value in metrics.items() if not np.isfinite(value).all()
     ]
-    return min(bad)[::-1] if bad else None
+    place, name = min(bad, default=(0, ""))
+    return (name, place) if bad else None

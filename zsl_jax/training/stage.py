@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from zsl_jax.data.dataset import Part
+from zsl_jax.errors import InputError
 from zsl_jax.train_steps.method import Method, Params, TrainState
 from zsl_jax.training import loop
 from zsl_jax.training.checkpoints import Checkpoints, open_checkpoints
@@ -49,6 +50,7 @@ class Stage:
       evaluate: (inference parameters, epoch, key) -> Evaluation without its epoch.
       patience: evaluations without a better score before stopping early; 0: never.
       keep_epochs: epochs whose checkpoints must stay.
+      capacity: rows to pad the training data to, see `loop.Resident`.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Stage:
     evaluate: Callable[[dict[str, Params], int, jax.Array], Evaluation]
     patience: int = 0
     keep_epochs: tuple[int, ...] = ()
+    capacity: int = 0
 
     @property
     def schedule(self) -> loop.Schedule:
@@ -146,6 +149,15 @@ def stopped_early(stage: Stage, evaluations: list[Evaluation]) -> bool:
     return len(scores) - 1 - int(np.argmax(scores)) >= stage.patience
 
 
+def require_rows(stage: Stage) -> None:
+    """Raises InputError when there are fewer training rows than a batch holds."""
+    rows = len(stage.train.x)
+    if rows < stage.batch_size:
+        raise InputError(
+            f"config.{stage.name}.batch_size: {stage.batch_size}, but there are {rows} training rows; use at most {rows}"
+        )
+
+
 def shapes(stage: Stage) -> TrainState:
     """Shapes of the stage's state."""
     return jax.eval_shape(stage.method.init, stage.keys()[0], stage.upstream)
@@ -181,6 +193,7 @@ def run_stage(stage: Stage, writer: RunWriter, order: tuple[str, ...], stop: Sto
       Diverged: a loss or gradient was not finite.
       InputError: the checkpoints don't fit, or there are fewer rows than a batch.
     """
+    require_rows(stage)
     keep = tuple(stage.step_of(epoch) for epoch in stage.keep_epochs)
     with open_checkpoints(stage.directory / "checkpoints" / stage.name, keep) as checkpoints:
         done = begin(stage, checkpoints)
@@ -188,7 +201,7 @@ def run_stage(stage: Stage, writer: RunWriter, order: tuple[str, ...], stop: Sto
             return done
         writer.truncate(order, stage.name, done.step)
         run_chunk = loop.make_chunk(stage.method, stage.batch_size, stage.log_every)
-        data = loop.upload(stage.train, stage.semantics)
+        data = loop.upload(stage.train, stage.semantics, stage.capacity)
         with progress(stage.schedule.total, stage.name, "it") as bar:
             bar.update(done.step)
             for end in loop.chunk_ends(stage.schedule, done.step):
@@ -242,7 +255,7 @@ def _end_epoch(stage: Stage, done: Progress, writer: RunWriter, checkpoints: Che
         began = time.perf_counter()
         params = stage.method.inference(done.state)
         key = jax.random.fold_in(stage.keys()[2], epoch)
-        evaluation = {"epoch": epoch} | stage.evaluate(params, epoch, key)
+        evaluation: Evaluation = {"epoch": epoch} | stage.evaluate(params, epoch, key)
         write_json(evaluation_file(stage, epoch), evaluation)
         done.evaluations.append(evaluation)
         done.seconds["evaluate"] += time.perf_counter() - began

@@ -1,0 +1,70 @@
+"""Small things that tests of nets, train steps and runs share: random trees, widths of a few units, bits."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zsl_jax import defaults
+from zsl_jax.train_steps.method import Batch, Spec
+
+SPEC = Spec(x_dim=6, r_dim=5, a_dim=3, n_classes=4)
+WIDTH = 8
+
+
+def random_like(tree: Any, seed: int = 0) -> Any:
+    """Standard normal arrays of a tree's shapes: unlike fresh weights, no bias is zero and no gradient tiny."""
+    random = np.random.default_rng(seed)
+    return jax.tree.map(lambda leaf: jnp.asarray(random.normal(size=leaf.shape), jnp.float32), tree)
+
+
+def zerodiff_config(**dfg: Any) -> Any:
+    """ZeroDiff of a few units a layer; `dfg` changes fields of its second stage."""
+    config = narrow(defaults.zerodiff())
+    config.dfg.update(dfg)
+    return config
+
+
+def narrow(config: Any) -> Any:
+    """Makes all layers of a configuration a few units wide."""
+    for stage in (config.drg, config.dfg):
+        stage.generator_width = stage.critic_width = stage.decoder_width = WIDTH
+    config.dfg.encoder_width = WIDTH
+    config.finetune_x.hidden, config.finetune_x.width = (), WIDTH
+    config.finetune_r.hidden, config.finetune_r.width = (), WIDTH
+    config.finetune_r.paco.dim = 4
+    return config
+
+
+def synthetic(config: Any, seed: int = 0) -> Any:
+    """Turns a configuration into one of a run of seconds: a small synthetic data set, few epochs, few scores."""
+    config.seed = seed
+    config.data.source, config.data.dataset = "synthetic", "synthetic"
+    config.data.percent = 100
+    made_up = {"preset": "", "seen": 5, "unseen": 3, "a_dim": 4, "x_dim": 10, "r_dim": 6, "trainval": 100}
+    config.data.synthetic.update(made_up | {"test_seen": 25, "test_unseen": 30})
+    for stage in (config.finetune_x, config.finetune_r, config.drg, config.dfg):
+        stage.epochs, stage.batch_size = 1, 16
+    config.finetune_r.paco.queue = 32
+    config.drg.syn_num = config.dfg.syn_num = 6
+    config.eval.every = 1
+    config.eval.classifier_epochs = 2
+    config.eval.spaces, config.eval.samplers = ("V", "C"), ("one_step",)
+    config.log_every = 2
+    return config
+
+
+def batches(shape: tuple[int, ...], spec: Spec = SPEC, seed: int = 0) -> Batch:
+    """Random training rows of `shape`: x and r in 0..1, semantics of unit length."""
+    random = np.random.default_rng(seed)
+    x, r = (random.random((*shape, width)).astype(np.float32) for width in (spec.x_dim, spec.r_dim))
+    semantics = random.normal(size=(spec.n_classes, spec.a_dim)).astype(np.float32)
+    semantics = semantics / np.linalg.norm(semantics, axis=1, keepdims=True)
+    labels = random.integers(0, spec.n_classes, shape).astype(np.int32)
+    return Batch(*(jnp.asarray(array) for array in (x, r, semantics[labels], labels)))
+
+
+def bits(tree: Any) -> list[bytes]:
+    """The bytes of all arrays of a tree."""
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
