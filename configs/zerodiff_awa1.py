@@ -40,4 +40,5 @@ def reference(config):
     config.data.representations = "supcon256"
     config.validate = False
     config.upstream = "oracle"
+    config.eval.select = "H"
     return config

@@ -150,6 +150,7 @@ def zerodiff() -> Any:
 
     config.eval = ConfigDict()
     config.eval.every = 10  # epochs
+    config.eval.select = "AUSUC"  # what validation maximises: AUSUC | H (as published; near 0 where features are weak)
     config.eval.classifier_epochs = 25
     config.eval.classifier_batch = 0  # 0: syn_num, as published
     config.eval.spaces = ("V", "VS", "C", "VC", "VCS")

@@ -102,5 +102,5 @@ def test_headline_space_is_chosen_by_validation():
         "AUSUC": 4.0,
     }
     del protocols["validated"]
-    without = protocol.headline(protocols)
+    without = protocol.headline(protocols, {})
     assert (without["protocol"], without["space"]) == ("last", "C")

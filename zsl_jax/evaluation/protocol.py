@@ -85,8 +85,8 @@ def choose(validation: Sequence[Evaluation], select: str = "H") -> dict[str, dic
         classes drown the unseen ones.
 
     Returns:
-      by space: "T1" (place of the best T1), "H" (of the best `select`), "calibrated" (of the best H over all gammas); each
-      with epoch, sampler, classifier_epoch and the validation score, "calibrated" with its gamma too.
+      by space: "T1" (place of the best T1), "H" (of the best `select`), "calibrated" (of the best H over all gammas);
+      each with epoch, sampler, classifier_epoch and the validation scores, "calibrated" with its gamma too.
     """
     names: dict[str, Callable[[dict[str, float]], dict[str, float]]] = {
         "T1": lambda values: {"T1": values["T1"]},

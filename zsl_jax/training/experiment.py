@@ -82,6 +82,8 @@ def check(config) -> None:
             "config.upstream: 'oracle' chooses a stage's state on the test set, so nothing after it is validated; "
             "use upstream=validated, or config.validate=False"
         )
+    if config.eval.select not in ("H", "AUSUC"):
+        raise InputError(f"config.eval.select: {config.eval.select!r}; choose 'H' or 'AUSUC'")
     if config.stage and config.stage not in config.stages:
         raise InputError(f"config.stage: {config.stage!r} is none of this run's stages {tuple(config.stages)}")
     for name in config.stages:
@@ -120,7 +122,7 @@ def run(config, dataset: Dataset, workdir: Path, stop: StopRequest) -> Runs:
     if config.validate:
         validation = run_problem(config, dataset, validation_problem(config, workdir, key, build), stop)
         scored = {name: found for name, found in validation.evaluations.items() if "spaces" in found[0]["scores"]}
-        choices = {name: protocol.choose(found) for name, found in scored.items()}
+        choices = {name: protocol.choose(found, config.eval.select) for name, found in scored.items()}
     problem = Problem(TEST, workdir, data.test_task, jax.random.fold_in(key, 0), choices, build)
     return Runs(dataset, run_problem(config, dataset, problem, stop), validation, choices)
 
@@ -198,10 +200,10 @@ def view_stage(section, raw: Dataset, task: Task, method: Method, seed: int) -> 
 
 def generator_stage(config, name: str, method: Method, task: Task, choices: dict[str, Any]) -> dict[str, Any]:
     """What a generator trains on, how it is scored, and which epochs' states have been chosen."""
-    chosen = best_space(choices)
+    chosen = protocol.best_space(choices, config.eval.select)
     return {
         "train": task.train,
-        "evaluate": judge(method, task, eval_options(config, name, method), choices),
+        "evaluate": judge(method, task, eval_options(config, name, method), choices, config.eval.select),
         "eval_every": config.eval.every,
         "keep_epochs": () if chosen is None else tuple(sorted({choices[chosen][of]["epoch"] for of in ("T1", "H")})),
     }
@@ -228,8 +230,8 @@ def eval_options(config, name: str, method: Method) -> EvalOptions:
     )
 
 
-def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, Any]) -> Callable:
-    """An evaluation on the task's test rows: (params, epoch, key) -> {"scores", "log", "score"}; score: best H."""
+def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, Any], select: str) -> Callable:
+    """An evaluation on the task's test rows: (params, epoch, key) -> {"scores", "log", "score"}; score: best `select`."""
     gammas = protocol.chosen_gammas(choices) if choices else {}
 
     def run(params: dict[str, Params], epoch: int, key: jax.Array) -> dict[str, Any]:
@@ -240,24 +242,23 @@ def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, A
             for space, row in protocol.last(here).items()
             for name in ("T1", *protocol.GENERALISED)
         }
-        return {"scores": scores, "log": logged, "score": max(row["H"] for row in protocol.oracle(here).values())}
+        return {
+            "scores": scores,
+            "log": logged,
+            "score": max(protocol.best(here, space, select)[1][select] for space in scores["spaces"]),
+        }
 
     return run
-
-
-def best_space(choices: dict[str, Any]) -> str | None:
-    """The space with the best validation H (then T1); None without choices."""
-    return max(choices, key=lambda name: (choices[name]["H"]["H"], choices[name]["T1"]["T1"]), default=None)
 
 
 def upstream_epoch(config, stage: Stage, evaluations: list[Evaluation], problem: Problem) -> int:
     """The epoch whose state later stages get.
 
     A view-making stage gives its state of the lowest held-out loss. Of a generator it is the last one, the one with the
-    best H on this task, or the one chosen on the validation task, as the option `upstream` says.
+    best score on this task, or the one chosen on the validation task, as the option `upstream` says.
     """
     choices = problem.choices.get(stage.name, {})
-    chosen = best_space(choices)
+    chosen = protocol.best_space(choices, config.eval.select)
     if (
         stage.method.produces
         or config.upstream == "oracle"

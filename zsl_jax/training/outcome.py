@@ -46,7 +46,7 @@ def conclude(config, runs: Runs) -> Outcome:
     """Gathers the scores of all protocols, the headline, baselines and the details of the headline."""
     last, choices = runs.test.last, runs.choices.get(runs.test.last.name, {})
     rows = {name: protocols(found, runs.choices.get(name, {})) for name, found in scored(runs.test).items()}
-    headline = protocol.headline(rows[last.name], choices)
+    headline = protocol.headline(rows[last.name], choices, config.eval.select)
     place = rows[last.name][headline["protocol"]][headline["space"]]["found"]["H"]
     params = load_inference(last, place["epoch"])
     key = jax.random.fold_in(last.keys()[2], place["epoch"])

@@ -153,9 +153,7 @@ def require_rows(stage: Stage) -> None:
     """Raises InputError when there are fewer training rows than a batch holds."""
     rows = len(stage.train.x)
     if rows < stage.batch_size:
-        raise InputError(
-            f"config.{stage.name}.batch_size: {stage.batch_size}, but there are {rows} training rows; use at most {rows}"
-        )
+        raise InputError(f"config.{stage.name}.batch_size: {stage.batch_size}, but there are {rows} training rows")
 
 
 def shapes(stage: Stage) -> TrainState:
