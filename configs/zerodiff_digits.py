@@ -14,6 +14,8 @@ def get_config():
     config.data.source = "digits"
     config.data.dataset = "digits"
     config.data.representations = ""
+    config.data.original_semantics = False
+    config.data.normalize_semantics = False
     config.stages = ("finetune_r", "drg", "dfg")
     config.finetune_x.width = 64
     config.finetune_r.width = 32
@@ -22,11 +24,12 @@ def get_config():
     config.finetune_r.paco.dim = 16
     for stage in (config.drg, config.dfg):
         stage.generator_width = stage.critic_width = stage.decoder_width = 128
-        stage.epochs = 40
+        stage.epochs = 60
         stage.lr = 5e-4
         stage.syn_num = 100
     config.dfg.encoder_width = 128
-    config.eval.every = 10
-    config.eval.spaces = ("V", "C", "VCS")
+    config.dfg.gamma_recons = 10.0
+    config.eval.every = 30
+    config.eval.spaces = ("V", "VCS")
     config.eval.samplers = ("one_step",)
     return config

@@ -1,5 +1,6 @@
 """Small things that tests of nets, train steps and runs share: random trees, widths of a few units, bits."""
 
+import signal
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 
 from zsl_jax import defaults
 from zsl_jax.train_steps.method import Batch, Spec
+from zsl_jax.training.stage import StopRequest
 
 SPEC = Spec(x_dim=6, r_dim=5, a_dim=3, n_classes=4)
 WIDTH = 8
@@ -68,3 +70,23 @@ def batches(shape: tuple[int, ...], spec: Spec = SPEC, seed: int = 0) -> Batch:
 def bits(tree: Any) -> list[bytes]:
     """The bytes of all arrays of a tree."""
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
+
+
+def untimed(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lines of a metrics.jsonl without what depends on the clock."""
+    return [{name: value for name, value in line.items() if name != "iterations_per_second"} for line in records]
+
+
+class StopAfter(StopRequest):
+    """A request to stop that comes after so many chunks, as from SIGTERM."""
+
+    chunks = 0
+
+    def __init__(self):
+        self.asked = 0
+
+    @property
+    def signum(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Is looked at after each chunk."""
+        self.asked += 1
+        return signal.SIGTERM if self.asked >= self.chunks else None

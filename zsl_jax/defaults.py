@@ -21,7 +21,7 @@ def data() -> Any:
     config.representations = "con_paco"  # file of r; empty: none (a fine-tuning stage must make it)
     config.labels = "res101"  # file with the labels, where the feature file has none
     config.semantics = "att"  # <semantics>_splits.mat
-    config.original_semantics = True  # take original_att where the file has it
+    config.original_semantics = True  # take original_att where the file has it (digits: 0..1 as written, else signed)
     config.normalize_semantics = True  # L2-normalise the semantics of each class
     config.percent = 100  # training rows kept, by split_<percent>percent.mat
     config.scaling = "minmax"  # minmax (then divided by the training maximum) | standard | none

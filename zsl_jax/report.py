@@ -48,15 +48,10 @@ def draw(outcome: Outcome, workdir: Path) -> Path:
     figures.per_class_accuracy(names[0], accuracies[0], names[1], accuracies[1], folder / "per_class_accuracy.png")
     shares = detail["confusion"] / np.maximum(detail["confusion"].sum(axis=1, keepdims=True), 1)
     figures.confusion(shares, names[1], folder / "confusion_unseen.png")
-    real = task.test_unseen.views()[outcome.view]
-    figures.tsne(
-        real,
-        task.test_unseen.labels,
-        outcome.synthetic,
-        outcome.synthetic_labels,
-        task.class_names,
-        folder / "tsne.png",
-    )
+    if outcome.synthetic is not None:
+        view, synthetic, labels = outcome.synthetic
+        real = task.test_unseen
+        figures.tsne(real.views()[view], real.labels, synthetic, labels, task.class_names, folder / "tsne.png")
     _draw_curve(outcome, folder / "seen_unseen_curve.png")
     figures.scores_over_epochs(outcome.histories, folder / "scores_over_epochs.png", outcome.chosen)
     return folder

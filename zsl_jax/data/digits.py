@@ -1,7 +1,9 @@
 """Embedded real data: scikit-learn's 8 x 8 handwritten digits, with class attributes written by hand.
 
 The attributes say what each digit looks like when written by hand. They were written down once from the shapes, not
-fitted to any score. Entries: 1 has it, 0 has not, 0.5 partly or in some handwritings. In the order of the table:
+fitted to any score. Entries: 1 has it, 0 has not, 0.5 partly or in some handwritings; with
+`original_semantics=False` they become 1, -1 and 0, so that to lack an attribute says as much as to have it. In the
+order of the table:
 
 * Seven segments, the strokes of a pocket calculator's display. Halves: a 1 may begin or end on the right side, the 6
   has only a short open top, the 2 and the 7 cross the middle without a stroke along it.
@@ -56,7 +58,8 @@ def load_digits(options) -> Dataset:
     """Loads the embedded digits.
 
     Args:
-      options: the config's data section (`unseen`, `normalize_semantics`, `validation_classes`).
+      options: the config's data section (`unseen`, `original_semantics`, `normalize_semantics`,
+        `validation_classes`).
 
     Returns:
       1797 pictures as x = pixels / 16 [N, 64], without r.
@@ -68,6 +71,8 @@ def load_digits(options) -> Dataset:
     pixels, digits = load_pictures(return_X_y=True)
     labels = np.asarray(digits, np.int64)
     semantics = np.array(list(ATTRIBUTES.values()), np.float64).T
+    if not options.original_semantics:
+        semantics = 2 * semantics - 1
     if options.normalize_semantics:
         semantics = normalize_semantics(semantics, "digits")
     parts = _parts(labels, unseen)
@@ -76,7 +81,7 @@ def load_digits(options) -> Dataset:
         name="digits",
         features="pixels",
         representations=None,
-        semantics_name="attributes by hand" + (", L2-normalised" if options.normalize_semantics else ""),
+        semantics_name=_semantics_name(options),
         x=checks.float32(np.asarray(pixels) / BRIGHTEST),
         r=None,
         labels=labels.astype(np.int32),
@@ -85,6 +90,11 @@ def load_digits(options) -> Dataset:
         class_names=tuple(map(str, range(10))),
         notes=notes,
     )
+
+
+def _semantics_name(options) -> str:
+    signed = "" if options.original_semantics else ", signed"
+    return f"attributes by hand{signed}" + (", L2-normalised" if options.normalize_semantics else "")
 
 
 def _unseen_digits(unseen) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,14 @@ TUNED_ON_ALL_SEEN = {"ce_ce", "con_paco"}  # the published files
 ROWS_PER_CLASS = 100  # synthetic rows of each unseen class in the picture of features
 
 
+class Synthetic(NamedTuple):
+    """Synthetic rows [m, D] of a view ("x" or "r") and their classes [m]."""
+
+    view: str
+    rows: np.ndarray
+    labels: np.ndarray
+
+
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """A run's result and the material of its figures.
@@ -26,8 +34,7 @@ class Outcome:
       result: see README, result.json (without configuration and versions).
       task: the test task, for names and real rows.
       detail: per-class accuracies, confusion and seen-unseen curve of the headline (`zsl_jax.evaluation.detail`).
-      view: "x" or "r", what the last stage makes.
-      synthetic: rows of that view [m, D] for the unseen classes, and synthetic_labels [m].
+      synthetic: synthetic rows of the unseen classes; None where the last stage classifies directly.
       histories: by run, last scores of each evaluation {"epoch", "scores": {space: {"T1", "H"}}}.
       chosen: epoch of the headline, by protocol.
     """
@@ -35,9 +42,7 @@ class Outcome:
     result: dict[str, Any]
     task: Task
     detail: dict[str, np.ndarray]
-    view: str
-    synthetic: np.ndarray
-    synthetic_labels: np.ndarray
+    synthetic: Synthetic | None
     histories: dict[str, list[dict[str, Any]]]
     chosen: dict[str, float]
 
@@ -62,10 +67,10 @@ def conclude(config, runs: Runs) -> Outcome:
         "baselines": closed_form(runs),
         "seconds": {TEST: runs.test.seconds} | ({VALIDATION: runs.validation.seconds} if runs.validation else {}),
     }
-    view, synthetic, labels = synthesise_unseen(last, params, runs.test.task)
+    synthetic = synthesise_unseen(last, params, runs.test.task)
     details = detail(last.method, params, runs.test.task, key, options, **where)
     found = {name: row[headline["space"]]["found"]["H"]["epoch"] for name, row in result["protocols"].items()}
-    return Outcome(result, runs.test.task, details, view, synthetic, labels, histories(runs), found)
+    return Outcome(result, runs.test.task, details, synthetic, histories(runs), found)
 
 
 def scored(trained: Trained) -> dict[str, Sequence[dict]]:
@@ -123,15 +128,16 @@ def closed_form(runs: Runs) -> dict[str, Any]:
     return {"chance": baselines.chance(task)} | linear
 
 
-def synthesise_unseen(stage: Stage, params: dict, task: Task) -> tuple[str, np.ndarray, np.ndarray]:
-    """The view the stage makes, synthetic rows of it for the unseen classes [m, D], and their classes [m]."""
-    assert stage.method.synthesize is not None
+def synthesise_unseen(stage: Stage, params: dict, task: Task) -> Synthetic | None:
+    """Some rows of each unseen class, of the view that the stage makes; None if it makes none."""
+    if stage.method.synthesize is None:
+        return None
     labels = np.repeat(task.unseen, ROWS_PER_CLASS)
     keys = jax.random.split(jax.random.fold_in(stage.keys()[2], stage.epochs), len(labels))
     semantics = jnp.asarray(task.semantics[labels])
     made = stage.method.synthesize(params, semantics, keys, stage.method.samplers[0])
     view = "x" if "x" in made else "r"
-    return view, np.asarray(made[view]), labels
+    return Synthetic(view, np.asarray(made[view]), labels)
 
 
 def histories(runs: Runs) -> dict[str, list[dict[str, Any]]]:
