@@ -9,6 +9,7 @@ AWA1/{lowlevel512,supcon256,att_splits}.mat. Scores: README.
 """
 
 from zsl_jax import defaults
+from zsl_jax.errors import InputError
 
 
 def get_config(variant: str = ""):
@@ -18,27 +19,40 @@ def get_config(variant: str = ""):
     config.data.features = "lowlevel512"
     config.data.labels = ""
     for stage in (config.drg, config.dfg):
-        stage.generator_width = stage.critic_width = stage.decoder_width = 512
-        stage.epochs = 20
         stage.lr = 5e-4
         stage.syn_num = 400
-    config.dfg.encoder_width = 512
     config.dfg.gamma_dist = 5.0
     config.dfg.freeze_decoder = True
-    config.eval.every = 5
-    if variant == "reference":
-        return reference(config)
-    if variant:
-        raise ValueError(f"configs/zerodiff_awa1.py:{variant}: the variants are none and 'reference'")
+    if variant not in ("", "reference"):
+        raise InputError(f"config argument {variant!r}: the variants are none and 'reference'")
+    return reference(config) if variant else fine_tuned(config)
+
+
+def fine_tuned(config):
+    """From raw features through the fine-tuning stages to validated scores."""
     config.data.representations = ""
     config.stages = ("finetune_x", "finetune_r", "drg", "dfg")
+    set_size(config, width=256, epochs=8)
+    config.eval.first = 3
+    config.eval.every = 4
+    config.eval.samplers = ("one_step",)
     return config
 
 
 def reference(config):
     """As the original program was run: given representations, states chosen on the test set, no validation run."""
     config.data.representations = "supcon256"
+    set_size(config, width=512, epochs=20)
+    config.eval.every = 5
+    config.eval.select = "H"
     config.validate = False
     config.upstream = "oracle"
-    config.eval.select = "H"
     return config
+
+
+def set_size(config, width: int, epochs: int):
+    """Sets the hidden width of all nets and the epochs of both stages."""
+    for stage in (config.drg, config.dfg):
+        stage.generator_width = stage.critic_width = stage.decoder_width = width
+        stage.epochs = epochs
+    config.dfg.encoder_width = width

@@ -29,6 +29,7 @@ def get_config():
         stage.syn_num = 100
     config.dfg.encoder_width = 128
     config.dfg.gamma_recons = 10.0
+    config.eval.first = 29
     config.eval.every = 30
     config.eval.spaces = ("V", "VCS")
     config.eval.samplers = ("one_step",)

@@ -149,6 +149,7 @@ def zerodiff() -> Any:
         stage.normalize_decoder = config.data.get_ref("normalize_semantics")
 
     config.eval = ConfigDict()
+    config.eval.first = 0  # first epoch (0-based) that is evaluated; the last one always is
     config.eval.every = 10  # epochs
     config.eval.select = "AUSUC"  # what validation maximises: AUSUC | H (as published; near 0 where features are weak)
     config.eval.classifier_epochs = 25

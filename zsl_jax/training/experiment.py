@@ -193,6 +193,7 @@ def view_stage(section, raw: Dataset, task: Task, method: Method, seed: int) -> 
     return {
         "train": train,
         "evaluate": features.judge(method, held_out),
+        "eval_first": 0,
         "eval_every": section.eval_every,
         "patience": section.patience,
     }
@@ -204,6 +205,7 @@ def generator_stage(config, name: str, method: Method, task: Task, choices: dict
     return {
         "train": task.train,
         "evaluate": judge(method, task, eval_options(config, name, method), choices, config.eval.select),
+        "eval_first": config.eval.first,
         "eval_every": config.eval.every,
         "keep_epochs": () if chosen is None else tuple(sorted({choices[chosen][of]["epoch"] for of in ("T1", "H")})),
     }

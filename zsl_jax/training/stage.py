@@ -45,7 +45,7 @@ class Stage:
       semantics: [C, A].
       key: of everything random in the stage.
       directory: of the run this stage belongs to.
-      batch_size, epochs, log_every, eval_every, checkpoint_every: see `zsl_jax.defaults`.
+      batch_size, epochs, log_every, eval_first, eval_every, checkpoint_every: see `zsl_jax.defaults`.
       upstream: inference parameters of earlier stages.
       evaluate: (inference parameters, epoch, key) -> Evaluation without its epoch.
       patience: evaluations without a better score before stopping early; 0: never.
@@ -62,6 +62,7 @@ class Stage:
     batch_size: int
     epochs: int
     log_every: int
+    eval_first: int
     eval_every: int
     checkpoint_every: int
     upstream: dict[str, Params]
@@ -85,8 +86,9 @@ class Stage:
         return (epoch + 1) * self.schedule.steps_per_epoch
 
     def evaluates(self, epoch: int) -> bool:
-        """Whether an epoch is evaluated: every `eval_every`-th from the first on, and the last, as published."""
-        return epoch % self.eval_every == 0 or epoch == self.epochs - 1
+        """Whether an epoch (0-based) is evaluated: every `eval_every`-th from `eval_first` on, and the last."""
+        due = epoch >= self.eval_first and (epoch - self.eval_first) % self.eval_every == 0
+        return due or epoch == self.epochs - 1
 
     def saves(self, epoch: int) -> bool:
         """Whether an epoch is saved."""
