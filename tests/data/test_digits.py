@@ -36,13 +36,20 @@ def test_attributes_tell_all_digits_apart():
     assert dataset.semantics.shape == (10, len(ATTRIBUTES))
     assert len(np.unique(dataset.semantics, axis=0)) == 10
     np.testing.assert_allclose(np.linalg.norm(dataset.semantics, axis=1), 1, rtol=1e-6)
-    seen_use = load_digits(data_options()).semantics[dataset.seen].max(axis=0)
+    seen_use = load_digits(data_options(original_semantics=True)).semantics[dataset.seen].max(axis=0)
     unknown = [name for name, used in zip(ATTRIBUTES, seen_use, strict=True) if not used]
     assert set(unknown) <= {"loop below"}  # of the default split only 6 and 8 have one
 
 
+def test_signed_attributes_are_the_written_ones_from_minus_one_to_one():
+    written = load_digits(data_options(original_semantics=True)).semantics
+    signed = load_digits(data_options(original_semantics=False)).semantics
+    assert set(np.unique(written)) == {0, 0.5, 1}
+    np.testing.assert_array_equal(signed, 2 * written - 1)
+
+
 def test_a_closed_form_method_is_far_above_chance_on_the_unseen():
-    dataset = load_digits(data_options())
+    dataset = load_digits(data_options(original_semantics=True))
     predicted = dataset.unseen[np.argmax(closed_form_scores(dataset)[:, dataset.unseen], axis=1)]
     accuracies = [np.mean(predicted[dataset.labels == digit] == digit) for digit in dataset.unseen]
     assert np.mean(accuracies) > 2 / 3  # twice chance

@@ -233,7 +233,7 @@ def eval_options(config, name: str, method: Method) -> EvalOptions:
 
 
 def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, Any], select: str) -> Callable:
-    """An evaluation on the task's test rows: (params, epoch, key) -> {"scores", "log", "score"}; score: best `select`."""
+    """An evaluation on the test rows: (params, epoch, key) -> {"scores", "log", "score"}; score: best `select`."""
     gammas = protocol.chosen_gammas(choices) if choices else {}
 
     def run(params: dict[str, Params], epoch: int, key: jax.Array) -> dict[str, Any]:
