@@ -50,7 +50,7 @@ def synthetic(config: Any, seed: int = 0) -> Any:
         stage.epochs, stage.batch_size = 1, 16
     config.finetune_r.paco.queue = 32
     config.drg.syn_num = config.dfg.syn_num = 6
-    config.eval.every = 1
+    config.eval.first, config.eval.every = 0, 1
     config.eval.classifier_epochs = 2
     config.eval.spaces, config.eval.samplers = ("V", "C"), ("one_step",)
     config.log_every = 2

@@ -67,6 +67,7 @@ def make_stage(directory: Path, scores: tuple[float, ...] = (1.0, 3.0, 2.0), bre
         batch_size=BATCH,
         epochs=len(scores),
         log_every=3,
+        eval_first=0,
         eval_every=1,
         checkpoint_every=0,
         upstream={},
@@ -199,11 +200,19 @@ def test_padding_to_a_common_size_changes_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("eval_every", "checkpoint_every", "evaluated", "saved"),
-    [(1, 0, "01234", "01234"), (3, 0, "034", "034"), (3, 2, "034", "0134"), (9, 0, "04", "04")],
+    ("eval_first", "eval_every", "checkpoint_every", "evaluated", "saved"),
+    [
+        (0, 1, 0, "01234", "01234"),
+        (0, 3, 0, "034", "034"),
+        (2, 3, 0, "24", "24"),
+        (0, 3, 2, "034", "0134"),
+        (0, 9, 0, "04", "04"),
+        (9, 1, 0, "4", "4"),
+    ],
 )
-def test_when_epochs_are_evaluated_and_saved(tmp_path, eval_every, checkpoint_every, evaluated, saved):
-    stage = make_stage(tmp_path, scores=(0.0,) * 5, eval_every=eval_every, checkpoint_every=checkpoint_every)
+def test_when_epochs_are_evaluated_and_saved(tmp_path, eval_first, eval_every, checkpoint_every, evaluated, saved):
+    fields = {"eval_first": eval_first, "eval_every": eval_every, "checkpoint_every": checkpoint_every}
+    stage = make_stage(tmp_path, scores=(0.0,) * 5, **fields)
     assert stage.schedule.steps_per_epoch == PER_EPOCH
     assert "".join(str(epoch) for epoch in range(5) if stage.evaluates(epoch)) == evaluated
     assert "".join(str(epoch) for epoch in range(5) if stage.saves(epoch)) == saved
