@@ -16,7 +16,7 @@ from ml_collections import config_flags
 
 from zsl_jax import data
 from zsl_jax.train_steps import registry
-from zsl_jax.training import experiment, loop
+from zsl_jax.training import checks, loop
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file("config", None, "Configuration file.", lock_config=True)
@@ -26,7 +26,7 @@ flags.DEFINE_integer("iterations", 10, "Timed iterations of each stage.")
 def time_stage(config, name: str, dataset, upstream: dict) -> tuple[float, float, dict]:
     """Seconds to compile, seconds per iteration, and the stage's inference parameters."""
     task = data.test_task(dataset, config.data)
-    method = registry.find(name)(config, experiment.spec_of(dataset))
+    method = registry.find(name)(config, checks.spec_of(dataset))
     run = loop.make_chunk(method, config[name].batch_size, FLAGS.iterations)
     resident, key = loop.upload(task.train, task.semantics), jax.random.key(config.seed)
     began = time.perf_counter()

@@ -17,6 +17,7 @@ def get_config(variant: str = ""):
     config = defaults.zerodiff()
     config.data.dataset = "AWA1"
     config.data.features = "lowlevel512"
+    config.data.synthetic.preset = "AWA1"
     config.data.labels = ""
     for stage in (config.drg, config.dfg):
         stage.lr = 5e-4

@@ -16,7 +16,7 @@ from tests.tiny import SPEC, batches, bits
 from zsl_jax import main
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps import adversarial, registry, zerodiff_dfg, zerodiff_drg
-from zsl_jax.training import experiment
+from zsl_jax.training import checks
 
 # ml_collections loads configuration files in a way that Python is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -67,13 +67,13 @@ DATASETS = ("AWA2", "CUB", "SUN")
 
 
 @functools.cache
-def load(name: str) -> ConfigDict:
+def load(name: str) -> Any:
     """A configuration as the program gets it."""
     main.parse(["main", f"--config={FOLDER / name}", "--workdir=unused"])
     return main.FLAGS.config
 
 
-def field(config: ConfigDict, name: str) -> Any:
+def field(config: Any, name: str) -> Any:
     return functools.reduce(getattr, name.split("."), config)
 
 
@@ -87,7 +87,7 @@ def test_configs_are_locked_and_consistent(name):
     assert config.is_locked
     with pytest.raises(AttributeError, match="gamma_dist"):
         config.dfg.gamma_dst = 1.0
-    experiment.check(config)
+    checks.check_options(config)
     file, _, variant = name.partition(":")
     text = (FOLDER / file).read_text()
     assert f"--config configs/{file}" in text  # the docstring gives the command

@@ -7,6 +7,7 @@ import pytest
 
 from tests.tiny import random_like
 from zsl_jax import losses
+from zsl_jax.nets.layers import apply
 from zsl_jax.nets.zerodiff import Critic
 
 ROWS, STEPS, WIDTH = 5, 4, 7
@@ -31,7 +32,7 @@ def critic_case(name: str):
 
 
 def scores(critic, params, x, given):
-    return critic.apply({"params": params}, x, given)
+    return apply(critic, params, x, given)
 
 
 def differentiated_norms(critic, params, real, fake, alpha, given):
@@ -42,7 +43,7 @@ def differentiated_norms(critic, params, real, fake, alpha, given):
 
 
 def compare(critic, params, *rows):
-    return critic.apply({"params": params}, *rows, method=Critic.compare)
+    return apply(critic, params, *rows, method=Critic.compare)
 
 
 @pytest.mark.parametrize("name", CONDITIONS)

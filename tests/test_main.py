@@ -26,8 +26,8 @@ SHORT = [
     "--config.validate=False", "--config.upstream=last", "--config.log_every=3", "--config.checkpoint_every=4",
     "--config.drg.epochs=1", "--config.drg.batch_size=16", "--config.drg.syn_num=5",
     "--config.dfg.epochs=60", "--config.dfg.batch_size=16", "--config.dfg.syn_num=5", "--config.dfg.encoder_width=8",
-    "--config.eval.first=0", "--config.eval.every=30", "--config.eval.classifier_epochs=2", "--config.eval.spaces=('VC',)",
-    "--config.eval.samplers=('one_step',)",
+    "--config.eval.first=0", "--config.eval.every=30", "--config.eval.classifier_epochs=2",
+    "--config.eval.spaces=('VC',)", "--config.eval.samplers=('one_step',)",
     "--config.data.synthetic.trainval=100", "--config.data.synthetic.test_seen=20",
     "--config.data.synthetic.test_unseen=20",
 ]  # fmt: skip

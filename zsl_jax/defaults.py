@@ -157,7 +157,7 @@ def zerodiff() -> Any:
     config.eval.spaces = ("V", "VS", "C", "VC", "VCS")
     config.eval.samplers = ("one_step", "progressive")
     config.eval.chunk_rows = 4096
-    config.eval.memory_mb = 4096  # feature tables larger than this are made batch by batch
+    config.eval.memory_mb = 8192  # feature tables larger than this are made batch by batch
     return config
 
 

@@ -24,6 +24,7 @@ flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics, f
 
 # Fields that may differ when a run is resumed: they change where things are or when they are written, not the numbers.
 FREE_FIELDS = ("data.root", "stage", "figures", "checkpoint_every")
+FINGERPRINT = "data_fingerprint"  # kept beside the configuration, so that a run never goes on with other data
 
 
 def main(arguments: list[str]) -> int:
@@ -73,14 +74,16 @@ def train_and_report(config, workdir: Path) -> int:
 
     speak()
     jax.config.update("jax_default_matmul_precision", matmul_precision(config.matmul_precision))
+    finished = workdir / "result.json"
+    if finished.exists():
+        writers.claim_workdir(workdir, config.to_dict(), ignore=(*FREE_FIELDS, FINGERPRINT))
+        print(report.result_table(writers.read_json(finished)))
+        print(f"{workdir}: this run is finished; nothing was done. Use another --workdir to train anew.")
+        return 0
     dataset = experiment.load(config)
     with writers.lock_workdir(workdir):
-        writers.claim_workdir(workdir, config.to_dict(), ignore=FREE_FIELDS)
-        finished = workdir / "result.json"
-        if finished.exists():
-            print(report.result_table(writers.read_json(finished)))
-            print(f"{workdir}: this run is finished; nothing was done. Delete {finished} to draw and score again.")
-            return 0
+        claimed = config.to_dict() | {FINGERPRINT: dataset.fingerprint()}
+        writers.claim_workdir(workdir, claimed, ignore=FREE_FIELDS)
         try:
             with stage.watch_signals() as stop:
                 runs = experiment.run(config, dataset, workdir, stop)
@@ -89,6 +92,9 @@ def train_and_report(config, workdir: Path) -> int:
         except stage.Interrupted as interrupted:
             print(interrupted, file=sys.stderr)
             return 128 + interrupted.signum
+        except KeyboardInterrupt:
+            print("stopped at once; the same command goes on from the last checkpoint", file=sys.stderr)
+            return 130
         except stage.Diverged as diverged:
             print(f"error: {diverged}", file=sys.stderr)
             return 1

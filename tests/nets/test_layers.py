@@ -27,13 +27,13 @@ def test_split_dense_is_a_dense_layer_on_the_concatenation(leading):
     @jax.jit
     def both(inputs):
         def ours(inputs):
-            return jnp.sum(jnp.sin(split.apply({"params": params}, inputs)))
+            return jnp.sum(jnp.sin(layers.apply(split, params, inputs)))
 
         def theirs(inputs):
             whole = jnp.concatenate([inputs[name] for name in WIDTHS], axis=-1)  # jit sorts the names
-            return jnp.sum(jnp.sin(joined.apply({"params": {"kernel": kernel, "bias": params["bias"]}}, whole)))
+            return jnp.sum(jnp.sin(layers.apply(joined, {"kernel": kernel, "bias": params["bias"]}, whole)))
 
-        split_value = split.apply({"params": params}, inputs)
+        split_value = layers.apply(split, params, inputs)
         return split_value, [jax.value_and_grad(function)(inputs) for function in (ours, theirs)]
 
     value, (ours, theirs) = both(inputs)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from types import ModuleType
 from typing import Any
 
 import chex
@@ -62,10 +61,9 @@ def with_hyper(state: TrainState, **numbers: float) -> TrainState:
 
 
 @functools.cache
-def compiled(module: ModuleType, function: str, *, of: str = "", **options: Any) -> Any:
+def compiled(stage: str, function: str, **options: Any) -> Any:
     """A function of a stage's module on its nets, jitted."""
-    name = of or next(name for name, one in MODULES.items() if one is module)
-    return jax.jit(functools.partial(getattr(module, function), nets(name, **options)))
+    return jax.jit(functools.partial(getattr(MODULES[stage], function), nets(stage, **options)))
 
 
 @functools.cache
@@ -95,15 +93,15 @@ def moved(before: TrainState, after: TrainState) -> set[str]:
 
 def by_hand(stage: str, state: TrainState, given, noise, last_noise) -> TrainState:
     """One iteration as its separate updates."""
-    penalties, module = [], MODULES[stage]
+    penalties = []
     for k in range(UPDATES):
         batch, draws = (jax.tree.map(lambda leaf, k=k: leaf[k], tree) for tree in (given, noise))
-        state, metrics = compiled(module, "critic_step")(state, batch, draws)
-        penalties.append(metrics.get("penalty/sum"))
+        state, metrics = compiled(stage, "critic_step")(state, batch, draws)
+        penalties.append(metrics.get("penalty/sum", jnp.float32(0)))
     if stage == "dfg":
-        state = zerodiff_dfg.adapt_penalty_weight(state, sum(penalties) / UPDATES)
+        state = zerodiff_dfg.adapt_penalty_weight(state, jnp.mean(jnp.stack(penalties)))
     batch = jax.tree.map(lambda leaf: leaf[-1], given)
-    return compiled(module, "generator_step")(state, batch, last_noise)[0]
+    return compiled(stage, "generator_step")(state, batch, last_noise)[0]
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -116,7 +114,7 @@ def noise_of_a_train_step(stage: str, key: jax.Array):
 
 def test_a_train_step_is_its_critic_steps_and_its_generator_step(stage):
     state, given = start(stage), batches((UPDATES, ROWS))
-    whole, metrics = compiled(MODULES[stage], "train_step")(state, given, jax.random.key(1))
+    whole, metrics = compiled(stage, "train_step")(state, given, jax.random.key(1))
     steps = by_hand(stage, state, given, *noise_of_a_train_step(stage, jax.random.key(1)))
     rate = float(state.hyper["lr"])
     for one, other in zip(jax.tree.leaves(whole.params), jax.tree.leaves(steps.params), strict=True):
@@ -127,16 +125,16 @@ def test_a_train_step_is_its_critic_steps_and_its_generator_step(stage):
 
 
 def test_steps_move_only_what_they_train(stage):
-    state, module = start(stage), MODULES[stage]
-    after, _ = compiled(module, "critic_step")(state, one_batch(), critic_noise(stage))
-    assert moved(state, after) == {*module.CRITICS, "decoder"}
-    after, _ = compiled(module, "generator_step")(state, one_batch(), generator_noise(stage))
+    state = start(stage)
+    after, _ = compiled(stage, "critic_step")(state, one_batch(), critic_noise(stage))
+    assert moved(state, after) == {*MODULES[stage].CRITICS, "decoder"}
+    after, _ = compiled(stage, "generator_step")(state, one_batch(), generator_noise(stage))
     assert moved(state, after) == {"drg": {"generator"}, "dfg": {"encoder", "generator", "decoder"}}[stage]
 
 
 def test_what_is_frozen_stays(stage):
     state = start(stage)
-    after, _ = compiled(MODULES[stage], "train_step")(state, batches((UPDATES, ROWS)), jax.random.key(1))
+    after, _ = compiled(stage, "train_step")(state, batches((UPDATES, ROWS)), jax.random.key(1))
     assert bits(after.frozen) == bits(state.frozen)
     assert bits(after.hyper) == bits(state.hyper)
     assert (stage == "dfg") == bool(jax.tree.leaves(state.frozen))
@@ -145,7 +143,7 @@ def test_what_is_frozen_stays(stage):
 @pytest.mark.parametrize("feed", ["current", "following"])
 def test_representations_are_made_from_the_row_that_the_option_feeds(feed):
     state, noise, batch = start("drg"), generator_noise("drg"), one_batch()
-    made = compiled(zerodiff_drg, "make_pairs", feed=feed)(state.params["generator"], batch.r, batch.a, noise)
+    made = compiled("drg", "make_pairs", feed=feed)(state.params["generator"], batch.r, batch.a, noise)
     noisy = {"current": made.real_t, "following": made.following}[feed]
     wanted = jax.jit(nets("drg").generator.apply)(
         {"params": state.params["generator"]}, noise.z, batch.a, noisy, made.t
@@ -156,7 +154,7 @@ def test_representations_are_made_from_the_row_that_the_option_feeds(feed):
 
 def test_features_are_made_from_the_following_row_and_the_encoders_latent():
     state, noise, batch = start("dfg"), generator_noise("dfg"), one_batch()
-    made, mean, log_variance = compiled(zerodiff_dfg, "make_pairs")(state.params, batch, noise)
+    made, mean, log_variance = compiled("dfg", "make_pairs")(state.params, batch, noise)
     z = mean + np.exp(0.5 * log_variance) * noise.z
     wanted = jax.jit(nets("dfg").generator.apply)(
         {"params": state.params["generator"]}, z, batch.a, made.following, made.t, batch.r
@@ -167,7 +165,7 @@ def test_features_are_made_from_the_following_row_and_the_encoders_latent():
 @pytest.mark.parametrize("freeze", [True, False])
 def test_a_frozen_decoder_stays_in_the_generator_step(freeze):
     state = start("dfg")
-    step = compiled(zerodiff_dfg, "generator_step", freeze_decoder=freeze)
+    step = compiled("dfg", "generator_step", freeze_decoder=freeze)
     after, _ = step(state, one_batch(), generator_noise("dfg"))
     assert (bits(after.params["decoder"]) == bits(state.params["decoder"])) == freeze
     assert (bits(after.opt["decoder"]) == bits(state.opt["decoder"])) == freeze
@@ -178,9 +176,9 @@ def test_a_critic_that_is_switched_off_learns_nothing_and_teaches_nothing(critic
     state = with_hyper(start("dfg"), **{f"gamma_{critic}": 0.0})
     other = state.params | {critic: random_like(state.params[critic], seed=7)}
     for step, noise in (("critic_step", critic_noise("dfg")), ("generator_step", generator_noise("dfg"))):
-        after, _ = compiled(zerodiff_dfg, step)(state, one_batch(), noise)
+        after, _ = compiled("dfg", step)(state, one_batch(), noise)
         assert critic not in moved(state, after)
-        swapped, _ = compiled(zerodiff_dfg, step)(state._replace(params=other), one_batch(), noise)
+        swapped, _ = compiled("dfg", step)(state._replace(params=other), one_batch(), noise)
         rest = set(state.params) - {critic}
         assert bits([after.params[name] for name in rest]) == bits([swapped.params[name] for name in rest])
 
@@ -189,7 +187,7 @@ def test_a_critic_that_is_switched_off_learns_nothing_and_teaches_nothing(critic
 def test_a_critic_of_representations_that_is_switched_off_learns_nothing(critic):
     gamma = {"r0": "gamma_x0", "rt": "gamma_xt"}[critic]
     state = with_hyper(start("drg"), **{gamma: 0.0})
-    after, _ = compiled(zerodiff_drg, "critic_step")(state, one_batch(), critic_noise("drg"))
+    after, _ = compiled("drg", "critic_step")(state, one_batch(), critic_noise("drg"))
     assert moved(state, after) == {*zerodiff_drg.CRITICS, "decoder"} - {critic}
 
 
@@ -233,7 +231,7 @@ def test_lambda_follows_the_penalties(penalty, factor):
     state = start("dfg")
     state = state._replace(params=jax.tree.map(jnp.zeros_like, state.params))
     state = with_hyper(state, lr=0.0, gamma_x0=0.0, gamma_xt=0.0, gamma_xc=penalty)
-    after, metrics = compiled(zerodiff_dfg, "train_step")(state, batches((UPDATES, ROWS)), jax.random.key(1))
+    after, metrics = compiled("dfg", "train_step")(state, batches((UPDATES, ROWS)), jax.random.key(1))
     np.testing.assert_allclose(metrics["lambda"], 10.0 * factor, rtol=1e-6)
     assert after.extra["penalty_weight"] == metrics["lambda"]
     assert state.hyper["penalty_weight"] == after.hyper["penalty_weight"] == 10.0

@@ -337,6 +337,7 @@ def evaluate(
     key: jax.Array,
     options: EvalOptions,
     gammas: Mapping[str, float] | None = None,
+    tick: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
     """Scores a method on a task.
 
@@ -349,6 +350,7 @@ def evaluate(
         asking for one more space changes no other number.
       options: see `EvalOptions`.
       gammas: by space, the calibration (subtracted from the scores of seen classes) to report beside none; 0 if absent.
+      tick: called after each space and sampler, and after the "seen" score, e.g. to move a progress bar.
 
     Returns:
       {"spaces": {space: {sampler: scores}}, "seen": {space: accuracies}}. The scores are lists over the classifier's
@@ -371,12 +373,22 @@ def evaluate(
     for sampler in samplers:
         made = unseen_rows(method, params, data, key, options, sampler)
         for space in spaces:
-            held = hold(method, data, made, options, space)
-            gzsl = run_fit("gzsl", data, made, held, space, key, options, gammas.get(space, 0.0))
-            zsl = run_fit("zsl", data, made, held, space, key, options)
-            found[space][sampler] = percent({"T1": zsl.measures, **gzsl.measures})
+            found[space][sampler] = score_space(method, data, made, space, key, options, gammas.get(space, 0.0))
+            tick()
+        del made  # before the next sampler's rows take as much memory
     seen = seen_score(method, params, data, key, options, spaces[0], samplers[0])
+    tick()
     return {"spaces": found, "seen": {spaces[0]: seen}}
+
+
+def score_space(
+    method: Method, data: Prepared, made: Synthesis, space: str, key: jax.Array, options: EvalOptions, gamma: float
+) -> dict[str, list[float]]:
+    """Scores of one space on synthetic rows made by one sampler, lists over classifier epochs, in percent."""
+    held = hold(method, data, made, options, space)
+    gzsl = run_fit("gzsl", data, made, held, space, key, options, gamma)
+    zsl = run_fit("zsl", data, made, held, space, key, options)
+    return percent({"T1": zsl.measures, **gzsl.measures})
 
 
 def seen_score(

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zsl_jax import diffusion, losses
+from zsl_jax.errors import InputError
 from zsl_jax.nets.layers import apply, draw_published
 from zsl_jax.nets.zerodiff import Critic, Encoder, Generator, Scores, SemanticDecoder
 from zsl_jax.train_steps import adversarial, zerodiff_drg
@@ -27,6 +28,7 @@ HYPER = (
 )  # fmt: skip
 SPACES = ("V", "VS", "C", "VC", "VCS")
 SAMPLERS = ("one_step", "progressive")
+EMBED_TYPES = ("VA", "V")
 ENCODER_BETA1 = 0.9
 
 
@@ -78,6 +80,8 @@ class SamplingNoise(NamedTuple):
 def make_nets(config, spec: Spec) -> Nets:
     """Builds the nets of a whole configuration (sections "dfg" and "drg") for the sizes of `spec`."""
     dfg = config.dfg
+    if dfg.embed_type not in EMBED_TYPES:
+        raise InputError(f"config.dfg.embed_type: {dfg.embed_type!r}; choose one of {EMBED_TYPES}")
     steps, time_dim = dfg.n_steps, dfg.time_dim or spec.a_dim
     z_dim = dfg.z_dim or spec.a_dim
     critic = Critic(dfg.critic_width, steps, time_dim, spec.a_dim)
@@ -293,7 +297,14 @@ def parameter_shapes(nets: Nets, spec: Spec) -> dict[str, Params]:
 def init(
     nets: Nets, hyper: dict[str, jax.Array], spec: Spec, key: jax.Array, upstream: dict[str, Params]
 ) -> TrainState:
-    """Fresh parameters and optimiser states; `upstream["drg"]` holds stage 1."""
+    """Fresh parameters and optimiser states; `upstream["drg"]` holds stage 1.
+
+    Raises:
+      InputError: there are no representations, or stage 1 is missing.
+    """
+    zerodiff_drg.require_representations(spec)
+    if "drg" not in upstream:
+        raise InputError("config.stages: 'dfg' needs 'drg' before it, which makes the representations it builds on")
     params = draw_published(key, parameter_shapes(nets, spec))
     frozen = {"representation": upstream["drg"]["generator"]}
     extra = {"penalty_weight": hyper["penalty_weight"]}

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from zsl_jax import diffusion, losses
+from zsl_jax.errors import InputError
 from zsl_jax.nets.layers import apply, draw_published
 from zsl_jax.nets.zerodiff import Critic, Generator, SemanticDecoder
 from zsl_jax.train_steps import adversarial
@@ -19,6 +20,7 @@ from zsl_jax.train_steps.adversarial import PairNoise, Pairs
 from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState
 
 CRITICS = ("r0", "rt")
+FEEDS = ("current", "following")
 HYPER = ("lr", "dec_lr", "gamma_x0", "gamma_xt", "penalty_weight")
 
 
@@ -55,6 +57,8 @@ class GeneratorNoise(NamedTuple):
 
 def make_nets(config, spec: Spec) -> Nets:
     """Builds the nets of `config` (a "drg" section) for the sizes of `spec`."""
+    if config.feed not in FEEDS:
+        raise InputError(f"config.drg.feed: {config.feed!r}; choose one of {FEEDS}")
     steps, embed = config.n_steps, config.embed_dim or spec.a_dim
     critic = Critic(config.critic_width, steps, config.time_dim or spec.a_dim, spec.a_dim)
     return Nets(
@@ -176,6 +180,15 @@ def train_step(nets: Nets, state: TrainState, batches: Batch, key: jax.Array) ->
     return state, {name: jnp.mean(value) for name, value in metrics.items()} | generated
 
 
+def require_representations(spec: Spec) -> None:
+    """Raises InputError when the data have no r."""
+    if not spec.r_dim:
+        raise InputError(
+            "config.data.representations: the data have none; name their file, or put 'finetune_r' before 'drg' in "
+            "config.stages to make them"
+        )
+
+
 def parameter_shapes(nets: Nets, spec: Spec) -> dict[str, Params]:
     """Shapes of all parameters by net."""
 
@@ -191,7 +204,12 @@ def parameter_shapes(nets: Nets, spec: Spec) -> dict[str, Params]:
 
 
 def init(nets: Nets, hyper: dict[str, jax.Array], spec: Spec, key: jax.Array) -> TrainState:
-    """Fresh parameters and optimiser states."""
+    """Fresh parameters and optimiser states.
+
+    Raises:
+      InputError: there are no representations.
+    """
+    require_representations(spec)
     params = draw_published(key, parameter_shapes(nets, spec))
     return adversarial.fresh_state(params, {}, hyper, {})
 

@@ -17,10 +17,10 @@ from zsl_jax.evaluation.evaluate import EvalOptions, evaluate
 from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Method, Params, Spec
 from zsl_jax.training import features
+from zsl_jax.training.checks import check_options, rehearse, spec_of
 from zsl_jax.training.stage import Evaluation, Stage, StopRequest, load_inference, run_stage, shapes
-from zsl_jax.training.writers import RunWriter
+from zsl_jax.training.writers import RunWriter, progress
 
-UPSTREAM = ("validated", "last", "oracle")
 log = logging.getLogger(__name__)
 
 TEST, VALIDATION = "test", "validation"
@@ -67,37 +67,15 @@ class Runs:
     choices: Choices
 
 
-def check(config) -> None:
-    """Refuses options that contradict each other.
-
-    Raises:
-      InputError: naming the option and what to do.
-    """
-    if config.upstream not in UPSTREAM:
-        raise InputError(f"config.upstream: {config.upstream!r}; choose one of {UPSTREAM}")
-    if config.upstream == "validated" and not config.validate:
-        raise InputError("config.upstream: 'validated' needs config.validate=True; or use upstream=last")
-    if config.upstream == "oracle" and config.validate:
-        raise InputError(
-            "config.upstream: 'oracle' chooses a stage's state on the test set, so nothing after it is validated; "
-            "use upstream=validated, or config.validate=False"
-        )
-    if config.eval.select not in ("H", "AUSUC"):
-        raise InputError(f"config.eval.select: {config.eval.select!r}; choose 'H' or 'AUSUC'")
-    if config.stage and config.stage not in config.stages:
-        raise InputError(f"config.stage: {config.stage!r} is none of this run's stages {tuple(config.stages)}")
-    for name in config.stages:
-        registry.find(name)
-
-
 def load(config) -> Dataset:
     """Loads the data of a configuration that makes sense; writes nothing.
 
     Raises:
-      InputError: see `check` and `zsl_jax.data.load`.
+      InputError: see `zsl_jax.training.checks` and `zsl_jax.data.load`.
     """
-    check(config)
+    check_options(config)
     dataset = data.load(config.data, config.seed)
+    rehearse(config, dataset)
     for note in dataset.notes:
         log.info("%s: %s", dataset.name, note)
     return dataset
@@ -211,12 +189,6 @@ def generator_stage(config, name: str, method: Method, task: Task, choices: dict
     }
 
 
-def spec_of(dataset: Dataset) -> Spec:
-    """Sizes of a data set."""
-    r_dim = 0 if dataset.r is None else dataset.r.shape[1]
-    return Spec(dataset.x.shape[1], r_dim, dataset.semantics.shape[1], len(dataset.semantics))
-
-
 def eval_options(config, name: str, method: Method) -> EvalOptions:
     """How stage `name` is scored: in the spaces and by the samplers that are asked for, or in all that it has."""
     given = config.eval
@@ -237,7 +209,8 @@ def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, A
     gammas = protocol.chosen_gammas(choices) if choices else {}
 
     def run(params: dict[str, Params], epoch: int, key: jax.Array) -> dict[str, Any]:
-        scores = evaluate(method, params, task, key, options, gammas)
+        with progress(len(options.spaces) * len(options.samplers) + 1, f"evaluation, epoch {epoch}", "space") as bar:
+            scores = evaluate(method, params, task, key, options, gammas, lambda: bar.update())
         here = [{"epoch": epoch, "scores": scores}]
         logged = {
             f"{space}/{name}": row[name]

@@ -74,7 +74,7 @@ def gather(data: Resident, rows: jax.Array) -> Batch:
     return Batch(data.x[rows], data.r[rows], data.semantics[labels], labels)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=8)
 def make_chunk(method: Method, batch_size: int, log_every: int) -> Chunk:
     """Compiles up to `log_every` iterations into one program; the state is donated.
 
@@ -112,9 +112,11 @@ def chunk_ends(schedule: Schedule, start: int) -> Iterator[int]:
 
 
 def first_bad(metrics: dict[str, np.ndarray]) -> tuple[str, int] | None:
-    """The first term that is not finite and its place in the chunk, or None; metrics by name [length]."""
-    bad = [
-        (int(np.argmin(np.isfinite(value))), name) for name, value in metrics.items() if not np.isfinite(value).all()
-    ]
-    place, name = min(bad, default=(0, ""))
+    """The first term that is not finite and its place in the chunk, or None; metrics by name [length].
+
+    In one iteration a loss comes before what follows from it, such as a gradient norm.
+    """
+    broken = {name: ~np.isfinite(values) for name, values in metrics.items()}
+    bad = [(int(np.argmax(where)), not name.startswith("loss"), name) for name, where in broken.items() if where.any()]
+    place, _, name = min(bad, default=(0, False, ""))
     return (name, place) if bad else None

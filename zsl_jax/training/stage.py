@@ -203,7 +203,7 @@ def run_stage(stage: Stage, writer: RunWriter, order: tuple[str, ...], stop: Sto
         run_chunk = loop.make_chunk(stage.method, stage.batch_size, stage.log_every)
         data = loop.upload(stage.train, stage.semantics, stage.capacity)
         with progress(stage.schedule.total, stage.name, "it") as bar:
-            bar.update(done.step)
+            bar.initial = bar.n = done.step  # what an earlier run did is not part of this one's rate
             for end in loop.chunk_ends(stage.schedule, done.step):
                 _advance(stage, run_chunk, data, end, done, writer, checkpoints)
                 bar.update(end - bar.n)
@@ -245,7 +245,8 @@ def _advance(
     done.step = end
     done.seconds["train"] += seconds
     means = {name: float(np.mean(value)) for name, value in metrics.items()}
-    writer.scalars(stage.name, end, means | {"iterations_per_second": length / seconds})
+    rates = {f"rate/{name}": float(done.state.hyper[name]) for name in ("lr", "dec_lr") if name in done.state.hyper}
+    writer.scalars(stage.name, end, means | rates | {"iterations_per_second": length / seconds})
 
 
 def _end_epoch(stage: Stage, done: Progress, writer: RunWriter, checkpoints: Checkpoints) -> None:

@@ -1,0 +1,122 @@
+"""Refuses configurations that cannot work before anything is written."""
+
+import dataclasses
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import numpy as np
+
+from zsl_jax import data
+from zsl_jax.data.dataset import Dataset
+from zsl_jax.errors import InputError
+from zsl_jax.train_steps import registry
+from zsl_jax.train_steps.method import Method, Params, Spec
+
+log = logging.getLogger(__name__)
+
+UPSTREAM = ("validated", "last", "oracle")
+SELECT = ("AUSUC", "H")
+LOWEST = {
+    "": {"seed": 0, "log_every": 1, "checkpoint_every": 0},
+    "eval": {"first": 0, "every": 1, "classifier_epochs": 1, "classifier_batch": 0, "chunk_rows": 1, "memory_mb": 1},
+}
+LOWEST_IN_STAGE = {"epochs": 1, "batch_size": 1, "critic_iter": 1, "syn_num": 1, "eval_every": 1, "patience": 0}
+
+
+def check_options(config) -> None:
+    """Refuses numbers out of range and options that contradict each other.
+
+    Raises:
+      InputError: naming the option, what was found and what to do.
+    """
+    if not config.stages:
+        raise InputError("config.stages: empty; name at least one stage, e.g. ('drg', 'dfg')")
+    for name in config.stages:
+        registry.find(name)
+        if name not in config:
+            raise InputError(f"config.{name}: the options of stage {name!r} are missing")
+    for section, lowest in (LOWEST | dict.fromkeys(config.stages, LOWEST_IN_STAGE)).items():
+        _check_lowest(section, config[section] if section else config, lowest)
+    _check_choice("upstream", config.upstream, UPSTREAM)
+    _check_choice("eval.select", config.eval.select, SELECT)
+    if config.stage:
+        _check_choice("stage", config.stage, config.stages)
+    if config.upstream == "validated" and not config.validate:
+        raise InputError("config.upstream: 'validated' needs config.validate=True; or use upstream=last")
+    if config.upstream == "oracle" and config.validate:
+        raise InputError(
+            "config.upstream: 'oracle' chooses a stage's state on the test set, so nothing after it is validated; "
+            "use upstream=validated, or config.validate=False"
+        )
+
+
+def _check_lowest(section: str, options, lowest: dict[str, int]) -> None:
+    for field, bound in lowest.items():
+        if field in options and options[field] < bound:
+            name = f"{section}.{field}" if section else field
+            raise InputError(f"config.{name}: {options[field]}; it must be at least {bound}")
+
+
+def _check_choice(name: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise InputError(f"config.{name}: {value!r}; choose one of {tuple(choices)}")
+
+
+def spec_of(dataset: Dataset) -> Spec:
+    """Sizes of a data set."""
+    r_dim = 0 if dataset.r is None else dataset.r.shape[1]
+    return Spec(dataset.x.shape[1], r_dim, dataset.semantics.shape[1], len(dataset.semantics))
+
+
+def rehearse(config, dataset: Dataset) -> None:
+    """Goes through all stages on shapes alone: each is built and initialised, given what the earlier ones would make.
+
+    Raises:
+      InputError: a stage cannot work with these sizes or without the stages before it, or batches are too large.
+    """
+    raw = spec = spec_of(dataset)
+    rows = len(data.training_rows(dataset, config.data))
+    upstream: dict[str, Params] = {}
+    methods: list[Method] = []
+    for name in config.stages:
+        method = registry.find(name)(config, raw)
+        method = method if method.produces else registry.find(name)(config, spec)
+        if rows < config[name].batch_size:
+            raise InputError(f"config.{name}.batch_size: {config[name].batch_size}, but there are {rows} training rows")
+        params = jax.eval_shape(
+            lambda key, given, method=method: method.inference(method.init(key, given)), _key(), upstream
+        )
+        if method.produces:
+            spec = dataclasses.replace(spec, **{f"{method.produces}_dim": _view_width(method, params, raw)})
+        upstream[name] = params
+        methods.append(method)
+    if methods[-1].produces:
+        raise InputError(
+            f"config.stages: {tuple(config.stages)} ends with a stage that makes features; nothing to score"
+        )
+    _check_offered("spaces", config.eval.spaces, [space for method in methods for space in method.spaces])
+    _check_offered("samplers", config.eval.samplers, [sampler for method in methods for sampler in method.samplers])
+
+
+def _inference_shapes(method: Method, upstream: dict[str, Params]) -> Any:
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return jax.eval_shape(lambda key, given: method.inference(method.init(key, given)), key, upstream)
+
+
+def _view_width(method: Method, params: Any, raw: Spec) -> int:
+    assert method.embed is not None
+    embed = method.embed
+    rows = {"x": jax.ShapeDtypeStruct((1, raw.x_dim), np.float32)}
+    return jax.eval_shape(lambda given, views: embed(given, views, method.produces), params, rows).shape[1]
+
+
+def _check_offered(what: str, asked: Iterable[str], offered: list[tuple[str, ...]]) -> None:
+    """The last stage must offer something that is asked for; names that no stage offers are left out, and said."""
+    last = offered[-1]
+    if last and not set(asked) & set(last):
+        raise InputError(f"config.eval.{what}: {tuple(asked)}; the last stage offers {last}")
+    for name in asked:
+        if not any(name in names for names in offered):
+            log.warning("config.eval.%s: no stage offers %r, left out", what, name)
