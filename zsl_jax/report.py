@@ -80,6 +80,7 @@ def _heading(result: Mapping[str, Any]) -> Iterator[str]:
     data = result["dataset"]
     yield f"{result['method']} on {data['name']}, seed {result['seed']}"
     yield f"features {data['features']}; semantics {data['semantics']}; fingerprint {data['fingerprint'][:12]}"
+    yield from (f"note: {note}" for note in data.get("notes", ()))
     yield "sizes: " + ", ".join(f"{name} {size}" for name, size in data["sizes"].items())
 
 

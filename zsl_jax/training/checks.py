@@ -85,19 +85,17 @@ def rehearse(config, dataset: Dataset) -> None:
         method = method if method.produces else registry.find(name)(config, spec)
         if rows < config[name].batch_size:
             raise InputError(f"config.{name}.batch_size: {config[name].batch_size}, but there are {rows} training rows")
-        params = jax.eval_shape(
-            lambda key, given, method=method: method.inference(method.init(key, given)), _key(), upstream
-        )
+        params = _inference_shapes(method, upstream)
         if method.produces:
             spec = dataclasses.replace(spec, **{f"{method.produces}_dim": _view_width(method, params, raw)})
         upstream[name] = params
         methods.append(method)
     if methods[-1].produces:
         raise InputError(
-            f"config.stages: {tuple(config.stages)} ends with a stage that makes features; nothing to score"
+            f"config.stages: {tuple(config.stages)} ends with {config.stages[-1]!r}, which can't be scored"
         )
-    _check_offered("spaces", config.eval.spaces, [space for method in methods for space in method.spaces])
-    _check_offered("samplers", config.eval.samplers, [sampler for method in methods for sampler in method.samplers])
+    _check_offered("spaces", config.eval.spaces, [method.spaces for method in methods])
+    _check_offered("samplers", config.eval.samplers, [method.samplers for method in methods])
 
 
 def _inference_shapes(method: Method, upstream: dict[str, Params]) -> Any:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zsl_jax.data.dataset import Task
-from zsl_jax.evaluation import baselines, protocol
+from zsl_jax.evaluation import baselines, metrics, protocol
 from zsl_jax.evaluation.detail import detail
 from zsl_jax.training.experiment import TEST, VALIDATION, Runs, Trained, eval_options
 from zsl_jax.training.stage import Stage, load_inference
@@ -57,20 +57,37 @@ def conclude(config, runs: Runs) -> Outcome:
     key = jax.random.fold_in(last.keys()[2], place["epoch"])
     options = eval_options(config, last.name, last.method)
     where = {"space": headline["space"], "sampler": place["sampler"], "epoch": place["classifier_epoch"]}
+    details = detail(last.method, params, runs.test.task, key, options, **where)
     result = {
         "method": config.method,
         "dataset": describe(runs),
         "seed": config.seed,
         "protocols": rows.pop(last.name),
-        "headline": headline | {"found": place},
+        "headline": headline | {"found": place} | class_level(details, runs.test.task, config.seed),
+        "seen": {name: found[-1]["scores"]["seen"] for name, found in scored(runs.test).items()},
         "stages": rows,
         "baselines": closed_form(runs),
         "seconds": {TEST: runs.test.seconds} | ({VALIDATION: runs.validation.seconds} if runs.validation else {}),
     }
     synthetic = synthesise_unseen(last, params, runs.test.task)
-    details = detail(last.method, params, runs.test.task, key, options, **where)
     found = {name: row[headline["space"]]["found"]["H"]["epoch"] for name, row in result["protocols"].items()}
     return Outcome(result, runs.test.task, details, synthetic, histories(runs), found)
+
+
+def class_level(details: dict[str, np.ndarray], task: Task, seed: int) -> dict[str, Any]:
+    """Accuracy of each class at the headline, and 95 % intervals of its scores under resampling of classes, in percent.
+
+    T1 here belongs to the headline's place of U, S and H, not to the place chosen for T1.
+    """
+    accuracies = {part: details[f"{part}_accuracy"] for part in ("seen", "unseen", "zsl")}
+    classes = {"seen": task.seen, "unseen": task.unseen, "zsl": task.unseen}
+    names = {part: [task.class_names[number] for number in numbers] for part, numbers in classes.items()}
+    present = {part: values[np.isfinite(values)] for part, values in accuracies.items()}
+    intervals = metrics.bootstrap(present["seen"], present["unseen"], seed, present["zsl"])
+    return {
+        "per_class": {part: dict(zip(names[part], (100 * accuracies[part]).tolist(), strict=True)) for part in names},
+        "intervals": {name: [100 * bound for bound in bounds] for name, bounds in intervals.items()},
+    }
 
 
 def scored(trained: Trained) -> dict[str, Sequence[dict]]:
