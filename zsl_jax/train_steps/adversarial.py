@@ -1,6 +1,6 @@
 """What the two ZeroDiff stages share: configuration of the diffusion nets, noisy pairs and Adam."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from zsl_jax import diffusion
+from zsl_jax.nets.zerodiff import Critic, Generator
 from zsl_jax.train_steps.method import Params, TrainState
 
 PUBLISHED_BETA1 = 0.5
@@ -37,23 +38,50 @@ class PairNoise(NamedTuple):
     posterior: jax.Array
 
 
-def draw_latent_and_pair_noise(
-    key: jax.Array, shape: tuple[int, ...], n_steps: int, z_dim: int, dim: int
-) -> tuple[jax.Array, PairNoise]:
-    """Draws latent noise z [*shape, z_dim] and the noise of pairs of width `dim` for rows of `shape`.
+class GeneratorNoise(NamedTuple):
+    """All that generated rows draw: standard normal z [..., B, Z] and the pairs' noise."""
 
-    All normals come from one draw, which compiles and runs faster than four.
-    """
+    z: jax.Array
+    pair: PairNoise
+
+
+class CriticNoise(NamedTuple):
+    """All that a critic update draws: as `GeneratorNoise`, and penalty weights {critic: [..., B, 1]} in 0..1."""
+
+    z: jax.Array
+    pair: PairNoise
+    alphas: dict[str, jax.Array]
+
+
+class DiffusionNets(Protocol):
+    """What drawing noise needs to know of a stage's nets."""
+
+    @property
+    def schedule(self) -> diffusion.Schedule: ...
+    @property
+    def generator(self) -> Generator: ...
+    @property
+    def critics(self) -> dict[str, Critic]: ...
+    @property
+    def z_dim(self) -> int: ...
+
+
+def draw_generator_noise(nets: DiffusionNets, key: jax.Array, shape: tuple[int, ...]) -> GeneratorNoise:
+    """Draws the noise of generated rows of `shape`; all normals at once, which compiles and runs faster."""
     t_key, normal_key = jax.random.split(key)
-    normals = jax.random.normal(normal_key, (*shape, z_dim + 3 * dim))
-    z, current, following, posterior = jnp.split(normals, np.cumsum([z_dim, dim, dim]), axis=-1)
-    return z, PairNoise(jax.random.randint(t_key, shape, 0, n_steps), current, following, posterior)
+    width = nets.generator.out
+    normals = jax.random.normal(normal_key, (*shape, nets.z_dim + 3 * width))
+    z, current, following, posterior = jnp.split(normals, np.cumsum([nets.z_dim, width, width]), axis=-1)
+    t = jax.random.randint(t_key, shape, 0, nets.schedule.n_steps)
+    return GeneratorNoise(z, PairNoise(t, current, following, posterior))
 
 
-def draw_alphas(key: jax.Array, shape: tuple[int, ...], names: tuple[str, ...]) -> dict[str, jax.Array]:
-    """Interpolation weights, uniform in 0..1, of each critic's gradient penalty: {name: [*shape, 1]}."""
-    drawn = jax.random.uniform(key, (*shape, len(names)))
-    return {name: drawn[..., k : k + 1] for k, name in enumerate(names)}
+def draw_critic_noise(nets: DiffusionNets, key: jax.Array, shape: tuple[int, ...]) -> CriticNoise:
+    """Draws the noise of critic updates on rows of `shape`."""
+    generator_key, alpha_key = jax.random.split(key)
+    uniform = jax.random.uniform(alpha_key, (*shape, len(nets.critics)))
+    alphas = {name: uniform[..., k : k + 1] for k, name in enumerate(nets.critics)}
+    return CriticNoise(*draw_generator_noise(nets, generator_key, shape), alphas)
 
 
 def complete_pairs(

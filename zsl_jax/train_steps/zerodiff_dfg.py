@@ -18,7 +18,13 @@ from zsl_jax.errors import InputError
 from zsl_jax.nets.layers import apply, draw_published
 from zsl_jax.nets.zerodiff import Critic, Encoder, Generator, Scores, SemanticDecoder
 from zsl_jax.train_steps import adversarial, zerodiff_drg
-from zsl_jax.train_steps.adversarial import PairNoise, Pairs
+from zsl_jax.train_steps.adversarial import (
+    CriticNoise,
+    GeneratorNoise,
+    Pairs,
+    draw_critic_noise,
+    draw_generator_noise,
+)
 from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views
 
 CRITICS = ("x0", "xt", "xc")
@@ -52,21 +58,6 @@ class Nets:
     representation: zerodiff_drg.Nets
 
 
-class GeneratorNoise(NamedTuple):
-    """All that generated rows draw: the encoder's standard normal z [..., B, Z] and the pairs' noise."""
-
-    z: jax.Array
-    pair: PairNoise
-
-
-class CriticNoise(NamedTuple):
-    """All that a critic update draws: as `GeneratorNoise`, and penalty weights {critic: [..., B, 1]}."""
-
-    z: jax.Array
-    pair: PairNoise
-    alphas: dict[str, jax.Array]
-
-
 class SamplingNoise(NamedTuple):
     """Noise of synthesis: z, z_r [n, Z]; x_t [n, D], r_t [n, R]; posterior [T, n, D] (index t; progressive only)."""
 
@@ -96,19 +87,6 @@ def make_nets(config, spec: Spec) -> Nets:
         x0_gates_xt=dfg.x0_gates_xt,
         representation=zerodiff_drg.make_nets(config.drg, spec),
     )
-
-
-def draw_generator_noise(nets: Nets, key: jax.Array, shape: tuple[int, ...]) -> GeneratorNoise:
-    """Draws the noise of generated rows of `shape`."""
-    steps, width = nets.schedule.n_steps, nets.generator.out
-    return GeneratorNoise(*adversarial.draw_latent_and_pair_noise(key, shape, steps, nets.z_dim, width))
-
-
-def draw_critic_noise(nets: Nets, key: jax.Array, shape: tuple[int, ...]) -> CriticNoise:
-    """Draws the noise of critic updates on rows of `shape`."""
-    generator_key, alpha_key = jax.random.split(key)
-    drawn = draw_generator_noise(nets, generator_key, shape)
-    return CriticNoise(drawn.z, drawn.pair, adversarial.draw_alphas(alpha_key, shape, CRITICS))
 
 
 def make_pairs(

@@ -5,7 +5,6 @@ is `critic_iter` updates of the critics (on r_0 and on r_t) and of the semantic 
 """
 
 import dataclasses
-from typing import NamedTuple
 
 import chex
 import jax
@@ -16,7 +15,13 @@ from zsl_jax.errors import InputError
 from zsl_jax.nets.layers import apply, draw_published
 from zsl_jax.nets.zerodiff import Critic, Generator, SemanticDecoder
 from zsl_jax.train_steps import adversarial
-from zsl_jax.train_steps.adversarial import PairNoise, Pairs
+from zsl_jax.train_steps.adversarial import (
+    CriticNoise,
+    GeneratorNoise,
+    Pairs,
+    draw_critic_noise,
+    draw_generator_noise,
+)
 from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState
 
 CRITICS = ("r0", "rt")
@@ -40,21 +45,6 @@ class Nets:
     feed: str
 
 
-class CriticNoise(NamedTuple):
-    """All that a critic update draws: z [..., B, Z], the pairs' noise, penalty weights {critic: [..., B, 1]}."""
-
-    z: jax.Array
-    pair: PairNoise
-    alphas: dict[str, jax.Array]
-
-
-class GeneratorNoise(NamedTuple):
-    """All that the generator update draws: z [B, Z] and the pairs' noise."""
-
-    z: jax.Array
-    pair: PairNoise
-
-
 def make_nets(config, spec: Spec) -> Nets:
     """Builds the nets of `config` (a "drg" section) for the sizes of `spec`."""
     if config.feed not in FEEDS:
@@ -69,19 +59,6 @@ def make_nets(config, spec: Spec) -> Nets:
         z_dim=config.z_dim or spec.a_dim,
         feed=config.feed,
     )
-
-
-def draw_generator_noise(nets: Nets, key: jax.Array, shape: tuple[int, ...]) -> GeneratorNoise:
-    """Draws the noise of generated rows of `shape`."""
-    steps, width = nets.schedule.n_steps, nets.generator.out
-    return GeneratorNoise(*adversarial.draw_latent_and_pair_noise(key, shape, steps, nets.z_dim, width))
-
-
-def draw_critic_noise(nets: Nets, key: jax.Array, shape: tuple[int, ...]) -> CriticNoise:
-    """Draws the noise of critic updates on rows of `shape`."""
-    generator_key, alpha_key = jax.random.split(key)
-    drawn = draw_generator_noise(nets, generator_key, shape)
-    return CriticNoise(drawn.z, drawn.pair, adversarial.draw_alphas(alpha_key, shape, CRITICS))
 
 
 def make_pairs(nets: Nets, generator: Params, r: jax.Array, a: jax.Array, noise: CriticNoise | GeneratorNoise) -> Pairs:

@@ -91,9 +91,7 @@ def rehearse(config, dataset: Dataset) -> None:
         upstream[name] = params
         methods.append(method)
     if methods[-1].produces:
-        raise InputError(
-            f"config.stages: {tuple(config.stages)} ends with {config.stages[-1]!r}, which can't be scored"
-        )
+        raise InputError(f"config.stages: {tuple(config.stages)} ends with a stage that can't be scored")
     _check_offered("spaces", config.eval.spaces, [method.spaces for method in methods])
     _check_offered("samplers", config.eval.samplers, [method.samplers for method in methods])
 
