@@ -6,7 +6,6 @@ SIGTERM, saved.
 """
 
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -124,5 +123,4 @@ def matmul_precision(name: str) -> str | None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("MPLBACKEND", "Agg")
     sys.exit(main(sys.argv))
