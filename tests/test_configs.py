@@ -12,7 +12,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from tests import tiny
-from tests.tiny import SPEC, batches, bits
+from tests.tiny import SPEC, batches, bits, random_like
 from zsl_jax import main
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps import adversarial, registry, zerodiff_dfg, zerodiff_drg
@@ -120,10 +120,9 @@ def test_published_numbers(place, share):
 
 @functools.cache
 def compiled(stage: str, static: str) -> tuple[Any, Any]:
-    """Initialisation and step of a stage, by the JSON of all options of both stages that are no traced numbers."""
-    config = ConfigDict(json.loads(static))
-    method = registry.find(stage)(config, SPEC)
-    return jax.jit(method.init), jax.jit(method.train_step)
+    """Initialisation and compiled step of a stage, by the JSON of both stages' options that are no traced numbers."""
+    method = registry.find(stage)(ConfigDict(json.loads(static)), SPEC)
+    return method.init, jax.jit(method.train_step)
 
 
 def static_options(config: Any) -> str:
@@ -141,10 +140,11 @@ def test_one_iteration_of_each_stage(name):
     upstream = {}
     for stage in ("drg", "dfg"):
         init, step = compiled(stage, static_options(config))
+        shapes = jax.eval_shape(init, jax.random.key(0), upstream)
+        state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         numbers = adversarial.hyper_parameters(config[stage], HYPER[stage])
-        state = init(jax.random.key(0), upstream)._replace(hyper=numbers)
-        if stage == "dfg":
-            state = state._replace(extra={"penalty_weight": jnp.copy(numbers["penalty_weight"])})
+        extra = {name: numbers[name] for name in state.extra}
+        state = state._replace(params=random_like(state.params), hyper=numbers, extra=extra)
         given = batches((config[stage].critic_iter, 8))
         after, metrics = step(state, given, jax.random.key(1))
         assert all(np.isfinite(value) for value in metrics.values())

@@ -37,9 +37,9 @@ PATIENCE = 300  # seconds for what takes a few
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory) -> dict[str, str]:
-    """Processes that compile once between them, without XLA's slow optimisations."""
+    """Processes that compile once between them, with the flags of the whole test run."""
     cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("programs"))}
-    quick = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    quick = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1"}
     here = {name: value for name, value in os.environ.items() if name != "ZSL_JAX_DATA"}
     return here | cache | quick | {"JAX_PLATFORMS": "cpu", "MPLBACKEND": "Agg"}
 

@@ -233,7 +233,7 @@ def test_which_state_of_a_generator_later_stages_get(upstream, task, epoch):
         ({"upstream": "best"}, "config.upstream: 'best'; choose one of"),
         ({"upstream": "validated", "validate": False}, "needs config.validate=True"),
         ({"upstream": "oracle"}, "so nothing after it is validated"),
-        ({"stage": "dgf"}, "config.stage: 'dgf' is none of this run's stages"),
+        ({"stage": "dgf"}, "config.stage: 'dgf'; choose one of"),
         ({"stages": ("drg", "dfgg")}, "no stage 'dfgg'; did you mean 'dfg'"),
         ({"stages": ("drg", "nothing like it")}, "there are .*'drg'"),
     ],
@@ -291,7 +291,7 @@ def build_prototypes(config: Any, spec) -> Method:
 def build_direct(config: Any, spec) -> Method:
     """The same, but it scores rows itself, by their distance to each class's prototype."""
     method = build_prototypes(config, spec)
-    semantics = experiment.load(config).semantics
+    semantics = data.load(config.data, config.seed).semantics
 
     def scores(params, views):
         prototypes = jnp.asarray(semantics) @ params["map"]

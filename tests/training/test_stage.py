@@ -218,8 +218,18 @@ def test_when_epochs_are_evaluated_and_saved(tmp_path, eval_first, eval_every, c
     assert "".join(str(epoch) for epoch in range(5) if stage.saves(epoch)) == saved
 
 
+@pytest.fixture
+def usual_signals():
+    """Handlers as in a terminal; a process started in the background inherits that SIGINT is ignored."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {signum: signal.signal(signum, handler) for signum, handler in usual.items()}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
+@pytest.mark.usefixtures("usual_signals")
 def test_signals_are_noted_once_and_then_act_as_usual():
-    before = signal.getsignal(signal.SIGTERM)
     with watch_signals() as stop:
         assert stop.signum is None
         os.kill(os.getpid(), signal.SIGINT)
@@ -228,5 +238,5 @@ def test_signals_are_noted_once_and_then_act_as_usual():
             os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.signum == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
