@@ -97,7 +97,8 @@ def test_a_run_leaves_a_result_and_pictures_and_prints_a_table(finished):
     schema = {"method", "dataset", "seed", "protocols", "headline", "seconds", "config", "versions"}
     assert schema <= set(result)
     assert result["config"]["dfg"]["critic_width"] == 8
-    assert result["config"] == json.loads((workdir / "config.json").read_text())
+    claimed = json.loads((workdir / "config.json").read_text())
+    assert claimed == result["config"] | {"data_fingerprint": result["dataset"]["fingerprint"]}
     pictures = {"losses_drg", "losses_dfg", "per_class_accuracy", "confusion_unseen", "tsne", "seen_unseen_curve"}
     assert pictures <= {path.stem for path in (workdir / "figures").iterdir()}
     assert f"T1 {result['headline']['T1']:.1f}" in process.stdout

@@ -54,7 +54,7 @@ def test_validated_scores_stand_where_validation_was_best():
         ),
     ]
     choices = protocol.choose(validation)
-    assert choices["V"]["H"] == {"epoch": 0, "sampler": "one_step", "classifier_epoch": 1, "H": 9.0}
+    assert choices["V"]["H"] == {"epoch": 0, "sampler": "one_step", "classifier_epoch": 1, "H": 9.0, "AUSUC": 12.0}
     assert protocol.chosen_gammas(choices) == {"V": 0.0}
     row = protocol.validated(RUN, choices)["V"]
     assert (row["T1"], row["H"], row["U"]) == (5.0, 2.0, 3.0)
