@@ -22,6 +22,7 @@ def get_config():
     config.finetune_x.batch_size = config.finetune_r.batch_size = 64
     config.finetune_r.paco.queue = 256
     config.finetune_r.paco.dim = 16
+    config.finetune_r.lr = 3e-3
     for stage in (config.drg, config.dfg):
         stage.generator_width = stage.critic_width = stage.decoder_width = 128
         stage.epochs = 60

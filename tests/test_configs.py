@@ -15,7 +15,8 @@ from tests import tiny
 from tests.tiny import SPEC, batches, bits, random_like
 from zsl_jax import main
 from zsl_jax.errors import InputError
-from zsl_jax.train_steps import adversarial, registry, zerodiff_dfg, zerodiff_drg
+from zsl_jax.train_steps import method as contract
+from zsl_jax.train_steps import registry, zerodiff_dfg, zerodiff_drg
 from zsl_jax.training import checks
 
 # ml_collections loads configuration files in a way that Python is about to drop.
@@ -142,7 +143,7 @@ def test_one_iteration_of_each_stage(name):
         init, step = compiled(stage, static_options(config))
         shapes = jax.eval_shape(init, jax.random.key(0), upstream)
         state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        numbers = adversarial.hyper_parameters(config[stage], HYPER[stage])
+        numbers = contract.hyper_parameters(config[stage], HYPER[stage])
         extra = {name: numbers[name] for name in state.extra}
         state = state._replace(params=random_like(state.params), hyper=numbers, extra=extra)
         given = batches((config[stage].critic_iter, 8))

@@ -9,7 +9,6 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -51,7 +50,8 @@ _STYLE: dict[Any, Any] = {
 }
 # Panels of the loss curves: title and a pattern for the names that belong there; the first match counts.
 _PANELS = (
-    ("Evaluation (%)", r"(^|[/_ ])(T1|U|S|H|AUSUC|score)$"),
+    ("Losses", r"(^|[/_])loss$|^loss/generator"),
+    ("Accuracy (%)", r"accuracy$"),
     ("Critics (Wasserstein)", r"^(?!.*(grad|penalt|gp_|_gp|recon|bce|mutual)).*(wasserstein|critic|adv|real|fake)"),
     ("Gradient penalties", r"penalt|(^|[/_])gp(_|$)"),
     ("Penalty weight", r"lambda"),
@@ -60,6 +60,8 @@ _PANELS = (
     ("Gradient norms", r"grad"),
     ("Rates", r"rate|(^|[/_])lr(_|$)"),
 )
+# Not drawn with the losses: scores have a figure of their own, speed is not a loss.
+_OMITTED = r"^evaluation/(.*/)?(T1|U|S|H|AUSUC|score)$|^iterations_per_second$"
 _LINE_COLOURS = ("#3f90da", "#e76300", "#832db6", "#717581", "#bd1f01", "#ffa90e")
 _DASHES = ("-", (0, (4, 1.5)), ":", "-.")
 _SMOOTHED_FROM = 200  # points of a curve from which on a running mean is drawn over it
@@ -85,7 +87,7 @@ def loss_curves(records: Sequence[Mapping[str, Any]], path: Path) -> None:
                 _curve(axes, *_series(records, name), name, style)
             axes.set(title=title, xlabel="iteration")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-            _log_if_wide(axes)
+            _scale_if_wide(axes)
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=min(2, len(names)))
 
 
@@ -118,8 +120,9 @@ def tsne(
     with _figure(path, (8.5, 7.0)) as figure:
         axes = figure.add_subplot()
         for number, label in enumerate(classes):
-            _scatter_class(axes, groups, label, _colour(number, len(classes)))
-            _name_class(axes, groups, label, str(class_names[int(label)]))
+            colour = _colour(number, len(classes))
+            _scatter_class(axes, groups, label, colour)
+            axes.scatter([], [], s=26, color=colour, marker="s", label=_short(str(class_names[int(label)])))
         axes.scatter([], [], s=26, color="#555555", alpha=0.6, label="real")
         axes.scatter([], [], s=26, color="#555555", marker="x", label="synthetic")
         shown = f"{len(classes)} classes" + (f" of {len(present)}" if len(present) > len(classes) else "")
@@ -246,7 +249,9 @@ def _grouped(names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _is_worth_drawing(records: Sequence[Mapping[str, Any]], name: str) -> bool:
-    """Says whether a metric is other than a rate that never changes."""
+    """Says whether a metric belongs to the losses and is other than a rate that never changes."""
+    if re.search(_OMITTED, name):
+        return False
     return _panel(name) != "Rates" or len(set(_series(records, name)[1])) > 1
 
 
@@ -272,12 +277,15 @@ def _curve(axes: Axes, steps: np.ndarray, values: np.ndarray, label: str, style:
     axes.plot(steps, mean, label=label, **style)
 
 
-def _log_if_wide(axes: Axes) -> None:
-    """Switches to a logarithmic axis where all curves are positive and span more than two decades."""
+def _scale_if_wide(axes: Axes) -> None:
+    """Switches to a logarithmic axis where curves span decades: a symmetric one where they have both signs."""
     values = np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.get_lines()])
     values = values[np.isfinite(values)]
-    if values.size and values.min() > 0 and values.max() > 100 * values.min():
-        axes.set_yscale("log")
+    if values.size and values.min() > 0:
+        if values.max() > 100 * values.min():
+            axes.set_yscale("log")
+    elif values.size and np.abs(values).max() > 20 * np.median(np.abs(values)) > 0:
+        axes.set_yscale("symlog", linthresh=float(np.median(np.abs(values))))
 
 
 def _line_styles(count: int) -> list[dict[str, Any]]:
@@ -328,16 +336,6 @@ def _scatter_class(axes: Axes, groups: Sequence[Any], label: int, colour: Any) -
     mine, made = real[real_labels == label], synthetic[synthetic_labels == label]
     axes.scatter(mine[:, 0], mine[:, 1], s=14, color=colour, alpha=0.5, linewidths=0)
     axes.scatter(made[:, 0], made[:, 1], s=16, color=colour, alpha=0.8, marker="x", linewidths=0.9)
-
-
-def _name_class(axes: Axes, groups: Sequence[Any], label: int, name: str) -> None:
-    """Writes the name of a class over its real points, or its synthetic ones where it has no others."""
-    points = next((plane[labels == label] for plane, labels in groups if (labels == label).any()), None)
-    if points is None:
-        return
-    x, y = np.median(points[:, 0]), np.quantile(points[:, 1], 0.9)
-    halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
-    axes.text(float(x), float(y), _short(name), ha="center", va="bottom", fontsize=8, path_effects=halo, zorder=5)
 
 
 def _short(name: str) -> str:

@@ -42,6 +42,14 @@ def test_minmax_keeps_training_rows_within_zero_and_one():
     np.testing.assert_array_equal(scaled[:, 3], 0)
 
 
+def test_undivided_standardised_rows_have_variance_one():
+    train, _ = random_rows(2, 5.0)
+    scaled = apply_scaler(fit_scaler("standard", train, divide=False), train)
+    varied = train.std(axis=0) > 0
+    np.testing.assert_allclose(scaled.std(axis=0)[varied], 1, rtol=1e-4)
+    np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-4)
+
+
 def test_none_changes_nothing_and_constant_data_stay_finite():
     train, other = random_rows(1, 1.0)
     np.testing.assert_array_equal(apply_scaler(fit_scaler("none", train), other), other)

@@ -20,7 +20,7 @@ from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Method, TrainState
 from zsl_jax.training import experiment, outcome
 from zsl_jax.training.experiment import TEST, VALIDATION, Problem, Runs
-from zsl_jax.training.stage import Diverged, Interrupted, Stage, StopRequest, load_inference, run_stage
+from zsl_jax.training.stage import Diverged, Interrupted, Stage, StopRequest, is_finished, load_inference, run_stage
 from zsl_jax.training.writers import METRICS, RunWriter, read_metrics, write_json
 
 STAGES = ("finetune_x", "finetune_r", "drg", "dfg")
@@ -250,6 +250,23 @@ def test_a_run_cannot_begin_in_the_middle_of_nothing(tmp_path):
     config.stage = "drg"
     with pytest.raises(InputError, match="has no finished stage 'finetune_x'"):
         experiment.run(config, experiment.load(config), tmp_path, StopRequest())
+
+
+def test_a_stage_is_finished_when_its_last_state_is_there(finished, tmp_path):
+    stage = finished.runs.test.stages["drg"]
+    assert is_finished(stage)
+    elsewhere = dataclasses.replace(stage, directory=tmp_path)
+    assert not is_finished(elsewhere)
+    with pytest.raises(Interrupted):
+        again(stage, tmp_path, StopInTheMiddle())
+    assert not is_finished(elsewhere)
+
+
+def test_fine_tuning_sees_standardised_rows(finished):
+    """Its input noise is meant in standard deviations."""
+    for name in ("finetune_x", "finetune_r"):
+        rows = finished.runs.test.stages[name].train.x
+        np.testing.assert_allclose(rows.std(axis=0), 1, atol=0.2)  # a tenth of the rows is held out
 
 
 def build_prototypes(config: Any, spec) -> Method:

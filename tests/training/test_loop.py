@@ -71,7 +71,7 @@ def test_padding_rows_are_never_drawn():
 
 @pytest.mark.parametrize("start", [0, 3, 10, 14, 20])
 def test_chunks_end_at_logs_and_epochs(start):
-    ends = list(loop.chunk_ends(loop.Schedule(steps_per_epoch=10, epochs=2, log_every=4), start))
+    ends = list(loop.chunk_ends(loop.Plan(steps_per_epoch=10, epochs=2, log_every=4), start))
     assert ends == [end for end in (4, 8, 10, 14, 18, 20) if end > start]
 
 

@@ -129,7 +129,7 @@ def test_a_run_that_was_ended_again_and_again_leaves_the_same(tmp_path, stop, er
     resumed, runs = interrupt_until_done(parts, stop, error)
     assert runs > 2
     assert bits(resumed.state) == bits(straight.state)
-    assert int(resumed.state.extra["done"]) == whole.schedule.total
+    assert int(resumed.state.extra["done"]) == whole.plan.total
     assert traces(parts) == traces(whole)
     assert kept(parts) == kept(whole)
 
@@ -213,7 +213,7 @@ def test_padding_to_a_common_size_changes_nothing(tmp_path):
 def test_when_epochs_are_evaluated_and_saved(tmp_path, eval_first, eval_every, checkpoint_every, evaluated, saved):
     fields = {"eval_first": eval_first, "eval_every": eval_every, "checkpoint_every": checkpoint_every}
     stage = make_stage(tmp_path, scores=(0.0,) * 5, **fields)
-    assert stage.schedule.steps_per_epoch == PER_EPOCH
+    assert stage.plan.steps_per_epoch == PER_EPOCH
     assert "".join(str(epoch) for epoch in range(5) if stage.evaluates(epoch)) == evaluated
     assert "".join(str(epoch) for epoch in range(5) if stage.saves(epoch)) == saved
 

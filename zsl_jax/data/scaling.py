@@ -19,16 +19,17 @@ class Scaler:
     scale: np.ndarray
 
 
-def fit_scaler(kind: str, train: np.ndarray) -> Scaler:
+def fit_scaler(kind: str, train: np.ndarray, divide: bool = True) -> Scaler:
     """Fits a scaler on training rows.
 
-    "minmax" maps each dimension to [0, 1] and then divides everything by the largest training entry, "standard"
-    gives each dimension mean 0 and variance 1 and then divides likewise: the preprocessing of the published loaders.
-    Dimensions that are constant in training are only shifted, as scikit-learn does.
+    "minmax" maps each dimension to [0, 1], "standard" gives each dimension mean 0 and variance 1. The published
+    loaders then divide everything by the largest training entry, after "standard" too, which leaves variances far
+    below 1. Dimensions that are constant in training are only shifted, as scikit-learn does.
 
     Args:
       kind: "minmax", "standard" or "none".
       train: training rows [n, D].
+      divide: whether the largest training entry becomes 1.
 
     Returns:
       The scaler.
@@ -41,7 +42,7 @@ def fit_scaler(kind: str, train: np.ndarray) -> Scaler:
     if not train.shape[0]:
         raise InputError("config.data: no training rows to fit the scaler on")
     shift, scale = _affine(kind, train)
-    largest = 1.0 if kind == "none" else float(np.max((train.max(axis=0) - shift) * scale))
+    largest = float(np.max((train.max(axis=0) - shift) * scale)) if divide and kind != "none" else 1.0
     return Scaler(float32(shift), float32(scale / largest if largest > 0 else scale))
 
 

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 
-class Embedding(nn.Module):
+class RectifiedMLP(nn.Module):
     """Dense-ReLU layers [B, D] -> [B, widths[-1]]; the output is non-negative, about half zeros."""
 
     widths: tuple[int, ...]

@@ -152,5 +152,9 @@ class SemanticDecoder(nn.Module):
         hidden = leaky_relu(dense(self.width, "hidden")(x))
         out = dense(self.a_dim, "out")(hidden)
         if self.normalize:
-            out = out / jnp.sqrt(jnp.maximum(jnp.sum(out**2, axis=-1, keepdims=True), NORM_EPSILON**2))
+            # A row of zeros (a rectified row without one active entry, before biases move) stays zero, and its gradient
+            # is zero too: divided by an epsilon, as published, it would be 1e12 times too large for Adam to forget.
+            squares = jnp.sum(out**2, axis=-1, keepdims=True)
+            positive = squares > NORM_EPSILON**2
+            out = out * jnp.where(positive, jax.lax.rsqrt(jnp.where(positive, squares, 1.0)), 0.0)
         return out, hidden

@@ -121,11 +121,6 @@ def descend(
     return jax.tree.map(lambda p, u: p - rate * u, params, updates), opt
 
 
-def hyper_parameters(section, names: tuple[str, ...]) -> dict[str, jax.Array]:
-    """The named numbers of a configuration section as float32 scalars, so that jitted code does not depend on them."""
-    return {name: jnp.asarray(section[name], jnp.float32) for name in names}
-
-
 def gradient_norms(gradients: dict[str, Params]) -> dict[str, jax.Array]:
     """Global gradient norm of each net, as metrics."""
     return {f"grad_norm/{name}": optax.tree.norm(tree) for name, tree in gradients.items()}

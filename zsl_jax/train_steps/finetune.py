@@ -15,8 +15,8 @@ import optax
 
 from zsl_jax.errors import InputError
 from zsl_jax.nets.layers import apply
-from zsl_jax.nets.mlp import Embedding
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views
+from zsl_jax.nets.mlp import RectifiedMLP
+from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views, hyper_parameters
 
 OPTIMISERS = ("sgd", "adam")
 NUMBERS = ("lr", "momentum", "weight_decay", "input_noise", "input_dropout", "embedding_dropout")
@@ -33,7 +33,7 @@ class ViewNoise(NamedTuple):
 class Nets(NamedTuple):
     """Modules of the cross-entropy perceptron: [B, D] -> encoder -> [B, W] -> head -> [B, C]."""
 
-    encoder: Embedding
+    encoder: RectifiedMLP
     head: nn.Dense
 
 
@@ -54,8 +54,8 @@ def finetune_ce(config: Any, spec: Spec) -> Method:
     """
     section = config.finetune_x
     check_section(section, "finetune_x", spec)
-    nets = Nets(Embedding((*section.hidden, section.width)), nn.Dense(spec.n_classes))
-    hyper = numbers(section, (*NUMBERS, "label_smoothing"))
+    nets = Nets(RectifiedMLP((*section.hidden, section.width)), nn.Dense(spec.n_classes))
+    hyper = hyper_parameters(section, (*NUMBERS, "label_smoothing"))
     return Method(
         name="finetune_ce",
         batches_per_step=1,
@@ -124,14 +124,9 @@ def update_nets(
 
 
 def step_metrics(loss: jax.Array, logits: jax.Array, labels: jax.Array, grads: Any) -> Metrics:
-    """Loss, share of rows whose largest logit is the label's, Euclidean length of the whole gradient."""
+    """Loss, percentage of rows whose largest logit is the label's, Euclidean length of the whole gradient."""
     hits = logits.argmax(axis=1).astype(labels.dtype) == labels
-    return {"loss": loss, "accuracy": hits.mean(dtype=jnp.float32), "grad_norm": optax.tree.norm(grads)}
-
-
-def numbers(config: Any, names: tuple[str, ...]) -> dict[str, jax.Array]:
-    """Reads the fields `names` of a config section as float32 scalars."""
-    return {name: jnp.asarray(config[name], jnp.float32) for name in names}
+    return {"loss": loss, "accuracy": 100 * hits.mean(dtype=jnp.float32), "grad_norm": optax.tree.norm(grads)}
 
 
 def copies(tree: Any) -> Any:

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 from zsl_jax.errors import InputError
 from zsl_jax.losses_paco import PacoWeights, empty_queue, enqueue, momentum_average, paco_loss
 from zsl_jax.nets.layers import apply
-from zsl_jax.nets.mlp import Embedding, Projector
+from zsl_jax.nets.mlp import Projector, RectifiedMLP
 from zsl_jax.train_steps import finetune
 from zsl_jax.train_steps.finetune import ViewNoise
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views
+from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views, hyper_parameters
 
 FOLLOWED = ("encoder", "projector")  # nets whose moving average makes the keys
 QUEUE = ("queue", "queue_labels", "queue_pointer")
@@ -26,12 +26,12 @@ QUEUE = ("queue", "queue_labels", "queue_pointer")
 class Nets(NamedTuple):
     """Modules: [B, D] -> encoder -> [B, W]; from there projector -> [B, dim] and centres -> [B, C]."""
 
-    encoder: Embedding
+    encoder: RectifiedMLP
     projector: Projector
     centres: nn.Dense
 
 
-class PairNoise(NamedTuple):
+class TwoViewNoise(NamedTuple):
     """Draws for the two views of a batch."""
 
     query: ViewNoise
@@ -56,7 +56,7 @@ def finetune_paco(config: Any, spec: Spec) -> Method:
     section = config.finetune_r
     finetune.check_section(section, "finetune_r", spec)
     _check_paco(section)
-    nets = Nets(Embedding((*section.hidden, section.width)), Projector(section.paco.dim), nn.Dense(spec.n_classes))
+    nets = Nets(RectifiedMLP((*section.hidden, section.width)), Projector(section.paco.dim), nn.Dense(spec.n_classes))
     hyper = _hyper(section)
     return Method(
         name="finetune_paco",
@@ -71,10 +71,12 @@ def finetune_paco(config: Any, spec: Spec) -> Method:
     )
 
 
-def draw_noise(key: jax.Array, batch: int, x_dim: int, width: int) -> PairNoise:
+def draw_noise(key: jax.Array, batch: int, x_dim: int, width: int) -> TwoViewNoise:
     """Draws what the two views of a batch need."""
     query, other = jax.random.split(key)
-    return PairNoise(finetune.draw_noise(query, batch, x_dim, width), finetune.draw_noise(other, batch, x_dim, width))
+    return TwoViewNoise(
+        finetune.draw_noise(query, batch, x_dim, width), finetune.draw_noise(other, batch, x_dim, width)
+    )
 
 
 def make_keys(nets: Nets, key_params: dict[str, Params], x: jax.Array) -> jax.Array:
@@ -157,9 +159,9 @@ def scores(nets: Nets, params: dict[str, Params], views: Views) -> jax.Array:
 
 
 def _hyper(section: Any) -> dict[str, jax.Array]:
-    contrastive = finetune.numbers(section.paco, ("alpha", "beta", "gamma", "temperature", "centre_temperature"))
+    contrastive = hyper_parameters(section.paco, ("alpha", "beta", "gamma", "temperature", "centre_temperature"))
     key_momentum = jnp.asarray(section.paco.momentum, jnp.float32)
-    return {**finetune.numbers(section, finetune.NUMBERS), **contrastive, "key_momentum": key_momentum}
+    return {**hyper_parameters(section, finetune.NUMBERS), **contrastive, "key_momentum": key_momentum}
 
 
 def _check_paco(section: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 Params = Any
 Metrics = dict[str, jax.Array]
@@ -81,3 +82,8 @@ class Method:
     samplers: tuple[str, ...] = ()
     scores: Callable[[dict[str, Params], Views], jax.Array] | None = None
     produces: str = ""
+
+
+def hyper_parameters(section, names: tuple[str, ...]) -> dict[str, jax.Array]:
+    """The named numbers of a configuration section as float32 scalars, so that jitted code does not depend on them."""
+    return {name: jnp.asarray(section[name], jnp.float32) for name in names}

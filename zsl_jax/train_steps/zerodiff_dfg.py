@@ -25,7 +25,7 @@ from zsl_jax.train_steps.adversarial import (
     draw_critic_noise,
     draw_generator_noise,
 )
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views
+from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views, hyper_parameters
 
 CRITICS = ("x0", "xt", "xc")
 HYPER = (
@@ -347,7 +347,7 @@ def inference(state: TrainState) -> dict[str, Params]:
 def build(config, spec: Spec) -> Method:
     """ZeroDiff's feature stage as a method; `config` is a whole configuration with sections "drg" and "dfg"."""
     nets = make_nets(config, spec)
-    hyper = adversarial.hyper_parameters(config.dfg, HYPER)
+    hyper = hyper_parameters(config.dfg, HYPER)
     return Method(
         name="ZeroDiff DFG",
         batches_per_step=config.dfg.critic_iter,

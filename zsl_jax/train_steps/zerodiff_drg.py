@@ -22,7 +22,7 @@ from zsl_jax.train_steps.adversarial import (
     draw_critic_noise,
     draw_generator_noise,
 )
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState
+from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, hyper_parameters
 
 CRITICS = ("r0", "rt")
 FEEDS = ("current", "following")
@@ -216,7 +216,7 @@ def embed(params: dict[str, Params], views, space: str) -> jax.Array:
 def build(config, spec: Spec) -> Method:
     """ZeroDiff's representation stage as a method; `config` is a whole configuration with a "drg" section."""
     nets = make_nets(config.drg, spec)
-    hyper = adversarial.hyper_parameters(config.drg, HYPER)
+    hyper = hyper_parameters(config.drg, HYPER)
     return Method(
         name="ZeroDiff DRG",
         batches_per_step=config.drg.critic_iter,

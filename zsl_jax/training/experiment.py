@@ -18,7 +18,7 @@ from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Method, Params, Spec
 from zsl_jax.training import features
 from zsl_jax.training.checks import check_options, rehearse, spec_of
-from zsl_jax.training.stage import Evaluation, Stage, StopRequest, load_inference, run_stage, shapes
+from zsl_jax.training.stage import Evaluation, Stage, StopRequest, is_finished, load_inference, run_stage, shapes
 from zsl_jax.training.writers import RunWriter, progress
 
 log = logging.getLogger(__name__)
@@ -170,7 +170,7 @@ def view_stage(section, raw: Dataset, task: Task, method: Method, seed: int) -> 
     train, held_out = features.split(raw, task.train_rows, section, seed)
     return {
         "train": train,
-        "evaluate": features.judge(method, held_out),
+        "evaluate": features.judge_by_loss(method, held_out),
         "eval_first": 0,
         "eval_every": section.eval_every,
         "patience": section.patience,
@@ -250,12 +250,14 @@ def require_finished(config, stage: Stage) -> None:
     order = list(config.stages)
     if not config.stage or order.index(stage.name) >= order.index(config.stage):
         return
-    folder = stage.directory / "checkpoints" / stage.name
-    if not folder.is_dir():
-        raise InputError(f"config.stage: {config.stage!r}, but {folder} has no finished stage {stage.name!r}")
+    if not is_finished(stage):
+        raise InputError(
+            f"config.stage: {config.stage!r}, but {stage.directory} has no finished stage {stage.name!r}; "
+            "train it first: the same command without --config.stage goes on with it"
+        )
 
 
 def sizes_line(stage: Stage) -> str:
     """A line for the log: rows, iterations, parameters."""
     params = sum(leaf.size for leaf in jax.tree.leaves(shapes(stage).params))
-    return f"{len(stage.train.x)} rows, {stage.schedule.total} iterations, {params:,} parameters"
+    return f"{len(stage.train.x)} rows, {stage.plan.total} iterations, {params:,} parameters"

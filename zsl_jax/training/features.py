@@ -18,8 +18,8 @@ CHUNK_ROWS = 4096
 
 
 def scaled(raw: Dataset, rows: np.ndarray, scaling: str) -> np.ndarray:
-    """All raw features [N, D], scaled by a scaler fitted on `rows`."""
-    return data.apply_scaler(data.fit_scaler(scaling, raw.x[rows]), raw.x)
+    """All raw features [N, D], scaled by a scaler fitted on `rows`; standardised ones have variance 1 there."""
+    return data.apply_scaler(data.fit_scaler(scaling, raw.x[rows], divide=False), raw.x)
 
 
 def split(raw: Dataset, rows: np.ndarray, section, seed: int) -> tuple[Part, Part]:
@@ -38,7 +38,7 @@ def split(raw: Dataset, rows: np.ndarray, section, seed: int) -> tuple[Part, Par
     return train, held_out
 
 
-def judge(method: Method, held_out: Part) -> Callable:
+def judge_by_loss(method: Method, held_out: Part) -> Callable:
     """An evaluation by held-out loss: (params, epoch, key) -> {"scores", "log", "score"}; score: minus the loss."""
     if method.scores is None:
         raise ValueError(f"{method.name} makes a view but offers no scores to judge it by")

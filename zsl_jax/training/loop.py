@@ -26,7 +26,7 @@ class Resident(NamedTuple):
     semantics: jax.Array
 
 
-class Schedule(NamedTuple):
+class Plan(NamedTuple):
     """When what happens in a stage, in iterations: an epoch ends, metrics are logged (the longest chunk)."""
 
     steps_per_epoch: int
@@ -101,13 +101,13 @@ def make_chunk(method: Method, batch_size: int, log_every: int) -> Chunk:
     return jax.jit(run, donate_argnums=0)
 
 
-def chunk_ends(schedule: Schedule, start: int) -> Iterator[int]:
+def chunk_ends(plan: Plan, start: int) -> Iterator[int]:
     """Ends of the chunks from iteration `start` on: every `log_every` iterations and at the end of every epoch."""
     step = start
-    while step < schedule.total:
-        in_epoch = step % schedule.steps_per_epoch
-        log_end = (in_epoch // schedule.log_every + 1) * schedule.log_every
-        step += min(log_end, schedule.steps_per_epoch) - in_epoch
+    while step < plan.total:
+        in_epoch = step % plan.steps_per_epoch
+        log_end = (in_epoch // plan.log_every + 1) * plan.log_every
+        step += min(log_end, plan.steps_per_epoch) - in_epoch
         yield step
 
 

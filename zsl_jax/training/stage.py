@@ -72,9 +72,9 @@ class Stage:
     capacity: int = 0
 
     @property
-    def schedule(self) -> loop.Schedule:
+    def plan(self) -> loop.Plan:
         """Iterations of an epoch (as many batches as hold the training rows), epochs, logging."""
-        return loop.Schedule(math.ceil(len(self.train.x) / self.batch_size), self.epochs, self.log_every)
+        return loop.Plan(math.ceil(len(self.train.x) / self.batch_size), self.epochs, self.log_every)
 
     def keys(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Keys of the parameters, of training and of evaluation."""
@@ -83,7 +83,7 @@ class Stage:
 
     def step_of(self, epoch: int) -> int:
         """Iterations done when an epoch (0-based) is over."""
-        return (epoch + 1) * self.schedule.steps_per_epoch
+        return (epoch + 1) * self.plan.steps_per_epoch
 
     def evaluates(self, epoch: int) -> bool:
         """Whether an epoch (0-based) is evaluated: every `eval_every`-th from `eval_first` on, and the last."""
@@ -172,6 +172,16 @@ def begin(stage: Stage, checkpoints: Checkpoints) -> Progress:
     return Progress(step, state, read_evaluations(stage, step), dict(info["seconds"]))
 
 
+def is_finished(stage: Stage) -> bool:
+    """Whether a stage's folder holds its last state."""
+    folder = stage.directory / "checkpoints" / stage.name
+    if not folder.is_dir():
+        return False
+    with open_checkpoints(folder) as checkpoints:
+        step = checkpoints.latest() or 0
+    return step == stage.plan.total or stopped_early(stage, read_evaluations(stage, step))
+
+
 def save(stage: Stage, checkpoints: Checkpoints, done: Progress) -> None:
     """Saves the state; its score, if it was evaluated, ranks it."""
     here = [e for e in done.evaluations if stage.step_of(e["epoch"]) == done.step]
@@ -197,17 +207,17 @@ def run_stage(stage: Stage, writer: RunWriter, order: tuple[str, ...], stop: Sto
     keep = tuple(stage.step_of(epoch) for epoch in stage.keep_epochs)
     with open_checkpoints(stage.directory / "checkpoints" / stage.name, keep) as checkpoints:
         done = begin(stage, checkpoints)
-        if done.step == stage.schedule.total or stopped_early(stage, done.evaluations):
+        if done.step == stage.plan.total or stopped_early(stage, done.evaluations):
             return done
         writer.truncate(order, stage.name, done.step)
         run_chunk = loop.make_chunk(stage.method, stage.batch_size, stage.log_every)
         data = loop.upload(stage.train, stage.semantics, stage.capacity)
-        with progress(stage.schedule.total, stage.name, "it") as bar:
+        with progress(stage.plan.total, stage.name, "it") as bar:
             bar.initial = bar.n = done.step  # what an earlier run did is not part of this one's rate
-            for end in loop.chunk_ends(stage.schedule, done.step):
+            for end in loop.chunk_ends(stage.plan, done.step):
                 _advance(stage, run_chunk, data, end, done, writer, checkpoints)
                 bar.update(end - bar.n)
-                if end % stage.schedule.steps_per_epoch == 0:
+                if end % stage.plan.steps_per_epoch == 0:
                     _end_epoch(stage, done, writer, checkpoints)
                 if stop.signum is not None:
                     save(stage, checkpoints, done)
@@ -251,7 +261,7 @@ def _advance(
 
 def _end_epoch(stage: Stage, done: Progress, writer: RunWriter, checkpoints: Checkpoints) -> None:
     """Evaluates and saves, where the epoch that is over asks for it."""
-    epoch = done.step // stage.schedule.steps_per_epoch - 1
+    epoch = done.step // stage.plan.steps_per_epoch - 1
     if stage.evaluates(epoch):
         began = time.perf_counter()
         params = stage.method.inference(done.state)

@@ -22,6 +22,7 @@ METRICS = "metrics.jsonl"
 EVENTS = "tensorboard"
 LOCK = ".lock"
 _MAX_DIFFERENCES = 10
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")  # JSON has no such numbers; Python reads these strings as floats
 
 
 class RunWriter:
@@ -113,13 +114,13 @@ def write_json(path: Path, obj: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file.
+    """Reads a JSON file; the strings that `write_json` makes of NaN and infinities become numbers again.
 
     Raises:
       InputError: it is missing, unreadable or not JSON.
     """
     try:
-        return json.loads(path.read_bytes())
+        return _numbers_again(json.loads(path.read_bytes()))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error}); restore it or use another --workdir") from error
 
@@ -246,6 +247,15 @@ def _plain(obj: Any) -> Any:
     if isinstance(obj, float) and not math.isfinite(obj):
         return "NaN" if math.isnan(obj) else "Infinity" if obj > 0 else "-Infinity"
     return str(obj) if isinstance(obj, Path) else obj
+
+
+def _numbers_again(obj: Any) -> Any:
+    """Undoes what `_plain` did to numbers that are not finite."""
+    if isinstance(obj, dict):
+        return {name: _numbers_again(value) for name, value in obj.items()}
+    if isinstance(obj, list):
+        return [_numbers_again(value) for value in obj]
+    return float(obj) if isinstance(obj, str) and obj in _NOT_FINITE else obj
 
 
 def _fields(config: Any, prefix: str = "") -> dict[str, Any]:
