@@ -50,7 +50,7 @@ def test_validated_scores_stand_where_validation_was_best():
     validation = [
         evaluation(0, {"one_step": scores([0.0, 0.0], [0.0, 9.0]), "progressive": scores([0.0, 1.0], [0.0, 0.0])}),
         evaluation(
-            5, {"one_step": scores([0.0, 0.0], [0.0, 0.0], H_gamma=[99.0, 0.0]), "progressive": scores([0, 0], [0, 0])}
+            5, {"one_step": scores([0.0, 0.0], [0.0, 0.0], H_gamma=[0.0, 99.0]), "progressive": scores([0, 0], [0, 0])}
         ),
     ]
     choices = protocol.choose(validation)
@@ -59,13 +59,20 @@ def test_validated_scores_stand_where_validation_was_best():
     row = protocol.validated(RUN, choices)["V"]
     assert (row["T1"], row["H"], row["U"]) == (5.0, 2.0, 3.0)
     assert row["found"]["T1"] == {"epoch": 0, "sampler": "progressive", "classifier_epoch": 1}
-    assert row["calibrated"]["found"] == {"epoch": 5, "sampler": "one_step", "classifier_epoch": 0}
+    assert row["calibrated"]["found"] == {"epoch": 5, "sampler": "one_step", "classifier_epoch": 1}
     assert {name: row["calibrated"][name] for name in ("gamma", "U", "S", "H")} == {
         "gamma": 0.0,
-        "U": 19.0,
-        "S": 20.0,
-        "H": 18.0,
+        "U": 12.0,
+        "S": 13.0,
+        "H": 11.0,
     }
+
+
+def test_validation_trusts_no_unfinished_classifier():
+    early = scores([99.0, 1.0], [99.0, 1.0], H_gamma=[99.0, 1.0], AUSUC=[99.0, 1.0])
+    for select in ("H", "AUSUC"):
+        choices = protocol.choose([evaluation(0, {"one_step": early})], select)
+        assert {choice["classifier_epoch"] for choice in choices["V"].values()} == {1}
 
 
 def test_oracle_is_never_below_the_others():

@@ -2,7 +2,8 @@
 
 A run evaluates again and again; each evaluation has a score for every space, sampler and classifier epoch. "oracle"
 reports the best on the test set, as the published programs do; "last" looks at nothing; "validated" takes what was best
-on a validation task made of training classes only.
+on a validation task made of training classes only, the classifier trained to its end: its early epochs are a transient
+whose best moment depends on the numbers of classes and rows, and does not carry over from one task to the other.
 
 An evaluation is {"epoch": int, "scores": result of `evaluate`}.
 """
@@ -30,18 +31,23 @@ def spaces(evaluations: Sequence[Evaluation]) -> list[str]:
     return list(evaluations[0]["scores"]["spaces"])
 
 
-def places(evaluations: Sequence[Evaluation], space: str) -> Iterator[tuple[Place, dict[str, float]]]:
-    """Every (place, scores there) of one space, in order of training."""
+def places(
+    evaluations: Sequence[Evaluation], space: str, settled: bool = False
+) -> Iterator[tuple[Place, dict[str, float]]]:
+    """Every (place, scores there) of one space, in order of training; `settled`: last classifier epochs only."""
     for evaluation in evaluations:
         for sampler, scores in evaluation["scores"]["spaces"][space].items():
-            for i in range(len(scores["H"])):
+            classifier_epochs = range(len(scores["H"]))
+            for i in classifier_epochs[-1:] if settled else classifier_epochs:
                 values = {name: series[i] for name, series in scores.items()}
                 yield Place(evaluation["epoch"], sampler, i), values
 
 
-def best(evaluations: Sequence[Evaluation], space: str, name: str) -> tuple[Place, dict[str, float]]:
-    """The first place of the highest score `name`."""
-    return max(places(evaluations, space), key=lambda found: found[1][name])
+def best(
+    evaluations: Sequence[Evaluation], space: str, name: str, settled: bool = False
+) -> tuple[Place, dict[str, float]]:
+    """The first place of the highest score `name`; `settled`: among the last classifier epochs."""
+    return max(places(evaluations, space, settled), key=lambda found: found[1][name])
 
 
 def row(t1: tuple[Place, dict[str, float]], h: tuple[Place, dict[str, float]]) -> Row:
@@ -72,15 +78,13 @@ def last(evaluations: Sequence[Evaluation]) -> dict[str, Row]:
     """Last evaluation, its first sampler (one step), last classifier epoch; by space, as `oracle`."""
 
     def final(space: str):
-        found = list(places(evaluations[-1:], space))
-        first_sampler = found[0][0].sampler
-        return [place for place in found if place[0].sampler == first_sampler][-1]
+        return next(places(evaluations[-1:], space, settled=True))
 
     return {space: row(final(space), final(space)) for space in spaces(evaluations)}
 
 
 def choose(validation: Sequence[Evaluation], select: str = "H") -> dict[str, dict[str, Row]]:
-    """Chooses epoch, sampler, classifier epoch and calibration by the validation task.
+    """Chooses epoch, sampler and calibration by the validation task, the classifier trained to its end.
 
     Args:
       validation: evaluations of the validation task.
@@ -99,7 +103,7 @@ def choose(validation: Sequence[Evaluation], select: str = "H") -> dict[str, dic
     scores = {"T1": "T1", "H": select, "calibrated": "H_gamma"}
     choices: dict[str, dict[str, Row]] = {}
     for space in spaces(validation):
-        found = {name: best(validation, space, scores[name]) for name in names}
+        found = {name: best(validation, space, scores[name], settled=True) for name in names}
         choices[space] = {name: {**place._asdict(), **names[name](v)} for name, (place, v) in found.items()}
     return choices
 

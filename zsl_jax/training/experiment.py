@@ -182,7 +182,7 @@ def generator_stage(config, name: str, method: Method, task: Task, choices: dict
     chosen = protocol.best_space(choices, config.eval.select)
     return {
         "train": task.train,
-        "evaluate": judge(method, task, eval_options(config, name, method), choices, config.eval.select),
+        "evaluate": judge(method, task, eval_options(config, name, method), choices, config),
         "eval_first": config.eval.first,
         "eval_every": config.eval.every,
         "keep_epochs": () if chosen is None else tuple(sorted({choices[chosen][of]["epoch"] for of in ("T1", "H")})),
@@ -204,9 +204,14 @@ def eval_options(config, name: str, method: Method) -> EvalOptions:
     )
 
 
-def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, Any], select: str) -> Callable:
-    """An evaluation on the test rows: (params, epoch, key) -> {"scores", "log", "score"}; score: best `select`."""
+def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, Any], config) -> Callable:
+    """An evaluation on the test rows: (params, epoch, key) -> {"scores", "log", "score"}.
+
+    The score that ranks states is the best `config.eval.select` over spaces and samplers, the classifier trained to its
+    end; where states are chosen as published (`config.upstream` = "oracle") over its epochs too.
+    """
     gammas = protocol.chosen_gammas(choices) if choices else {}
+    select, settled = config.eval.select, config.upstream != "oracle"
 
     def run(params: dict[str, Params], epoch: int, key: jax.Array) -> dict[str, Any]:
         with progress(len(options.spaces) * len(options.samplers) + 1, f"evaluation, epoch {epoch}", "space") as bar:
@@ -220,7 +225,7 @@ def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, A
         return {
             "scores": scores,
             "log": logged,
-            "score": max(protocol.best(here, space, select)[1][select] for space in scores["spaces"]),
+            "score": max(protocol.best(here, space, select, settled)[1][select] for space in scores["spaces"]),
         }
 
     return run
