@@ -141,9 +141,9 @@ def test_one_iteration_of_each_stage(name):
     upstream = {}
     for stage in ("drg", "dfg"):
         init, step = compiled(stage, static_options(config))
-        shapes = jax.eval_shape(init, jax.random.key(0), upstream)
-        state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         numbers = contract.hyper_parameters(config[stage], HYPER[stage])
+        shapes = jax.eval_shape(init, jax.random.key(0), upstream, numbers)
+        state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         extra = {name: numbers[name] for name in state.extra}
         state = state._replace(params=random_like(state.params), hyper=numbers, extra=extra)
         given = batches((config[stage].critic_iter, 8))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zsl_jax import defaults
-from zsl_jax.train_steps.method import Batch, Spec
+from zsl_jax.train_steps.method import Batch, Method, Spec, hyper_parameters
 from zsl_jax.training.stage import StopRequest
 
 SPEC = Spec(x_dim=6, r_dim=5, a_dim=3, n_classes=4)
@@ -55,6 +55,11 @@ def synthetic(config: Any, seed: int = 0) -> Any:
     config.eval.spaces, config.eval.samplers = ("V", "C"), ("one_step",)
     config.log_every = 2
     return config
+
+
+def hyper(config: Any, stage: str, method: Method) -> dict[str, np.ndarray]:
+    """The numbers that a method takes from its section."""
+    return hyper_parameters(config[stage], method.numbers)
 
 
 def batches(shape: tuple[int, ...], spec: Spec = SPEC, seed: int = 0) -> Batch:

@@ -128,6 +128,9 @@ def zerodiff() -> Any:
     config.log_every = 20  # iterations: one line of metrics.jsonl, one compiled call
     config.checkpoint_every = 0  # epochs; 0: with each evaluation
     config.figures = True
+    config.parallel = ConfigDict()
+    config.parallel.devices = 1  # over which each batch is split; 0: all (of all processes, if there are several)
+    config.parallel.mode = "sharded"  # sharded | pmap
     config.data = data()
     config.finetune_x = finetune_x()
     config.finetune_r = finetune_r()

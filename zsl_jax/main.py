@@ -22,7 +22,7 @@ config_flags.DEFINE_config_file(
 flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics, figures, result.json.")
 
 # Fields that may differ when a run is resumed: they change where things are or when they are written, not the numbers.
-FREE_FIELDS = ("data.root", "stage", "figures", "checkpoint_every")
+FREE_FIELDS = ("data.root", "stage", "figures", "checkpoint_every", "parallel")
 FINGERPRINT = "data_fingerprint"  # kept beside the configuration, so that a run never goes on with other data
 
 
@@ -69,7 +69,7 @@ def train_and_report(config, workdir: Path) -> int:
     import jax
 
     from zsl_jax import report
-    from zsl_jax.training import experiment, outcome, stage, writers
+    from zsl_jax.training import experiment, lockstep, outcome, stage, writers
 
     speak()
     jax.config.update("jax_default_matmul_precision", matmul_precision(config.matmul_precision))
@@ -85,7 +85,7 @@ def train_and_report(config, workdir: Path) -> int:
         writers.claim_workdir(workdir, claimed, ignore=FREE_FIELDS)
         try:
             with stage.watch_signals() as stop:
-                runs = experiment.run(config, dataset, workdir, stop)
+                runs = lockstep.drive(experiment.run(config, dataset, workdir, stop))
                 concluded = outcome.conclude(config, runs)
                 pictures = report.draw(concluded, workdir) if config.figures else None
         except stage.Interrupted as interrupted:

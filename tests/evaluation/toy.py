@@ -43,7 +43,7 @@ def generative() -> Method:
     return Method(
         name="toy",
         batches_per_step=1,
-        init=lambda key, upstream: (_ for _ in ()).throw(AssertionError("not trained")),
+        init=lambda key, upstream, hyper: (_ for _ in ()).throw(AssertionError("not trained")),
         train_step=lambda state, batches, key: (_ for _ in ()).throw(AssertionError("not trained")),
         inference=lambda state: state.params,
         synthesize=synthesize,

@@ -12,6 +12,7 @@ from tests.parity.recorded import assert_close, load, under
 from zsl_jax import losses
 from zsl_jax.nets.layers import apply
 from zsl_jax.train_steps import zerodiff_dfg
+from zsl_jax.train_steps.method import hyper_parameters
 
 ARRAYS, META = load("zerodiff_dfg_step")
 OPTIONS = META["options"]
@@ -29,10 +30,12 @@ def recorded(prefix, names):
 
 
 def fresh_state():
-    method = zerodiff_dfg.build(zerodiff.config(OPTIONS), zerodiff.spec(OPTIONS))
+    config = zerodiff.config(OPTIONS)
+    method = zerodiff_dfg.build(config, zerodiff.spec(OPTIONS))
+    hyper = hyper_parameters(config.dfg, method.numbers)
     trees = zerodiff.as_jax(recorded("w0", CRITIC_NAMES | GENERATOR_NAMES | {"representation": "netR"}))
     upstream = {"drg": {"generator": trees.pop("representation")}}
-    return zerodiff.state_with(jax.jit(method.init)(jax.random.key(0), upstream), trees)
+    return zerodiff.state_with(jax.jit(method.init)(jax.random.key(0), upstream, hyper), trees)
 
 
 def batch_of(block):

@@ -9,6 +9,7 @@ import numpy as np
 from tests.parity import weights, zerodiff
 from tests.parity.recorded import assert_close, load, under
 from zsl_jax.train_steps import zerodiff_drg
+from zsl_jax.train_steps.method import hyper_parameters
 
 ARRAYS, META = load("zerodiff_drg_step")
 OPTIONS = META["options"]
@@ -24,8 +25,10 @@ def recorded(prefix, names=NAMES):
 
 
 def fresh_state():
-    method = zerodiff_drg.build(zerodiff.config(OPTIONS), zerodiff.spec(OPTIONS))
-    return zerodiff.state_with(jax.jit(method.init)(jax.random.key(0), {}), zerodiff.as_jax(recorded("w0")))
+    config = zerodiff.config(OPTIONS)
+    method = zerodiff_drg.build(config, zerodiff.spec(OPTIONS))
+    hyper = hyper_parameters(config.drg, method.numbers)
+    return zerodiff.state_with(jax.jit(method.init)(jax.random.key(0), {}, hyper), zerodiff.as_jax(recorded("w0")))
 
 
 def batch_of(block):

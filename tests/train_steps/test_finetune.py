@@ -15,7 +15,7 @@ from zsl_jax.losses_paco import EMPTY, PacoWeights, empty_queue, enqueue, moment
 from zsl_jax.nets.layers import apply
 from zsl_jax.nets.mlp import Projector, unit_rows
 from zsl_jax.train_steps import finetune, finetune_paco
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Spec, TrainState
+from zsl_jax.train_steps.method import Batch, Method, Metrics, Spec, TrainState, hyper_parameters
 
 SPEC = Spec(x_dim=7, r_dim=0, a_dim=3, n_classes=5)
 MAKERS = {"ce": finetune.finetune_ce, "paco": finetune_paco.finetune_paco}
@@ -67,14 +67,22 @@ def _first(batches: Batch) -> Batch:
     return jax.tree.map(lambda rows: rows[0], batches)
 
 
+def _optimised(optimiser: str) -> Any:
+    return _config(optimiser=optimiser, lr=0.01 if optimiser == "adam" else 0.1)
+
+
 @functools.cache
 def _method(name: str, optimiser: str = "sgd") -> Method:
-    return MAKERS[name](_config(optimiser=optimiser, lr=0.01 if optimiser == "adam" else 0.1), SPEC)
+    return MAKERS[name](_optimised(optimiser), SPEC)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _start(method: Method, key: jax.Array) -> TrainState:
-    return method.init(key, {})
+def _hyper(method: Method, optimiser: str = "sgd") -> dict[str, np.ndarray]:
+    return hyper_parameters(_optimised(optimiser).finetune_x, method.numbers)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def _start(method: Method, key: jax.Array, optimiser: str = "sgd") -> TrainState:
+    return method.init(key, {}, _hyper(method, optimiser))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -115,7 +123,7 @@ def test_one_step_moves_every_learnt_net(name):
 @pytest.mark.parametrize("optimiser", finetune.OPTIMISERS)
 def test_learns_separated_classes(name, optimiser):
     method = _method(name, optimiser)
-    state, trace = _train(method, _start(method, jax.random.key(0)), _batches(150), jax.random.key(1))
+    state, trace = _train(method, _start(method, jax.random.key(0), optimiser), _batches(150), jax.random.key(1))
     held_out = _first(_first(_batches(1, size=200, seed=7)))
     assert method.scores is not None
     scores = method.scores(method.inference(state), {"x": held_out.x})
@@ -164,7 +172,7 @@ def test_rates_can_be_swept_without_recompiling(name):
 
 def test_states_share_no_buffer(name):
     """Training donates its state: nothing in it may be held twice, nor by another state of the same method."""
-    states = [_method(name).init(jax.random.key(0), {}) for _ in range(2)]
+    states = [_method(name).init(jax.random.key(0), {}, _hyper(_method(name))) for _ in range(2)]
     buffers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(states)]
     assert len(set(buffers)) == len(buffers)
 
@@ -254,7 +262,7 @@ def test_paco_step_fills_the_queue_and_moves_the_keys_first():
     state = state._replace(params={**state.params, "key_encoder": shifted})
     batches = _batches(3)
     after, _ = _train(method, state, Batch(*(rows[:1] for rows in batches)), jax.random.key(1))
-    expected = momentum_average(shifted, state.params["encoder"], state.hyper["key_momentum"])
+    expected = momentum_average(shifted, state.params["encoder"], state.hyper["paco.momentum"])
     chex.assert_trees_all_close(after.params["key_encoder"], expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(after.extra["queue_labels"], [*batches.labels[0, 0], *[EMPTY] * 8])
     np.testing.assert_allclose(np.linalg.norm(after.extra["queue"][:8], axis=1), 1.0, rtol=1e-5)

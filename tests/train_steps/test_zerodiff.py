@@ -17,8 +17,11 @@ from zsl_jax.data.dataset import Part
 from zsl_jax.train_steps import zerodiff_dfg, zerodiff_drg
 from zsl_jax.train_steps.method import Method, TrainState
 from zsl_jax.training import loop
+from zsl_jax.training.parallel import Sharded
+from zsl_jax.training.stage import raw
 
 UPDATES, ROWS, STEPS = 2, 6, 4
+LAYOUT = Sharded((jax.devices()[0],))
 MODULES = {"drg": zerodiff_drg, "dfg": zerodiff_dfg}
 UNLIKE = np.arange(12) % SPEC.n_classes  # classes of synthetic rows
 
@@ -47,12 +50,16 @@ def method(stage: str, **options: Any) -> Method:
     return MODULES[stage].build(config(**options), SPEC)
 
 
+def numbers(stage: str) -> dict[str, np.ndarray]:
+    return tiny.hyper(config(), stage, method(stage))
+
+
 @functools.cache
 def start(stage: str) -> TrainState:
     """A state with random weights."""
-    shapes = jax.eval_shape(method("drg").init, jax.random.key(0), {})
+    shapes = jax.eval_shape(method("drg").init, jax.random.key(0), {}, numbers("drg"))
     upstream = {"drg": {"generator": random_like(shapes.params["generator"], seed=5)}}
-    state = jax.jit(method(stage).init)(jax.random.key(0), upstream)
+    state = jax.jit(method(stage).init)(jax.random.key(0), upstream, numbers(stage))
     return state._replace(params=jax.tree.map(lambda leaf: 0.3 * leaf, random_like(state.params)))
 
 
@@ -240,15 +247,15 @@ def test_lambda_follows_the_penalties(penalty, factor):
 def test_one_trace_and_the_same_bits_however_steps_are_chunked(stage):
     chex.clear_trace_counter()
     counted = chex.assert_max_traces(method(stage).train_step, n=2)  # shapes of the metrics; the program
-    run = loop.make_chunk(dataclasses.replace(method(stage), train_step=counted), ROWS, log_every=3)
+    run = loop.make_chunk(dataclasses.replace(method(stage), train_step=counted), ROWS, 3, LAYOUT)
     rows = batches((40,))
     part = Part(*(np.asarray(array) for array in (rows.x, rows.r, rows.labels)))
-    data = loop.upload(part, np.asarray(one_batch().a)[:4])
+    data = LAYOUT.place(loop.pad(part, np.asarray(one_batch().a)[:4]))
 
     def train(*chunks):
-        state = jax.tree.map(jnp.copy, start(stage))
+        state = LAYOUT.place(jax.device_get(start(stage)))
         for first, length in chunks:
-            state, _ = run(state, data, jax.random.key(3), np.int32(first), np.int32(length))
+            state, _ = run(state, data, raw(jax.random.key(3)), np.int32(first), np.int32(length))
         return state
 
     assert bits(train((0, 3))) == bits(train((0, 1), (1, 2)))
@@ -256,10 +263,10 @@ def test_one_trace_and_the_same_bits_however_steps_are_chunked(stage):
 
 def test_a_fresh_state_shares_no_buffer(stage):
     """Training donates its state: nothing in it may be held twice, nor by the method or an earlier stage."""
-    shapes = jax.eval_shape(method("drg").init, jax.random.key(0), {})
+    shapes = jax.eval_shape(method("drg").init, jax.random.key(0), {}, numbers("drg"))
     upstream = {"drg": {"generator": random_like(shapes.params["generator"])}}
-    states = [method(stage).init(jax.random.key(0), upstream) for _ in range(2)]
-    states.append(jax.jit(method(stage).init)(jax.random.key(0), upstream))
+    states = [method(stage).init(jax.random.key(0), upstream, numbers(stage)) for _ in range(2)]
+    states.append(jax.jit(method(stage).init)(jax.random.key(0), upstream, numbers(stage)))
     arrays = [leaf for leaf in jax.tree.leaves((states, upstream)) if leaf.size]
     held = [leaf.unsafe_buffer_pointer() for leaf in arrays]
     assert len(set(held)) == len(held)

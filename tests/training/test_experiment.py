@@ -20,6 +20,8 @@ from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Method, TrainState
 from zsl_jax.training import experiment, outcome
 from zsl_jax.training.experiment import TEST, VALIDATION, Problem, Runs
+from zsl_jax.training.lockstep import drive
+from zsl_jax.training.parallel import Sharded
 from zsl_jax.training.stage import Diverged, Interrupted, Stage, StopRequest, is_finished, load_inference, run_stage
 from zsl_jax.training.writers import METRICS, RunWriter, read_metrics, write_json
 
@@ -47,7 +49,7 @@ class Finished:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Finished:
     config, workdir = small_config(), tmp_path_factory.mktemp("run")
-    runs = experiment.run(config, experiment.load(config), workdir, StopRequest())
+    runs = drive(experiment.run(config, experiment.load(config), workdir, StopRequest()))
     return Finished(config, workdir, runs, outcome.conclude(config, runs))
 
 
@@ -55,9 +57,8 @@ def again(stage: Stage, directory: Path, stop: StopRequest | None = None, **chan
     """Runs a stage of a finished run in another folder, with the programs that are compiled already."""
     directory.mkdir(exist_ok=True)
     with RunWriter(directory, tensorboard=False) as writer:
-        return run_stage(
-            dataclasses.replace(stage, directory=directory, **changes), writer, STAGES, stop or StopRequest()
-        )
+        changed = dataclasses.replace(stage, directory=directory, **changes)
+        return drive(run_stage(changed, writer, STAGES, stop or StopRequest()))
 
 
 def metrics_of(directory: Path, stage: str) -> list[dict[str, Any]]:
@@ -98,7 +99,7 @@ def test_an_interrupted_stage_ends_in_the_same_bits(finished, tmp_path, name):
 def test_a_finished_run_is_only_read_again(finished, monkeypatch):
     lines = (finished.workdir / METRICS).read_bytes()
     monkeypatch.setattr(experiment, "evaluate", lambda *_: pytest.fail("evaluated again"))
-    runs = experiment.run(finished.config, experiment.load(finished.config), finished.workdir, StopRequest())
+    runs = drive(experiment.run(finished.config, experiment.load(finished.config), finished.workdir, StopRequest()))
     assert runs.test.evaluations == finished.runs.test.evaluations
     assert runs.choices == finished.runs.choices
     assert (finished.workdir / METRICS).read_bytes() == lines
@@ -201,7 +202,7 @@ def problem_of(name: str, choices: dict[str, Any]) -> Problem:
     def unused(*_):
         raise AssertionError
 
-    return Problem(name, Path(), unused, jax.random.key(0), choices, unused)
+    return Problem(name, Path(), unused, jax.random.key(0), choices, Sharded((jax.devices()[0],)))
 
 
 def choice(epoch: int, score: float) -> dict[str, Any]:
@@ -249,7 +250,7 @@ def test_a_run_cannot_begin_in_the_middle_of_nothing(tmp_path):
     config = small_config()
     config.stage = "drg"
     with pytest.raises(InputError, match="has no finished stage 'finetune_x'"):
-        experiment.run(config, experiment.load(config), tmp_path, StopRequest())
+        drive(experiment.run(config, experiment.load(config), tmp_path, StopRequest()))
 
 
 def test_a_stage_is_finished_when_its_last_state_is_there(finished, tmp_path):
@@ -271,12 +272,11 @@ def test_fine_tuning_sees_standardised_rows(finished):
 
 def build_prototypes(config: Any, spec) -> Method:
     """A method of a user's own: semantics are mapped to the running mean of x by a linear map, learnt by descent."""
-    rate = config.prototypes.rate
 
-    def init(key, upstream):
+    def init(key, upstream, hyper):
         del upstream
         weights = 0.01 * jax.random.normal(key, (spec.a_dim, spec.x_dim))
-        return TrainState({"map": weights}, {}, {}, {"rate": jnp.float32(rate)}, {})
+        return TrainState({"map": weights}, {}, {}, hyper, {})
 
     def train_step(state, batches, key):
         del key
@@ -302,6 +302,7 @@ def build_prototypes(config: Any, spec) -> Method:
         embed=lambda params, views, space: views["x"],
         spaces=("V",),
         samplers=("one_step",),
+        numbers=("rate",),
     )
 
 
@@ -321,8 +322,7 @@ def build_direct(config: Any, spec) -> Method:
 def own_config(request, monkeypatch) -> Any:
     """A configuration of a method that is registered from outside."""
     monkeypatch.setattr(registry, "_added", {})
-    methods: dict[Any, Method] = {}  # one for all runs, so that they share compiled programs
-    registry.register("prototypes", lambda config, spec: methods.setdefault(spec, request.param(config, spec)))
+    registry.register("prototypes", request.param)
     config = small_config(("prototypes",))
     if request.param is build_prototypes:
         config.validate, config.upstream = False, "last"
@@ -340,11 +340,11 @@ class StopOften(StopAfter):
 
 def test_a_method_from_outside_runs_and_resumes(own_config, tmp_path):
     dataset = experiment.load(own_config)
-    whole = experiment.run(own_config, dataset, tmp_path / "whole", StopRequest())
+    whole = drive(experiment.run(own_config, dataset, tmp_path / "whole", StopRequest()))
     ended, parts = 0, None
     while parts is None and ended < 20:
         try:
-            parts = experiment.run(own_config, dataset, tmp_path / "parts", StopOften())
+            parts = drive(experiment.run(own_config, dataset, tmp_path / "parts", StopOften()))
         except Interrupted:
             ended += 1
     assert parts is not None

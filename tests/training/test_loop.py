@@ -12,6 +12,10 @@ import pytest
 from zsl_jax.data.dataset import Part
 from zsl_jax.train_steps.method import Method, TrainState
 from zsl_jax.training import loop
+from zsl_jax.training.parallel import Sharded
+from zsl_jax.training.stage import raw
+
+LAYOUT = Sharded((jax.devices()[0],))
 
 
 def counting_method(trace_limit: int = 1) -> Method:
@@ -23,18 +27,22 @@ def counting_method(trace_limit: int = 1) -> Method:
         total = state.params["total"] + seen
         return state._replace(params={"total": total}), {"seen": seen, "total": total}
 
-    def init(key, upstream):
-        del key, upstream
+    def init(key, upstream, hyper):
+        del key, upstream, hyper
         return TrainState({"total": jnp.float32(0)}, {}, {}, {}, {})
 
     counted: Any = train_step
     return Method("counting", 3, init, counted, inference=lambda state: state.params)
 
 
+def begin(method: Method) -> TrainState:
+    return LAYOUT.place(jax.device_get(method.init(jax.random.key(0), {}, {})))
+
+
 def data(n_rows: int = 40) -> loop.Resident:
     x = np.arange(n_rows, dtype=np.float32)[:, None]
     part = Part(x, None, (np.arange(n_rows) % 4).astype(np.int32))
-    return loop.upload(part, np.eye(4, dtype=np.float32))
+    return LAYOUT.place(loop.pad(part, np.eye(4, dtype=np.float32)))
 
 
 def test_rows_are_drawn_without_replacement_and_uniformly():
@@ -59,13 +67,13 @@ def test_a_batch_may_hold_every_row():
 def test_padding_rows_are_never_drawn():
     method, key = counting_method(trace_limit=4), jax.random.key(5)
     part = Part(np.ones((6, 1), np.float32), None, np.zeros(6, np.int32))
-    padded = loop.upload(part, np.eye(4, dtype=np.float32), capacity=50)
+    padded = LAYOUT.place(loop.pad(part, np.eye(4, dtype=np.float32), capacity=50))
     assert padded.x.shape == (50, 1)
     rows = loop.draw_rows(key, padded.n_rows, (50, 4))
     assert int(rows.max()) < 6
-    run = loop.make_chunk(method, 4, 3)
-    _, logged = run(method.init(key, {}), padded, key, 0, 3)
-    _, unpadded = run(method.init(key, {}), loop.upload(part, np.eye(4, dtype=np.float32)), key, 0, 3)
+    run = loop.make_chunk(method, 4, 3, LAYOUT)
+    _, logged = run(begin(method), padded, raw(key), 0, 3)
+    _, unpadded = run(begin(method), LAYOUT.place(loop.pad(part, np.eye(4, dtype=np.float32))), raw(key), 0, 3)
     np.testing.assert_array_equal(logged["seen"], unpadded["seen"])
 
 
@@ -77,13 +85,13 @@ def test_chunks_end_at_logs_and_epochs(start):
 
 def test_chunks_of_any_length_are_one_trace_and_the_same_numbers():
     method = counting_method(trace_limit=2)  # one for the shapes of the metrics, one for the program
-    run = loop.make_chunk(method, batch_size=4, log_every=6)
+    run = loop.make_chunk(method, batch_size=4, log_every=6, layout=LAYOUT)
     key, rows = jax.random.key(3), data()
-    whole, logged = run(method.init(key, {}), rows, key, 0, 6)
-    state = method.init(key, {})
+    whole, logged = run(begin(method), rows, raw(key), 0, 6)
+    state = begin(method)
     parts = []
     for first, length in ((0, 1), (1, 3), (4, 2)):
-        state, metrics = run(state, rows, key, first, length)
+        state, metrics = run(state, rows, raw(key), first, length)
         parts.append(np.asarray(metrics["seen"])[:length])
     np.testing.assert_array_equal(np.asarray(logged["seen"]), np.concatenate(parts))
     assert float(whole.params["total"]) == float(state.params["total"])

@@ -8,6 +8,7 @@ import pytest
 from zsl_jax import data, defaults
 from zsl_jax.data.dataset import Dataset
 from zsl_jax.training import experiment
+from zsl_jax.training.lockstep import drive
 from zsl_jax.training.stage import StopRequest
 
 SPACES = ("V", "C", "VC")
@@ -50,7 +51,7 @@ def run(tmp_path_factory) -> tuple[Dataset, dict[str, dict[str, list[float]]]]:
     """The data set, and by space the scores of a run's last evaluation."""
     config = probe_config()
     dataset = experiment.load(config)
-    runs = experiment.run(config, dataset, tmp_path_factory.mktemp("probe"), StopRequest())
+    runs = drive(experiment.run(config, dataset, tmp_path_factory.mktemp("probe"), StopRequest()))
     spaces = runs.test.evaluations["dfg"][-1]["scores"]["spaces"]
     return dataset, {space: samplers["one_step"] for space, samplers in spaces.items()}
 

@@ -17,6 +17,8 @@ from zsl_jax.data.dataset import Part
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps.method import Method, TrainState
 from zsl_jax.training.checkpoints import open_checkpoints
+from zsl_jax.training.lockstep import drive
+from zsl_jax.training.parallel import Sharded
 from zsl_jax.training.stage import (
     Diverged,
     Interrupted,
@@ -35,8 +37,8 @@ ROWS, BATCH, PER_EPOCH = 20, 5, 4
 def method(breaks_at: int = -1) -> Method:
     """A noisy descent towards the mean row; its loss is NaN in iteration `breaks_at` (1-based)."""
 
-    def init(key, upstream):
-        del upstream
+    def init(key, upstream, hyper):
+        del upstream, hyper
         return TrainState({"net": jax.random.normal(key, (3,))}, {}, {}, {}, {"done": jnp.int32(0)})
 
     def train_step(state, batches, key):
@@ -72,6 +74,8 @@ def make_stage(directory: Path, scores: tuple[float, ...] = (1.0, 3.0, 2.0), bre
         checkpoint_every=0,
         upstream={},
         evaluate=functools.partial(evaluate, scores),
+        hyper={},
+        layout=Sharded((jax.devices()[0],)),
     )
     return dataclasses.replace(stage, **fields)
 
@@ -79,7 +83,7 @@ def make_stage(directory: Path, scores: tuple[float, ...] = (1.0, 3.0, 2.0), bre
 def run(stage: Stage, stop: StopRequest | None = None):
     stage.directory.mkdir(exist_ok=True)
     with RunWriter(stage.directory, tensorboard=False) as writer:
-        return run_stage(stage, writer, ("before", stage.name, "after"), stop or StopRequest())
+        return drive(run_stage(stage, writer, ("before", stage.name, "after"), stop or StopRequest()))
 
 
 def kept(stage: Stage) -> list[int]:

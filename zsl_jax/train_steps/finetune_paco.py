@@ -17,9 +17,13 @@ from zsl_jax.nets.layers import apply
 from zsl_jax.nets.mlp import Projector, RectifiedMLP
 from zsl_jax.train_steps import finetune
 from zsl_jax.train_steps.finetune import ViewNoise
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views, hyper_parameters
+from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views
 
 FOLLOWED = ("encoder", "projector")  # nets whose moving average makes the keys
+NUMBERS = (
+    *finetune.NUMBERS, "paco.alpha", "paco.beta", "paco.gamma", "paco.temperature", "paco.centre_temperature",
+    "paco.momentum",
+)  # fmt: skip
 QUEUE = ("queue", "queue_labels", "queue_pointer")
 
 
@@ -57,15 +61,15 @@ def finetune_paco(config: Any, spec: Spec) -> Method:
     finetune.check_section(section, "finetune_r", spec)
     _check_paco(section)
     nets = Nets(RectifiedMLP((*section.hidden, section.width)), Projector(section.paco.dim), nn.Dense(spec.n_classes))
-    hyper = _hyper(section)
     return Method(
         name="finetune_paco",
         batches_per_step=1,
-        init=lambda key, upstream: init(nets, section.optimiser, spec, hyper, section.paco.queue, key),
+        init=lambda key, upstream, hyper: init(nets, section.optimiser, spec, hyper, section.paco.queue, key),
         train_step=lambda state, batches, key: train_step(nets, section.optimiser, spec, state, batches, key),
         inference=lambda state: {net: state.params[net] for net in ("encoder", "centres")},
         embed=lambda params, views, space: apply(nets.encoder, params["encoder"], views["x"]),
         spaces=("r",),
+        numbers=NUMBERS,
         scores=lambda params, views: scores(nets, params, views),
         produces="r",
     )
@@ -104,8 +108,8 @@ def query_loss(
 
 def loss_weights(hyper: dict[str, jax.Array]) -> PacoWeights:
     """The loss's numbers among the hyper-parameters; base temperature = temperature, so the loss is not rescaled."""
-    names = ("alpha", "beta", "gamma", "temperature", "centre_temperature")
-    return PacoWeights(base_temperature=hyper["temperature"], **{name: hyper[name] for name in names})
+    own = {name: hyper[f"paco.{name}"] for name in PacoWeights._fields if name != "base_temperature"}
+    return PacoWeights(base_temperature=hyper["paco.temperature"], **own)
 
 
 def init(
@@ -138,7 +142,7 @@ def train_step(
     draws = draw_noise(key, batch.x.shape[0], spec.x_dim, nets.encoder.widths[-1])
     params = {net: state.params[net] for net in state.opt}
     followers = {net: state.params[f"key_{net}"] for net in FOLLOWED}
-    followers = momentum_average(followers, {net: params[net] for net in FOLLOWED}, state.hyper["key_momentum"])
+    followers = momentum_average(followers, {net: params[net] for net in FOLLOWED}, state.hyper["paco.momentum"])
     keys = make_keys(nets, followers, finetune.view(batch.x, draws.key, state.hyper))
     differentiate = jax.value_and_grad(query_loss, has_aux=True)
     (loss, logits), grads = differentiate(params, nets, batch, keys, draws.query, state)
@@ -156,12 +160,6 @@ def train_step(
 def scores(nets: Nets, params: dict[str, Params], views: Views) -> jax.Array:
     """Class centre logits [n, C] of features without noise."""
     return apply(nets.centres, params["centres"], apply(nets.encoder, params["encoder"], views["x"]))
-
-
-def _hyper(section: Any) -> dict[str, jax.Array]:
-    contrastive = hyper_parameters(section.paco, ("alpha", "beta", "gamma", "temperature", "centre_temperature"))
-    key_momentum = jnp.asarray(section.paco.momentum, jnp.float32)
-    return {**hyper_parameters(section, finetune.NUMBERS), **contrastive, "key_momentum": key_momentum}
 
 
 def _check_paco(section: Any) -> None:

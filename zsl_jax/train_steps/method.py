@@ -5,11 +5,13 @@ files, devices, logging or epochs.
 """
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 Params = Any
 Metrics = dict[str, jax.Array]
@@ -59,7 +61,8 @@ class Method:
     Attributes:
       name: for logs.
       batches_per_step: leading axis of the batches of one `train_step`.
-      init: (key, upstream) -> TrainState; `upstream` holds the inference parameters of earlier stages by stage name.
+      init: (key, upstream, hyper) -> TrainState; `upstream` holds the inference parameters of earlier stages by stage
+        name, `hyper` the `numbers` as float32 scalars by name.
       train_step: (state, batches, key) -> (state, metrics); one iteration, everything random comes from `key`.
       inference: state -> parameters that `synthesize`, `embed`, `scores` and later stages need.
       synthesize: (params, semantics [n, A], keys [n], sampler) -> {"x": [n, D], "r": [n, R]} or a part of it. Row i
@@ -68,12 +71,16 @@ class Method:
       spaces: names of the input spaces.
       samplers: names of the ways to sample.
       scores: (params, views) -> [n, C] class scores, for methods that classify directly.
+      mapped_step: (state, batches, key, axis) -> as `train_step`, on one device's share of the batches under a named
+        axis (see `zsl_jax.train_steps.mapped`); a method without it is run on whole batches by every device of a pmap.
+      numbers: fields of the stage's section of the configuration that reach the method by way of `hyper` alone, dotted
+        where they are nested: runs that differ in these alone share one compiled program.
       produces: "x" or "r" when the stage makes that view of the data for later stages, by `embed` from raw features.
     """
 
     name: str
     batches_per_step: int
-    init: Callable[[jax.Array, dict[str, Params]], TrainState]
+    init: Callable[[jax.Array, dict[str, Params], dict[str, Any]], TrainState]
     train_step: Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
     inference: Callable[[TrainState], dict[str, Params]]
     synthesize: Callable[[dict[str, Params], jax.Array, jax.Array, str], dict[str, jax.Array]] | None = None
@@ -81,9 +88,15 @@ class Method:
     spaces: tuple[str, ...] = ()
     samplers: tuple[str, ...] = ()
     scores: Callable[[dict[str, Params], Views], jax.Array] | None = None
+    mapped_step: Callable[[TrainState, Batch, jax.Array, str], tuple[TrainState, Metrics]] | None = None
+    numbers: tuple[str, ...] = ()
     produces: str = ""
 
 
-def hyper_parameters(section, names: tuple[str, ...]) -> dict[str, jax.Array]:
-    """The named numbers of a configuration section as float32 scalars, so that jitted code does not depend on them."""
-    return {name: jnp.asarray(section[name], jnp.float32) for name in names}
+def hyper_parameters(section: Any, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The named numbers of a configuration section as float32 scalars: compiled code does not depend on them."""
+
+    def look_up(name: str):
+        return functools.reduce(operator.getitem, name.split("."), section)
+
+    return {name: np.asarray(look_up(name), np.float32) for name in names}

@@ -17,7 +17,7 @@ from zsl_jax import diffusion, losses
 from zsl_jax.errors import InputError
 from zsl_jax.nets.layers import apply, draw_published
 from zsl_jax.nets.zerodiff import Critic, Encoder, Generator, Scores, SemanticDecoder
-from zsl_jax.train_steps import adversarial, zerodiff_drg
+from zsl_jax.train_steps import adversarial, mapped, zerodiff_drg
 from zsl_jax.train_steps.adversarial import (
     CriticNoise,
     GeneratorNoise,
@@ -25,7 +25,7 @@ from zsl_jax.train_steps.adversarial import (
     draw_critic_noise,
     draw_generator_noise,
 )
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views, hyper_parameters
+from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views
 
 CRITICS = ("x0", "xt", "xc")
 HYPER = (
@@ -169,7 +169,12 @@ def critic_loss(
 
 
 def update_critics(
-    nets: Nets, state: TrainState, pairs: Pairs, batch: Batch, alphas: dict[str, jax.Array]
+    nets: Nets,
+    state: TrainState,
+    pairs: Pairs,
+    batch: Batch,
+    alphas: dict[str, jax.Array],
+    axis: str | None = None,
 ) -> tuple[TrainState, Metrics]:
     """One Adam step of critics and decoder on given pairs [B, D]."""
     trained = {name: state.params[name] for name in (*CRITICS, "decoder")}
@@ -177,7 +182,7 @@ def update_critics(
     def loss(params):
         return critic_loss(nets, params, pairs, batch, alphas, state.hyper, state.extra["penalty_weight"])
 
-    gradients, metrics = jax.grad(loss, has_aux=True)(trained)
+    gradients, metrics = mapped.mean(jax.grad(loss, has_aux=True)(trained), axis)
     rates = dict.fromkeys(CRITICS, state.hyper["lr"]) | {"decoder": state.hyper["dec_lr"]}
     return adversarial.update(state, gradients, rates), metrics | adversarial.gradient_norms(gradients)
 
@@ -211,7 +216,9 @@ def generator_loss(
     return loss, metrics
 
 
-def generator_step(nets: Nets, state: TrainState, batch: Batch, noise: GeneratorNoise) -> tuple[TrainState, Metrics]:
+def generator_step(
+    nets: Nets, state: TrainState, batch: Batch, noise: GeneratorNoise, axis: str | None = None
+) -> tuple[TrainState, Metrics]:
     """One Adam step of E and G, and of the decoder unless it is frozen, on one batch [B, ...]."""
     names = ("encoder", "generator") if nets.freeze_decoder else ("encoder", "generator", "decoder")
     trained = {name: state.params[name] for name in names}
@@ -219,7 +226,7 @@ def generator_step(nets: Nets, state: TrainState, batch: Batch, noise: Generator
     def loss(params):
         return generator_loss(nets, params, state.params, batch, noise, state.hyper)
 
-    gradients, metrics = jax.grad(loss, has_aux=True)(trained)
+    gradients, metrics = mapped.mean(jax.grad(loss, has_aux=True)(trained), axis)
     rates = {"encoder": state.hyper["lr"], "generator": state.hyper["lr"], "decoder": state.hyper["dec_lr"]}
     state = adversarial.update(state, gradients, rates, {"encoder": ENCODER_BETA1})
     norms = {f"{name}_step": value for name, value in adversarial.gradient_norms(gradients).items()}
@@ -233,27 +240,32 @@ def adapt_penalty_weight(state: TrainState, penalty: jax.Array) -> TrainState:
     return state._replace(extra={"penalty_weight": weight})
 
 
-def train_step(nets: Nets, state: TrainState, batches: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
+def train_step(
+    nets: Nets, state: TrainState, batches: Batch, key: jax.Array, axis: str | None = None
+) -> tuple[TrainState, Metrics]:
     """`critic_iter` critic updates, the adaptation of lambda, then one update of E and G on the last batch.
 
-    E and G are frozen while the critics learn, so their fakes for all updates are made in one pass.
+    E and G are frozen while the critics learn, so their fakes for all updates are made in one pass. For `axis` see
+    `zsl_jax.train_steps.mapped`.
     """
     updates, rows, width = batches.x.shape
     chex.assert_shape(batches.a, (updates, rows, None))
     chex.assert_shape(batches.r, (updates, rows, nets.representation.generator.out))
     chex.assert_equal(width, nets.generator.out)
     critic_key, generator_key = jax.random.split(key)
-    noise = draw_critic_noise(nets, critic_key, (updates, rows))
+    everyone = mapped.all_rows(rows, axis)
+    noise = mapped.own_rows(draw_critic_noise(nets, critic_key, (updates, everyone)), rows, axis, dim=1)
     pairs, _, _ = make_pairs(nets, state.params, batches, noise)
 
     def one_update(state, given):
-        return update_critics(nets, state, *given)
+        return update_critics(nets, state, *given, axis=axis)
 
     state, metrics = jax.lax.scan(one_update, state, (pairs, batches, noise.alphas))
     metrics = {name: jnp.mean(value) for name, value in metrics.items()}
     state = adapt_penalty_weight(state, metrics["penalty/sum"])
     last = jax.tree.map(lambda leaf: leaf[-1], batches)
-    state, generated = generator_step(nets, state, last, draw_generator_noise(nets, generator_key, (rows,)))
+    last_noise = mapped.own_rows(draw_generator_noise(nets, generator_key, (everyone,)), rows, axis)
+    state, generated = generator_step(nets, state, last, last_noise, axis)
     return state, metrics | generated | {"lambda": state.extra["penalty_weight"]}
 
 
@@ -347,17 +359,18 @@ def inference(state: TrainState) -> dict[str, Params]:
 def build(config, spec: Spec) -> Method:
     """ZeroDiff's feature stage as a method; `config` is a whole configuration with sections "drg" and "dfg"."""
     nets = make_nets(config, spec)
-    hyper = hyper_parameters(config.dfg, HYPER)
     return Method(
         name="ZeroDiff DFG",
         batches_per_step=config.dfg.critic_iter,
-        init=lambda key, upstream: init(nets, hyper, spec, key, upstream),
+        init=lambda key, upstream, hyper: init(nets, hyper, spec, key, upstream),
         train_step=lambda state, batches, key: train_step(nets, state, batches, key),
+        mapped_step=lambda state, batches, key, axis: train_step(nets, state, batches, key, axis),
         inference=inference,
         synthesize=lambda params, semantics, keys, sampler: synthesize(nets, params, semantics, keys, sampler),
         embed=lambda params, views, space: embed(nets, params, views, space),
         spaces=SPACES,
         samplers=SAMPLERS,
+        numbers=HYPER,
     )
 
 

@@ -14,7 +14,7 @@ from zsl_jax import diffusion, losses
 from zsl_jax.errors import InputError
 from zsl_jax.nets.layers import apply, draw_published
 from zsl_jax.nets.zerodiff import Critic, Generator, SemanticDecoder
-from zsl_jax.train_steps import adversarial
+from zsl_jax.train_steps import adversarial, mapped
 from zsl_jax.train_steps.adversarial import (
     CriticNoise,
     GeneratorNoise,
@@ -22,7 +22,7 @@ from zsl_jax.train_steps.adversarial import (
     draw_critic_noise,
     draw_generator_noise,
 )
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, hyper_parameters
+from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState
 
 CRITICS = ("r0", "rt")
 FEEDS = ("current", "following")
@@ -96,11 +96,15 @@ def critic_loss(
 
 
 def update_critics(
-    nets: Nets, state: TrainState, pairs: Pairs, a: jax.Array, alphas: dict[str, jax.Array]
+    nets: Nets, state: TrainState, pairs: Pairs, a: jax.Array, alphas: dict[str, jax.Array], axis: str | None = None
 ) -> tuple[TrainState, Metrics]:
     """One Adam step of critics and decoder on given pairs [B, R]."""
     trained = {name: state.params[name] for name in (*CRITICS, "decoder")}
-    gradients, metrics = jax.grad(lambda p: critic_loss(nets, p, pairs, a, alphas, state.hyper), has_aux=True)(trained)
+
+    def loss(params):
+        return critic_loss(nets, params, pairs, a, alphas, state.hyper)
+
+    gradients, metrics = mapped.mean(jax.grad(loss, has_aux=True)(trained), axis)
     rates = dict.fromkeys(CRITICS, state.hyper["lr"]) | {"decoder": state.hyper["dec_lr"]}
     return adversarial.update(state, gradients, rates), metrics | adversarial.gradient_norms(gradients)
 
@@ -124,20 +128,24 @@ def generator_loss(
     return loss, {"loss/generator": loss, "loss/decoder_fake": losses.mean_squared(decoded, batch.a)}
 
 
-def generator_step(nets: Nets, state: TrainState, batch: Batch, noise: GeneratorNoise) -> tuple[TrainState, Metrics]:
+def generator_step(
+    nets: Nets, state: TrainState, batch: Batch, noise: GeneratorNoise, axis: str | None = None
+) -> tuple[TrainState, Metrics]:
     """One Adam step of R on one batch [B, ...]."""
 
     def loss(generator):
         return generator_loss(nets, generator, state.params, batch, noise, state.hyper)
 
-    gradient, metrics = jax.grad(loss, has_aux=True)(state.params["generator"])
+    gradient, metrics = mapped.mean(jax.grad(loss, has_aux=True)(state.params["generator"]), axis)
     gradients = {"generator": gradient}
     state = adversarial.update(state, gradients, {"generator": state.hyper["lr"]})
     return state, metrics | adversarial.gradient_norms(gradients)
 
 
-def train_step(nets: Nets, state: TrainState, batches: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
-    """`critic_iter` critic updates, then one generator update on the last batch.
+def train_step(
+    nets: Nets, state: TrainState, batches: Batch, key: jax.Array, axis: str | None = None
+) -> tuple[TrainState, Metrics]:
+    """`critic_iter` critic updates, then one generator update on the last batch; `axis`: see `mapped`.
 
     R is frozen while the critics learn, so its fakes for all updates are made in one pass.
     """
@@ -145,15 +153,17 @@ def train_step(nets: Nets, state: TrainState, batches: Batch, key: jax.Array) ->
     chex.assert_shape(batches.a, (updates, rows, None))
     chex.assert_equal(width, nets.generator.out)
     critic_key, generator_key = jax.random.split(key)
-    noise = draw_critic_noise(nets, critic_key, (updates, rows))
+    everyone = mapped.all_rows(rows, axis)
+    noise = mapped.own_rows(draw_critic_noise(nets, critic_key, (updates, everyone)), rows, axis, dim=1)
     pairs = make_pairs(nets, state.params["generator"], batches.r, batches.a, noise)
 
     def one_update(state, given):
-        return update_critics(nets, state, *given)
+        return update_critics(nets, state, *given, axis=axis)
 
     state, metrics = jax.lax.scan(one_update, state, (pairs, batches.a, noise.alphas))
     last = jax.tree.map(lambda leaf: leaf[-1], batches)
-    state, generated = generator_step(nets, state, last, draw_generator_noise(nets, generator_key, (rows,)))
+    last_noise = mapped.own_rows(draw_generator_noise(nets, generator_key, (everyone,)), rows, axis)
+    state, generated = generator_step(nets, state, last, last_noise, axis)
     return state, {name: jnp.mean(value) for name, value in metrics.items()} | generated
 
 
@@ -216,17 +226,18 @@ def embed(params: dict[str, Params], views, space: str) -> jax.Array:
 def build(config, spec: Spec) -> Method:
     """ZeroDiff's representation stage as a method; `config` is a whole configuration with a "drg" section."""
     nets = make_nets(config.drg, spec)
-    hyper = hyper_parameters(config.drg, HYPER)
     return Method(
         name="ZeroDiff DRG",
         batches_per_step=config.drg.critic_iter,
-        init=lambda key, upstream: init(nets, hyper, spec, key),
+        init=lambda key, upstream, hyper: init(nets, hyper, spec, key),
         train_step=lambda state, batches, key: train_step(nets, state, batches, key),
+        mapped_step=lambda state, batches, key, axis: train_step(nets, state, batches, key, axis),
         inference=lambda state: {"generator": state.params["generator"]},
         synthesize=lambda params, semantics, keys, sampler: synthesize(nets, params, semantics, keys, sampler),
         embed=embed,
         spaces=("C",),
         samplers=("one_step",),
+        numbers=HYPER,
     )
 
 

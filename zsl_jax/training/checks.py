@@ -12,7 +12,7 @@ from zsl_jax import data
 from zsl_jax.data.dataset import Dataset
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps import registry
-from zsl_jax.train_steps.method import Method, Params, Spec
+from zsl_jax.train_steps.method import Method, Params, Spec, hyper_parameters
 
 log = logging.getLogger(__name__)
 
@@ -81,11 +81,11 @@ def rehearse(config, dataset: Dataset) -> None:
     upstream: dict[str, Params] = {}
     methods: list[Method] = []
     for name in config.stages:
-        method = registry.find(name)(config, raw)
-        method = method if method.produces else registry.find(name)(config, spec)
+        method = registry.build(config, name, raw)
+        method = method if method.produces else registry.build(config, name, spec)
         if rows < config[name].batch_size:
             raise InputError(f"config.{name}.batch_size: {config[name].batch_size}, but there are {rows} training rows")
-        params = _inference_shapes(method, upstream)
+        params = _inference_shapes(method, upstream, hyper_parameters(config[name], method.numbers))
         if method.produces:
             spec = dataclasses.replace(spec, **{f"{method.produces}_dim": _view_width(method, params, raw)})
         upstream[name] = params
@@ -96,9 +96,9 @@ def rehearse(config, dataset: Dataset) -> None:
     _check_offered("samplers", config.eval.samplers, [method.samplers for method in methods])
 
 
-def _inference_shapes(method: Method, upstream: dict[str, Params]) -> Any:
+def _inference_shapes(method: Method, upstream: dict[str, Params], hyper: dict[str, np.ndarray]) -> Any:
     key = jax.eval_shape(lambda: jax.random.key(0))
-    return jax.eval_shape(lambda key, given: method.inference(method.init(key, given)), key, upstream)
+    return jax.eval_shape(lambda *given: method.inference(method.init(*given)), key, upstream, hyper)
 
 
 def _view_width(method: Method, params: Any, raw: Spec) -> int:

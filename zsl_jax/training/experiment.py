@@ -1,7 +1,6 @@
 """A whole run: load data, train the stages in order on the validation and on the test task, score by every protocol."""
 
 import dataclasses
-import functools
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +14,11 @@ from zsl_jax.errors import InputError
 from zsl_jax.evaluation import protocol
 from zsl_jax.evaluation.evaluate import EvalOptions, evaluate
 from zsl_jax.train_steps import registry
-from zsl_jax.train_steps.method import Method, Params, Spec
+from zsl_jax.train_steps.method import Method, Params, hyper_parameters
 from zsl_jax.training import features
 from zsl_jax.training.checks import check_options, rehearse, spec_of
+from zsl_jax.training.lockstep import Run
+from zsl_jax.training.parallel import Layout, check_batch_sizes, make_layout
 from zsl_jax.training.stage import Evaluation, Stage, StopRequest, is_finished, load_inference, run_stage, shapes
 from zsl_jax.training.writers import RunWriter, progress
 
@@ -36,7 +37,7 @@ class Problem:
     make_task: Callable[[Dataset, Any], Task]
     key: jax.Array
     choices: Choices
-    build: Callable[[str, Spec], Method]
+    layout: Layout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +75,7 @@ def load(config) -> Dataset:
       InputError: see `zsl_jax.training.checks` and `zsl_jax.data.load`.
     """
     check_options(config)
+    check_batch_sizes(config, make_layout(config.parallel))
     dataset = data.load(config.data, config.seed)
     rehearse(config, dataset)
     for note in dataset.notes:
@@ -81,8 +83,8 @@ def load(config) -> Dataset:
     return dataset
 
 
-def run(config, dataset: Dataset, workdir: Path, stop: StopRequest) -> Runs:
-    """Trains what the workdir does not have yet.
+def run(config, dataset: Dataset, workdir: Path, stop: StopRequest) -> Run[Runs]:
+    """Trains what the workdir does not have yet; a generator, to be served by `lockstep.drive`.
 
     Args:
       config: a whole configuration (see `zsl_jax.defaults`).
@@ -94,28 +96,28 @@ def run(config, dataset: Dataset, workdir: Path, stop: StopRequest) -> Runs:
       InputError, Interrupted, Diverged: see `zsl_jax.training.stage.run_stage`.
     """
     key = jax.random.key(config.seed)
-    # One method for both problems, so that they share compiled programs.
-    build = functools.cache(lambda name, spec: registry.find(name)(config, spec))
+    layout = make_layout(config.parallel)
     validation, choices = None, {}
     if config.validate:
-        validation = run_problem(config, dataset, validation_problem(config, workdir, key, build), stop)
+        validation = yield from run_problem(config, dataset, validation_problem(config, workdir, key, layout), stop)
         scored = {name: found for name, found in validation.evaluations.items() if "spaces" in found[0]["scores"]}
         choices = {name: protocol.choose(found, config.eval.select) for name, found in scored.items()}
-    problem = Problem(TEST, workdir, data.test_task, jax.random.fold_in(key, 0), choices, build)
-    return Runs(dataset, run_problem(config, dataset, problem, stop), validation, choices)
+    problem = Problem(TEST, workdir, data.test_task, jax.random.fold_in(key, 0), choices, layout)
+    test = yield from run_problem(config, dataset, problem, stop)
+    return Runs(dataset, test, validation, choices)
 
 
-def validation_problem(config, workdir: Path, key: jax.Array, build: Callable[[str, Spec], Method]) -> Problem:
+def validation_problem(config, workdir: Path, key: jax.Array, layout: Layout) -> Problem:
     """The problem on which everything that needs choosing is chosen."""
 
     def make_task(dataset: Dataset, options) -> Task:
         return data.validation_task(dataset, options, config.seed)
 
-    return Problem(VALIDATION, workdir / VALIDATION, make_task, jax.random.fold_in(key, 1), {}, build)
+    return Problem(VALIDATION, workdir / VALIDATION, make_task, jax.random.fold_in(key, 1), {}, layout)
 
 
-def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Trained:
-    """Runs all stages on one task, each given what the earlier ones made."""
+def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Run[Trained]:
+    """Runs all stages on one task, each given what the earlier ones made; a generator, see `lockstep`."""
     dataset, upstream = raw, {}
     problem.directory.mkdir(parents=True, exist_ok=True)
     stages, evaluations, seconds = {}, {}, {}
@@ -124,7 +126,7 @@ def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Tr
             stage, task = make_stage(config, name, raw, dataset, problem, upstream)
             require_finished(config, stage)
             log.info("%s task, stage %s: %s", problem.name, name, sizes_line(stage))
-            done = run_stage(stage, writer, tuple(config.stages), stop)
+            done = yield from run_stage(stage, writer, tuple(config.stages), stop)
             stages[name], evaluations[name], seconds[name] = stage, done.evaluations, done.seconds
             params = load_inference(stage, upstream_epoch(config, stage, done.evaluations, problem))
             if stage.method.produces:
@@ -140,12 +142,12 @@ def make_stage(
     config, name: str, raw: Dataset, dataset: Dataset, problem: Problem, upstream: dict[str, Params]
 ) -> tuple[Stage, Task]:
     """A stage and its task. Stages that make a view see raw features, the others the views made so far."""
-    method = problem.build(name, spec_of(raw))
+    method = registry.build(config, name, spec_of(raw))
     if method.produces:
         task = problem.make_task(raw, config.data)
         own = view_stage(config[name], raw, task, method, config.seed)
     else:
-        method = problem.build(name, spec_of(dataset))
+        method = registry.build(config, name, spec_of(dataset))
         task = problem.make_task(dataset, config.data)
         own = generator_stage(config, name, method, task, problem.choices.get(name, {}))
     stage = Stage(
@@ -159,6 +161,8 @@ def make_stage(
         log_every=config.log_every,
         checkpoint_every=config.checkpoint_every,
         upstream=upstream,
+        layout=problem.layout,
+        hyper=hyper_parameters(config[name], method.numbers),
         capacity=len(raw.splits.trainval),
         **own,
     )

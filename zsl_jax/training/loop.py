@@ -10,20 +10,21 @@ import numpy as np
 
 from zsl_jax.data.dataset import Part
 from zsl_jax.train_steps.method import Batch, Method, Metrics, TrainState
+from zsl_jax.training.parallel import Layout
 
 
 class Resident(NamedTuple):
-    """Training data on the device: x [N, D], r [N, R] (R = 0: none), labels [N] int32, semantics [C, A].
+    """Training data of a stage: x [N, D], r [N, R] (R = 0: none), labels [N] int32, semantics [C, A].
 
     The first `n_rows` (int32 scalar) rows count; the rest pads all problems of a run to one size, so that they share
     compiled programs.
     """
 
-    n_rows: jax.Array
-    x: jax.Array
-    r: jax.Array
-    labels: jax.Array
-    semantics: jax.Array
+    n_rows: Any
+    x: Any
+    r: Any
+    labels: Any
+    semantics: Any
 
 
 class Plan(NamedTuple):
@@ -39,16 +40,16 @@ class Plan(NamedTuple):
         return self.steps_per_epoch * self.epochs
 
 
-# (state, data, stage key, first step, number of steps) -> (state, metrics by name [log_every])
-Chunk = Callable[[TrainState, Resident, jax.Array, Any, Any], tuple[TrainState, Metrics]]
+# (state, data, stage key as raw data, first step, number of steps) -> (state, metrics by name [log_every])
+Chunk = Callable[[TrainState, Resident, np.ndarray, Any, Any], tuple[TrainState, Metrics]]
 
 
-def upload(part: Part, semantics: np.ndarray, capacity: int = 0) -> Resident:
-    """Puts training rows on the device, once, padded with zeros to `capacity` rows."""
+def pad(part: Part, semantics: np.ndarray, capacity: int = 0) -> Resident:
+    """Training rows as numpy arrays, padded with zeros to `capacity` rows."""
     r = np.zeros((len(part.x), 0), np.float32) if part.r is None else part.r
     padding = max(0, capacity - len(part.x))
     rows = [np.pad(array, [(0, padding)] + [(0, 0)] * (array.ndim - 1)) for array in (part.x, r, part.labels)]
-    return Resident(*jax.device_put((np.int32(len(part.x)), *rows, semantics)))
+    return Resident(*map(np.asarray, (np.int32(len(part.x)), *rows, semantics)))
 
 
 def draw_rows(key: jax.Array, n_rows: int | jax.Array, shape: tuple[int, int]) -> jax.Array:
@@ -74,9 +75,8 @@ def gather(data: Resident, rows: jax.Array) -> Batch:
     return Batch(data.x[rows], data.r[rows], data.semantics[labels], labels)
 
 
-@functools.lru_cache(maxsize=8)
-def make_chunk(method: Method, batch_size: int, log_every: int) -> Chunk:
-    """Compiles up to `log_every` iterations into one program; the state is donated.
+def chunk_function(method: Method, batch_size: int, log_every: int, layout: Layout) -> Chunk:
+    """The program of up to `log_every` iterations, not compiled yet.
 
     The number of iterations is traced, so one compilation serves chunks of any length. Iteration k draws its rows and
     its noise from the stage's key folded with k: where chunks begin does not matter.
@@ -85,9 +85,10 @@ def make_chunk(method: Method, batch_size: int, log_every: int) -> Chunk:
     def one(state: TrainState, data: Resident, key: jax.Array, step: jax.Array) -> tuple[TrainState, Metrics]:
         rows_key, step_key = jax.random.split(jax.random.fold_in(key, step))
         rows = draw_rows(rows_key, data.n_rows, (method.batches_per_step, batch_size))
-        return method.train_step(state, gather(data, rows), step_key)
+        return layout.step(method, state, functools.partial(gather, data), rows, step_key)
 
-    def run(state, data, key, first, length):
+    def run(state, data, key_data, first, length):
+        key = jax.random.wrap_key_data(key_data)
         shapes = jax.eval_shape(one, state, data, key, first)[1]
         empty = {name: jnp.zeros((log_every,), shape.dtype) for name, shape in shapes.items()}
 
@@ -98,7 +99,13 @@ def make_chunk(method: Method, batch_size: int, log_every: int) -> Chunk:
 
         return jax.lax.fori_loop(0, length, body, (state, empty))
 
-    return jax.jit(run, donate_argnums=0)
+    return run
+
+
+@functools.lru_cache(maxsize=8)
+def make_chunk(method: Method, batch_size: int, log_every: int, layout: Layout) -> Chunk:
+    """Compiles up to `log_every` iterations into one program; the state is donated."""
+    return layout.compile(chunk_function(method, batch_size, log_every, layout))
 
 
 def chunk_ends(plan: Plan, start: int) -> Iterator[int]:

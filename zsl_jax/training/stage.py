@@ -1,6 +1,7 @@
 """One stage of a run: resume, train in chunks, evaluate, save; stops cleanly when asked or when numbers break."""
 
 import dataclasses
+import functools
 import math
 import signal
 import time
@@ -17,8 +18,11 @@ from zsl_jax.errors import InputError
 from zsl_jax.train_steps.method import Method, Params, TrainState
 from zsl_jax.training import loop
 from zsl_jax.training.checkpoints import Checkpoints, open_checkpoints
+from zsl_jax.training.lockstep import Answer, Held, Program, Request, Rows, Run, rows_of
+from zsl_jax.training.parallel import Layout
 from zsl_jax.training.writers import RunWriter, progress, read_json, write_json
 
+RATES = ("lr", "dec_lr")  # hyper-parameters that are logged
 Evaluation = dict[str, Any]  # {"epoch": int, "scores": ..., "score": float, "log": {name: float}}
 
 
@@ -50,7 +54,10 @@ class Stage:
       evaluate: (inference parameters, epoch, key) -> Evaluation without its epoch.
       patience: evaluations without a better score before stopping early; 0: never.
       keep_epochs: epochs whose checkpoints must stay.
+      hyper: the method's numbers, see `Method.numbers`.
+      layout: the devices to train on.
       capacity: rows to pad the training data to, see `loop.Resident`.
+      bars: whether to show progress bars.
     """
 
     name: str
@@ -67,14 +74,21 @@ class Stage:
     checkpoint_every: int
     upstream: dict[str, Params]
     evaluate: Callable[[dict[str, Params], int, jax.Array], Evaluation]
+    hyper: dict[str, np.ndarray]
+    layout: Layout
     patience: int = 0
     keep_epochs: tuple[int, ...] = ()
     capacity: int = 0
+    bars: bool = True
 
     @property
     def plan(self) -> loop.Plan:
         """Iterations of an epoch (as many batches as hold the training rows), epochs, logging."""
         return loop.Plan(math.ceil(len(self.train.x) / self.batch_size), self.epochs, self.log_every)
+
+    def rows(self) -> Rows:
+        """The training data."""
+        return rows_of(loop.pad(self.train, self.semantics, self.capacity))
 
     def keys(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Keys of the parameters, of training and of evaluation."""
@@ -99,10 +113,15 @@ class Stage:
 
 @dataclasses.dataclass
 class Progress:
-    """Where a stage is: iterations done, state, evaluations so far, seconds by activity."""
+    """Where a stage is: iterations done, the state on the devices, evaluations so far, seconds by activity."""
+
+    @property
+    def state(self) -> TrainState:
+        """The state alone, as the stage's layout places it."""
+        return self.held.state()
 
     step: int
-    state: TrainState
+    held: Held
     evaluations: list[Evaluation]
     seconds: dict[str, float]
 
@@ -158,18 +177,39 @@ def require_rows(stage: Stage) -> None:
         raise InputError(f"config.{stage.name}.batch_size: {stage.batch_size}, but there are {rows} training rows")
 
 
+def raw(key: jax.Array) -> np.ndarray:
+    """The data of a key [words] uint32: unlike a key, they can be passed to a program of several processes."""
+    return np.asarray(jax.random.key_data(key))
+
+
+def starting(stage: Stage) -> tuple[Callable[..., TrainState], np.ndarray, Any, Any]:
+    """A function that makes the stage's first state, and its arguments as numpy arrays."""
+
+    return _make_state(stage.method), raw(stage.keys()[0]), jax.device_get(stage.upstream), stage.hyper
+
+
+@functools.lru_cache(maxsize=8)
+def _make_state(method: Method) -> Callable[..., TrainState]:
+    """One function for each method, so that `jit` compiles it once for all runs."""
+
+    def make(key_data, upstream, hyper):
+        return method.init(jax.random.wrap_key_data(key_data), upstream, hyper)
+
+    return make
+
+
 def shapes(stage: Stage) -> TrainState:
-    """Shapes of the stage's state."""
-    return jax.eval_shape(stage.method.init, stage.keys()[0], stage.upstream)
+    """Shapes of the stage's state, as checkpoints hold it."""
+    return stage.layout.shapes(*starting(stage))
 
 
 def begin(stage: Stage, checkpoints: Checkpoints) -> Progress:
     """The state of the latest checkpoint, or a fresh one."""
     step = checkpoints.latest()
     if step is None:
-        return Progress(0, jax.jit(stage.method.init)(stage.keys()[0], stage.upstream), [], {"train": 0, "evaluate": 0})
+        return Progress(0, Held(stage.layout.start(*starting(stage))), [], {"train": 0, "evaluate": 0})
     state, _, info = checkpoints.restore(step, shapes(stage))
-    return Progress(step, state, read_evaluations(stage, step), dict(info["seconds"]))
+    return Progress(step, Held(stage.layout.unstored(state)), read_evaluations(stage, step), dict(info["seconds"]))
 
 
 def is_finished(stage: Stage) -> bool:
@@ -186,11 +226,11 @@ def save(stage: Stage, checkpoints: Checkpoints, done: Progress) -> None:
     """Saves the state; its score, if it was evaluated, ranks it."""
     here = [e for e in done.evaluations if stage.step_of(e["epoch"]) == done.step]
     metrics = {"score": here[0]["score"]} if here else {}
-    checkpoints.save(done.step, done.state, stage.keys()[1], metrics, {"seconds": done.seconds})
+    checkpoints.save(done.step, stage.layout.stored(done.state), stage.keys()[1], metrics, {"seconds": done.seconds})
 
 
-def run_stage(stage: Stage, writer: RunWriter, order: tuple[str, ...], stop: StopRequest) -> Progress:
-    """Trains a stage to its end, from its latest checkpoint if there is one.
+def run_stage(stage: Stage, writer: RunWriter, order: tuple[str, ...], stop: StopRequest) -> Run[Progress]:
+    """Trains a stage to its end, from its latest checkpoint if there is one; a generator, see `lockstep`.
 
     Args:
       stage: what to train.
@@ -210,12 +250,14 @@ def run_stage(stage: Stage, writer: RunWriter, order: tuple[str, ...], stop: Sto
         if done.step == stage.plan.total or stopped_early(stage, done.evaluations):
             return done
         writer.truncate(order, stage.name, done.step)
-        run_chunk = loop.make_chunk(stage.method, stage.batch_size, stage.log_every)
-        data = loop.upload(stage.train, stage.semantics, stage.capacity)
-        with progress(stage.plan.total, stage.name, "it") as bar:
+        program = Program(stage.method, stage.batch_size, stage.log_every, stage.layout)
+        key, rows = raw(stage.keys()[1]), stage.rows()
+        with progress(stage.plan.total, stage.name, "it", stage.bars) as bar:
             bar.initial = bar.n = done.step  # what an earlier run did is not part of this one's rate
             for end in loop.chunk_ends(stage.plan, done.step):
-                _advance(stage, run_chunk, data, end, done, writer, checkpoints)
+                began = time.perf_counter()
+                answer = yield Request(program, done.held, rows, key, done.step, end - done.step)
+                _take(stage, answer, end, time.perf_counter() - began, done, writer, checkpoints)
                 bar.update(end - bar.n)
                 if end % stage.plan.steps_per_epoch == 0:
                     _end_epoch(stage, done, writer, checkpoints)
@@ -228,35 +270,37 @@ def run_stage(stage: Stage, writer: RunWriter, order: tuple[str, ...], stop: Sto
     return done
 
 
-def _advance(
+def _take(
     stage: Stage,
-    run_chunk: loop.Chunk,
-    data: loop.Resident,
+    answer: Answer,
     end: int,
+    seconds: float,
     done: Progress,
     writer: RunWriter,
     checkpoints: Checkpoints,
 ) -> None:
-    """Runs one chunk, checks its numbers and logs their means."""
-    began, length = time.perf_counter(), end - done.step
-    train_key = stage.keys()[1]
-    done.state, logged = run_chunk(done.state, data, train_key, np.int32(done.step), np.int32(length))
-    metrics = {name: value[:length] for name, value in jax.device_get(logged).items()}
-    bad = loop.first_bad(metrics)
-    if bad is not None:
-        name, place = bad
-        latest = checkpoints.latest()
-        good = "there is no checkpoint yet" if latest is None else f"the last good checkpoint is of step {latest}"
-        raise Diverged(
-            f"stage {stage.name}: {name} is {metrics[name][place]} in iteration {done.step + place + 1}; {good} "
-            f"in {checkpoints.directory}; try a smaller learning rate"
-        )
-    seconds = time.perf_counter() - began
-    done.step = end
+    """Checks the numbers of a chunk and logs their means."""
+    require_finite(stage, answer.metrics, done.step, checkpoints)
+    length = end - done.step
+    done.held, done.step = answer.held, end
     done.seconds["train"] += seconds
-    means = {name: float(np.mean(value)) for name, value in metrics.items()}
-    rates = {f"rate/{name}": float(done.state.hyper[name]) for name in ("lr", "dec_lr") if name in done.state.hyper}
+    means = {name: float(np.mean(value)) for name, value in answer.metrics.items()}
+    rates = {f"rate/{name}": float(stage.hyper[name]) for name in RATES if name in stage.hyper}
     writer.scalars(stage.name, end, means | rates | {"iterations_per_second": length / seconds})
+
+
+def require_finite(stage: Stage, metrics: dict[str, np.ndarray], step: int, checkpoints: Checkpoints) -> None:
+    """Raises Diverged when a metric of the chunk that began after `step` iterations is not finite."""
+    bad = loop.first_bad(metrics)
+    if bad is None:
+        return
+    name, place = bad
+    latest = checkpoints.latest()
+    good = "there is no checkpoint yet" if latest is None else f"the last good checkpoint is of step {latest}"
+    raise Diverged(
+        f"stage {stage.name}: {name} is {metrics[name][place]} in iteration {step + place + 1}; {good} "
+        f"in {checkpoints.directory}; try a smaller learning rate"
+    )
 
 
 def _end_epoch(stage: Stage, done: Progress, writer: RunWriter, checkpoints: Checkpoints) -> None:
@@ -264,7 +308,7 @@ def _end_epoch(stage: Stage, done: Progress, writer: RunWriter, checkpoints: Che
     epoch = done.step // stage.plan.steps_per_epoch - 1
     if stage.evaluates(epoch):
         began = time.perf_counter()
-        params = stage.method.inference(done.state)
+        params = stage.layout.local(stage.method.inference(done.state))
         key = jax.random.fold_in(stage.keys()[2], epoch)
         evaluation: Evaluation = {"epoch": epoch} | stage.evaluate(params, epoch, key)
         write_json(evaluation_file(stage, epoch), evaluation)
@@ -284,4 +328,4 @@ def load_inference(stage: Stage, epoch: int) -> dict[str, Params]:
     """
     with open_checkpoints(stage.directory / "checkpoints" / stage.name, (stage.step_of(epoch),)) as checkpoints:
         state, _, _ = checkpoints.restore(stage.step_of(epoch), shapes(stage))
-    return stage.method.inference(state)
+    return stage.layout.local(stage.method.inference(stage.layout.unstored(state)))

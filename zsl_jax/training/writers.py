@@ -202,9 +202,9 @@ def claim_workdir(workdir: Path, config: Mapping[str, Any], ignore: Sequence[str
         raise InputError(f"{path}: made with other options: {listed}. Use the same options or another --workdir")
 
 
-def progress(total: int, description: str, unit: str) -> tqdm:
+def progress(total: int, description: str, unit: str, shown: bool = True) -> tqdm:
     """Makes a progress bar with rate and time left on stderr; silent where that is not a terminal."""
-    return tqdm(total=total, desc=description, unit=unit, disable=None, dynamic_ncols=True)
+    return tqdm(total=total, desc=description, unit=unit, disable=None if shown else True, dynamic_ncols=True)
 
 
 def _comes_by(record: Mapping[str, Any], order: Mapping[str, int], stage: int, step: int) -> bool:

@@ -1,0 +1,217 @@
+"""Runs trained side by side: each asks for a chunk of iterations, equal chunks of several runs are one program.
+
+A run is a generator: it yields a `Request` and is sent the `Answer`; what it returns is its result. `drive` serves one
+run, `drive_all` many: requests for the same program, steps and data shapes are stacked along a leading axis of runs
+and vmapped, the axis split over the devices where it can be.
+"""
+
+import collections
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Generator, Hashable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zsl_jax.train_steps.method import Method, Metrics
+from zsl_jax.training import loop
+from zsl_jax.training.parallel import AXIS, Devices, Layout, Sharded
+
+
+class Program(NamedTuple):
+    """What is compiled: see `loop.make_chunk`."""
+
+    method: Method
+    batch_size: int
+    log_every: int
+    layout: Layout
+
+
+class Rows(NamedTuple):
+    """Training data as numpy arrays, and a digest of them by which runs with the same rows share one copy."""
+
+    digest: str
+    arrays: loop.Resident
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """A run's state on the devices: alone, or number `index` of states stacked along a leading axis."""
+
+    stack: Any
+    index: int | None = None
+
+    def state(self) -> Any:
+        """The state alone."""
+        return self.stack if self.index is None else jax.tree.map(lambda leaf: leaf[self.index], self.stack)
+
+
+class Request(NamedTuple):
+    """A chunk that a run needs: iterations first .. first + length - 1; `held` is used up."""
+
+    program: Program
+    held: Held
+    rows: Rows
+    key: np.ndarray
+    first: int
+    length: int
+
+
+class Answer(NamedTuple):
+    """The state after a chunk and its metrics by name [length]."""
+
+    held: Held
+    metrics: dict[str, np.ndarray]
+
+
+type Run[Result] = Generator[Request, Answer, Result]
+type Finish = Callable[[int, Any], None]
+
+
+class Uploads:
+    """Data on the devices, the latest few: uploaded once, whoever asks."""
+
+    def __init__(self, most: int):
+        self._most, self._kept = most, collections.OrderedDict()
+
+    def get(self, name: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` made when `name` was first asked for."""
+        if name not in self._kept:
+            while len(self._kept) >= self._most:
+                self._kept.popitem(last=False)
+            self._kept[name] = make()
+        self._kept.move_to_end(name)
+        return self._kept[name]
+
+
+def rows_of(arrays: loop.Resident) -> Rows:
+    """Training data with their digest."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array))
+    return Rows(digest.hexdigest(), arrays)
+
+
+def drive[Result](run: Run[Result]) -> Result:
+    """Serves one run to its end; returns its result or raises what ended it."""
+    uploads = Uploads(1)
+    try:
+        request = next(run)
+        while True:
+            request = run.send(serve(request, uploads))
+    except StopIteration as stop:
+        return stop.value
+
+
+def serve(request: Request, uploads: Uploads) -> Answer:
+    """Executes one chunk."""
+    layout = request.program.layout
+    data = uploads.get((layout, request.rows.digest), lambda: layout.place(request.rows.arrays))
+    chunk = loop.make_chunk(*request.program)
+    first, length = np.int32(request.first), np.int32(request.length)
+    state, logged = chunk(request.held.state(), data, request.key, first, length)
+    return Answer(Held(state), _cut(jax.device_get(logged), request.length))
+
+
+class _Live(NamedTuple):
+    """A run that waits for an answer."""
+
+    number: int
+    run: Run[Any]
+    request: Request
+
+
+def drive_all(runs: Sequence[Run[Any]], most: int, devices: Devices, finish: Finish) -> None:
+    """Serves many runs to their ends.
+
+    Args:
+      runs: generators.
+      most: how many may be stacked.
+      devices: over which stacks are split, where their sizes are multiples of the number of devices.
+      finish: called with the number of a run and its result, or the exception that ended it, as soon as it ends.
+    """
+    uploads = Uploads(len(runs) + 1)
+    live = [_advance(number, run, None, finish) for number, run in enumerate(runs)]
+    while waiting := [one for one in live if one is not None]:
+        group = _largest_group(waiting)[:most]
+        answers = serve_together([one.request for one in group], devices, uploads)
+        after = {
+            one.number: _advance(one.number, one.run, answer, finish)
+            for one, answer in zip(group, answers, strict=True)
+        }
+        live = [after.get(one.number) if one.number in after else one for one in waiting]
+
+
+def _advance(number: int, run: Run[Any], answer: Answer | None, finish: Finish) -> _Live | None:
+    """Lets a run go on to its next request; None when it has ended."""
+    try:
+        return _Live(number, run, next(run) if answer is None else run.send(answer))
+    except StopIteration as stop:
+        finish(number, stop.value)
+    except Exception as error:
+        finish(number, error)
+    return None
+
+
+def _largest_group(live: Sequence[_Live]) -> list[_Live]:
+    """Runs whose requests are one program. Those that are alone wait, so that runs which drift apart meet again."""
+    groups: dict[Hashable, list[_Live]] = {}
+    for one in live:
+        groups.setdefault(_likeness(one.request), []).append(one)
+    return max(groups.values(), key=len)
+
+
+def _likeness(request: Request) -> Hashable:
+    """Equal for requests that can be one program."""
+    shapes = tuple((array.shape, array.dtype.name) for array in request.rows.arrays)
+    return request.program, request.first, request.length, shapes
+
+
+def serve_together(requests: Sequence[Request], devices: Devices, uploads: Uploads) -> list[Answer]:
+    """Executes chunks that are alike as one program over a leading axis of runs."""
+    first = requests[0]
+    if len(requests) == 1:
+        return [serve(first, uploads)]
+    layout = Sharded(devices if len(requests) % len(devices) == 0 else devices[:1])
+    digests = tuple(request.rows.digest for request in requests)
+    if shared := len(set(digests)) == 1:
+        data = uploads.get((layout, digests[0]), lambda: layout.place(first.rows.arrays))
+    else:
+        data = uploads.get((layout, digests), lambda: _stack([request.rows.arrays for request in requests], layout))
+    stack = _stack_states([request.held for request in requests], layout)
+    keys = np.stack([request.key for request in requests])
+    chunk = make_stacked_chunk(first.program, shared)
+    stack, logged = chunk(stack, data, keys, np.int32(first.first), np.int32(first.length))
+    logged = jax.device_get(logged)
+    of_runs = ({name: values[number] for name, values in logged.items()} for number in range(len(requests)))
+    return [Answer(Held(stack, number), _cut(metrics, first.length)) for number, metrics in enumerate(of_runs)]
+
+
+@functools.lru_cache(maxsize=8)
+def make_stacked_chunk(program: Program, shared_data: bool) -> Callable[..., tuple[Any, Metrics]]:
+    """Compiles a chunk over a leading axis of runs; the stacked states are donated."""
+    one_run = loop.chunk_function(*program)
+    return jax.jit(jax.vmap(one_run, in_axes=(0, None if shared_data else 0, 0, None, None)), donate_argnums=0)
+
+
+def _stack_states(held: Sequence[Held], layout: Sharded) -> Any:
+    """The states along a leading axis; untouched where they are just such a stack already."""
+    stack = held[0].stack
+    together = all(one.stack is stack and one.index == number for number, one in enumerate(held))
+    if together and jax.tree.leaves(stack)[0].shape[0] == len(held):
+        return stack
+    return _stack([one.state() for one in held], layout)
+
+
+def _stack(trees: Sequence[Any], layout: Sharded) -> Any:
+    """Arrays of several runs along a leading axis, which is split over the devices."""
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    return jax.device_put(stacked, layout.sharding(AXIS))
+
+
+def _cut(logged: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
+    return {name: values[:length] for name, values in logged.items()}
