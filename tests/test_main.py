@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -204,3 +205,32 @@ def test_without_data_the_file_tree_is_shown_and_a_way_to_go_on(environment, tmp
         assert part in process.stderr
     assert "Traceback" not in process.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_have_the_numbers_of_one(tmp_path, environment):
+    """Four devices each; files are written by the first process only."""
+    options = ["--config.matmul_precision=highest", "--config.dfg.epochs=3", "--config.figures=False"]
+    alone = call(run_command(tmp_path / "alone", *options), environment)
+    assert alone.returncode == 0, alone.stderr
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        coordinator = f"localhost:{free.getsockname()[1]}"
+    four = environment | {"JAX_NUM_CPU_DEVICES": "4"}
+    together = ["--config.parallel.devices=0", "--coordinator", coordinator, "--processes", "2"]
+    commands = [run_command(tmp_path / "two", *options, *together, "--process", str(number)) for number in range(2)]
+    with started(commands[0], four) as first, started(commands[1], four) as second:
+        for process in (first, second):
+            assert process.wait(PATIENCE) == 0, process.communicate()[1]
+    one, two = (untimed(read_metrics(tmp_path / name / METRICS)) for name in ("alone", "two"))
+    assert [(line["stage"], line["step"]) for line in one] == [(line["stage"], line["step"]) for line in two]
+    for left, right in zip(one, two, strict=True):
+        losses = [name for name in left if name.startswith("loss")]
+        np.testing.assert_allclose([right[name] for name in losses], [left[name] for name in losses], rtol=1e-3)
+
+
+def test_half_a_group_of_flags_is_refused(tmp_path, environment):
+    done = call(run_command(tmp_path, "--processes", "2"), environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr.strip() == "error: --coordinator, --processes and --process belong together: give all three or none"
+    )

@@ -5,6 +5,7 @@ Options follow as `--config.section.field=value`. The same command again goes on
 SIGTERM, saved.
 """
 
+import contextlib
 import logging
 import sys
 from pathlib import Path
@@ -20,6 +21,9 @@ config_flags.DEFINE_config_file(
     "config", None, "Configuration file, e.g. configs/zerodiff_digits.py.", lock_config=True
 )
 flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics, figures, result.json.")
+flags.DEFINE_string("coordinator", None, "host:port of the first process, for runs of several without SLURM or MPI.")
+flags.DEFINE_integer("processes", None, "Number of processes of the run.")
+flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
 
 # Fields that may differ when a run is resumed: they change where things are or when they are written, not the numbers.
 FREE_FIELDS = ("data.root", "stage", "figures", "checkpoint_every", "parallel")
@@ -69,24 +73,28 @@ def train_and_report(config, workdir: Path) -> int:
     import jax
 
     from zsl_jax import report
-    from zsl_jax.training import experiment, lockstep, outcome, stage, writers
+    from zsl_jax.training import experiment, lockstep, outcome, processes, stage, writers
 
-    speak()
+    processes.join(FLAGS.coordinator, FLAGS.processes, FLAGS.process)
+    speak(processes.is_first())
     jax.config.update("jax_default_matmul_precision", matmul_precision(config.matmul_precision))
     finished = workdir / "result.json"
     if finished.exists():
         writers.claim_workdir(workdir, config.to_dict(), ignore=(*FREE_FIELDS, FINGERPRINT))
-        print(report.result_table(writers.read_json(finished)))
-        print(f"{workdir}: this run is finished; nothing was done. Use another --workdir to train anew.")
+        if processes.is_first():
+            print(report.result_table(writers.read_json(finished)))
+            print(f"{workdir}: this run is finished; nothing was done. Use another --workdir to train anew.")
         return 0
     dataset = experiment.load(config)
-    with writers.lock_workdir(workdir):
-        claimed = config.to_dict() | {FINGERPRINT: dataset.fingerprint()}
-        writers.claim_workdir(workdir, claimed, ignore=FREE_FIELDS)
+    claimed = config.to_dict() | {FINGERPRINT: dataset.fingerprint()}
+    with contextlib.ExitStack() as held:
+        processes.first_does(lambda: writers.own_workdir(held, workdir, claimed, FREE_FIELDS))
         try:
             with stage.watch_signals() as stop:
                 runs = lockstep.drive(experiment.run(config, dataset, workdir, stop))
                 concluded = outcome.conclude(config, runs)
+                if not processes.is_first():
+                    return 0
                 pictures = report.draw(concluded, workdir) if config.figures else None
         except stage.Interrupted as interrupted:
             print(interrupted, file=sys.stderr)
@@ -103,10 +111,10 @@ def train_and_report(config, workdir: Path) -> int:
     return 0
 
 
-def speak() -> None:
-    """Sends this package's log to stderr, and of the libraries' logs the warnings."""
+def speak(aloud: bool = True) -> None:
+    """Sends this package's log (unless not `aloud`) to stderr, and of the libraries' logs the warnings."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
-    logging.getLogger("zsl_jax").setLevel(logging.INFO)
+    logging.getLogger("zsl_jax").setLevel(logging.INFO if aloud else logging.WARNING)
     absl.logging.set_verbosity(absl.logging.WARNING)
 
 

@@ -158,7 +158,7 @@ def test_runs_of_different_lengths_all_end():
 
 
 def test_methods_that_differ_in_numbers_are_one():
-    other = ConfigDict(config().to_dict())
+    other: Any = ConfigDict(config().to_dict())
     other.seed, other.drg.lr, other.drg.gamma_x0, other.eval.every = 7, 0.5, 0.0, 3
     assert registry.build(other, "drg", SPEC) is registry.build(config(), "drg", SPEC)
     other.drg.generator_width += 1
@@ -181,7 +181,7 @@ def test_impossible_layouts_are_refused(options, message):
 def test_layouts_and_batches():
     assert make_layout(ConfigDict({"mode": "sharded", "devices": 0})) == EIGHT
     assert make_layout(ConfigDict({"mode": "pmap", "devices": 8})) == PMAP
-    uneven = ConfigDict(config().to_dict())
+    uneven: Any = ConfigDict(config().to_dict())
     uneven.dfg.batch_size = 20
     check_batch_sizes(uneven, ONE)
     with pytest.raises(InputError, match="20 rows cannot be split over 8 devices"):

@@ -244,3 +244,14 @@ def test_signals_are_noted_once_and_then_act_as_usual():
         assert stop.signum == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_stage_goes_on_with_other_devices(tmp_path):
+    one, eight = (Sharded(tuple(jax.devices()[:count])) for count in (1, 8))
+    whole = run(make_stage(tmp_path / "whole"))
+    with pytest.raises(Interrupted):
+        run(make_stage(tmp_path / "parts", layout=eight, batch_size=8), StopSoon())
+    shared = run(make_stage(tmp_path / "parts", layout=one, batch_size=8))
+    alone = run(make_stage(tmp_path / "alone", batch_size=8))
+    np.testing.assert_allclose(shared.state.params["net"], alone.state.params["net"], rtol=1e-5)
+    assert not np.allclose(whole.state.params["net"], alone.state.params["net"])

@@ -15,12 +15,12 @@ from zsl_jax.evaluation import protocol
 from zsl_jax.evaluation.evaluate import EvalOptions, evaluate
 from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Method, Params, hyper_parameters
-from zsl_jax.training import features
+from zsl_jax.training import features, processes
 from zsl_jax.training.checks import check_options, rehearse, spec_of
 from zsl_jax.training.lockstep import Run
 from zsl_jax.training.parallel import Layout, check_batch_sizes, make_layout
 from zsl_jax.training.stage import Evaluation, Stage, StopRequest, is_finished, load_inference, run_stage, shapes
-from zsl_jax.training.writers import RunWriter, progress
+from zsl_jax.training.writers import RunWriter, SilentWriter, progress
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Ru
     dataset, upstream = raw, {}
     problem.directory.mkdir(parents=True, exist_ok=True)
     stages, evaluations, seconds = {}, {}, {}
-    with RunWriter(problem.directory) as writer:
+    with RunWriter(problem.directory) if processes.is_first() else SilentWriter() as writer:
         for name in config.stages:
             stage, task = make_stage(config, name, raw, dataset, problem, upstream)
             require_finished(config, stage)
@@ -132,7 +132,8 @@ def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Ru
             if stage.method.produces:
                 scaling = config[name].scaling
                 dataset = features.replace_view(dataset, raw, stage.method, params, task.train_rows, scaling)
-                features.write(problem.directory / "features", dataset)
+                if processes.is_first():
+                    features.write(problem.directory / "features", dataset)
             else:
                 upstream = upstream | {name: params}
     return Trained(problem.make_task(dataset, config.data), stages, evaluations, seconds)

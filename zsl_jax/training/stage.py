@@ -16,7 +16,7 @@ import numpy as np
 from zsl_jax.data.dataset import Part
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps.method import Method, Params, TrainState
-from zsl_jax.training import loop
+from zsl_jax.training import loop, processes
 from zsl_jax.training.checkpoints import Checkpoints, open_checkpoints
 from zsl_jax.training.lockstep import Answer, Held, Program, Request, Rows, Run, rows_of
 from zsl_jax.training.parallel import Layout
@@ -130,6 +130,10 @@ class StopRequest:
     """Set by SIGINT or SIGTERM; a second signal of the kind acts as usual."""
 
     signum: int | None = None
+
+    def heard(self) -> int:
+        """The signal that a process of the run got, 0 if none did; all processes must ask together."""
+        return processes.largest(self.signum or 0)
 
 
 @contextmanager
@@ -261,9 +265,9 @@ def run_stage(stage: Stage, writer: RunWriter, order: tuple[str, ...], stop: Sto
                 bar.update(end - bar.n)
                 if end % stage.plan.steps_per_epoch == 0:
                     _end_epoch(stage, done, writer, checkpoints)
-                if stop.signum is not None:
+                if signum := stop.heard():
                     save(stage, checkpoints, done)
-                    raise Interrupted(stop.signum, f"in stage {stage.name} after {done.step} iterations, saved")
+                    raise Interrupted(signum, f"in stage {stage.name} after {done.step} iterations, saved")
                 if stopped_early(stage, done.evaluations):
                     break
         save(stage, checkpoints, done)
@@ -311,7 +315,8 @@ def _end_epoch(stage: Stage, done: Progress, writer: RunWriter, checkpoints: Che
         params = stage.layout.local(stage.method.inference(done.state))
         key = jax.random.fold_in(stage.keys()[2], epoch)
         evaluation: Evaluation = {"epoch": epoch} | stage.evaluate(params, epoch, key)
-        write_json(evaluation_file(stage, epoch), evaluation)
+        if processes.is_first():
+            write_json(evaluation_file(stage, epoch), evaluation)
         done.evaluations.append(evaluation)
         done.seconds["evaluate"] += time.perf_counter() - began
         logged = evaluation["log"] | {"score": evaluation["score"]}

@@ -90,6 +90,22 @@ class RunWriter:
                 self._board.add_scalar(f"{record['stage']}/{name}", value, record["step"])
 
 
+class SilentWriter(RunWriter):
+    """Writes nothing: for the processes of a run that leave the files to the first."""
+
+    def __init__(self):
+        pass
+
+    def scalars(self, stage: str, step: int, values: Mapping[str, SupportsFloat]) -> None:
+        """Nothing."""
+
+    def truncate(self, stage_order: Sequence[str], stage: str, step: int) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Reads the lines of a metrics.jsonl; an unfinished last line, as a kill leaves it, is passed over.
 
@@ -169,6 +185,14 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
         except OSError as error:
             raise InputError(f"{path}: cannot be locked ({error.strerror}); use a local --workdir") from error
         yield
+
+
+def own_workdir(
+    held: contextlib.ExitStack, workdir: Path, config: Mapping[str, Any], ignore: Sequence[str] = ()
+) -> None:
+    """Locks the workdir until `held` is closed and claims it, see `lock_workdir` and `claim_workdir`."""
+    held.enter_context(lock_workdir(workdir))
+    claim_workdir(workdir, config, ignore)
 
 
 def claim_workdir(workdir: Path, config: Mapping[str, Any], ignore: Sequence[str] = ()) -> None:
