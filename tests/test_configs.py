@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from tests import tiny
 from tests.tiny import SPEC, batches, bits, random_like
-from zsl_jax import main
+from zsl_jax import main, runs
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps import method as contract
 from zsl_jax.train_steps import registry, zerodiff_dfg, zerodiff_drg
@@ -24,7 +24,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 
 FOLDER = Path(__file__).parents[1] / "configs"
 SHARES = ("", ":30", ":10")
+COMPONENTS = ("x0", "xt", "xc", "mutual", "diffusion", "r")
 VARIANTS = {
+    "ablations/zerodiff.py": tuple(f":{component},sun" for component in COMPONENTS),
     "zerodiff_awa1.py": ("", ":reference"),
     "zerodiff_awa2.py": SHARES,
     "zerodiff_cub.py": SHARES,
@@ -70,7 +72,7 @@ DATASETS = ("AWA2", "CUB", "SUN")
 @functools.cache
 def load(name: str) -> Any:
     """A configuration as the program gets it."""
-    main.parse(["main", f"--config={FOLDER / name}", "--workdir=unused"])
+    runs.parse(["main", f"--config={FOLDER / name}", "--workdir=unused"], ("config", "workdir"))
     return main.FLAGS.config
 
 
@@ -79,7 +81,7 @@ def field(config: Any, name: str) -> Any:
 
 
 def test_all_files_are_known_here():
-    assert {path.name for path in FOLDER.glob("*.py")} == set(VARIANTS)
+    assert {str(path.relative_to(FOLDER)) for path in FOLDER.glob("**/*.py")} == set(VARIANTS)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -92,13 +94,13 @@ def test_configs_are_locked_and_consistent(name):
     file, _, variant = name.partition(":")
     text = (FOLDER / file).read_text()
     assert f"--config configs/{file}" in text  # the docstring gives the command
-    assert f":{variant}" in text
+    assert f":{variant.replace(',sun', ',digits')}" in text
 
 
 @pytest.mark.parametrize("name", ["zerodiff_awa1.py", "zerodiff_sun.py"])
 def test_unknown_variants_are_refused(name):
     with pytest.raises(InputError, match="7"):
-        main.parse(["main", f"--config={FOLDER / name}:7", "--workdir=unused"])
+        runs.parse(["main", f"--config={FOLDER / name}:7", "--workdir=unused"], ("config", "workdir"))
 
 
 @pytest.mark.parametrize("place", range(3), ids=DATASETS)
@@ -134,6 +136,10 @@ def static_options(config: Any) -> str:
     return json.dumps(sections)
 
 
+def off(numbers: dict[str, Any], critic: str) -> bool:
+    return numbers.get(f"gamma_x{critic}", 1.0) == 0
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_one_iteration_of_each_stage(name):
     """At a few units a layer; configurations that differ in numbers alone share a compiled step."""
@@ -150,5 +156,8 @@ def test_one_iteration_of_each_stage(name):
         after, metrics = step(state, given, jax.random.key(1))
         assert all(np.isfinite(value) for value in metrics.values())
         unmoved = {net for net in state.params if bits(after.params[net]) == bits(state.params[net])}
-        assert not unmoved
+        switched_off = {
+            f"{stage[1]}{critic}" if stage == "drg" else f"x{critic}" for critic in "0tc" if off(numbers, critic)
+        }
+        assert unmoved == switched_off
         upstream = {"drg": {"generator": after.params["generator"]}}

@@ -124,7 +124,8 @@ def zerodiff() -> Any:
     config.stage = ""  # first stage to run; earlier ones are taken from the workdir
     config.validate = True  # also train on a validation task, so that nothing needs choosing on the test set
     config.upstream = "validated"  # which state of a stage the next one gets: validated | last | oracle
-    config.matmul_precision = "default"  # default | high | highest (on GPUs the default multiplies in TF32)
+    config.matmul_precision = "default"  # default | high | highest | bfloat16 (on GPUs the default multiplies in TF32)
+    config.compilation_cache = ""  # folder in which compiled programs outlive the process; it must be trusted
     config.log_every = 20  # iterations: one line of metrics.jsonl, one compiled call
     config.checkpoint_every = 0  # epochs; 0: with each evaluation
     config.figures = True
@@ -147,6 +148,7 @@ def zerodiff() -> Any:
     config.dfg.gamma_dist = 1.0
     config.dfg.factor_dist = 1.5
     config.dfg.freeze_decoder = False
+    config.dfg.use_r = True  # False: an ablation, in which G and the x_t critic don't see r
     config.dfg.x0_gates_xt = True  # as published: gamma_x0 = 0 also drops the real x_t term
     for stage in (config.drg, config.dfg):
         stage.normalize_decoder = config.data.get_ref("normalize_semantics")

@@ -231,6 +231,35 @@ def scores_over_epochs(
         figure.legend(handles, labels, loc="outside right upper", title="space")
 
 
+def swept(
+    panels: Mapping[str, Mapping[str, Mapping[Any, tuple[float, float]]]], field: str, protocol: str, path: Path
+) -> None:
+    """Draws scores against a swept field, with 95 % intervals.
+
+    Args:
+      panels: by score, by line (name), by value of the field: mean and half the interval (NaN: none), in percent.
+      field: name of the field; values that are no numbers, or that span decades, are spaced evenly.
+      protocol: what the scores are, for the title.
+      path: PNG to write.
+    """
+    values = list(dict.fromkeys(value for lines in panels.values() for line in lines.values() for value in line))
+    places = {value: place for place, value in enumerate(values)}
+    with _figure(path, (4.2 * len(panels), 3.6)) as figure:
+        for number, (score, lines) in enumerate(panels.items(), 1):
+            axes = figure.add_subplot(1, len(panels), number)
+            for (name, line), style in zip(lines.items(), _line_styles(len(lines)), strict=True):
+                means, halves = zip(*line.values(), strict=True)
+                at = [places[value] for value in line]
+                axes.errorbar(
+                    at, means, np.nan_to_num(halves), label=name, marker="o", markersize=4, capsize=3, **style
+                )
+            axes.set_xticks(range(len(values)), [_short(str(value)) for value in values])
+            axes.set(title=f"{score}, {protocol}", xlabel=field, ylabel=f"{score} (%)", xlim=(-0.4, len(values) - 0.6))
+        if any(len(lines) > 1 for lines in panels.values()):
+            handles, labels = figure.axes[0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower center", ncols=2)
+
+
 @contextlib.contextmanager
 def _figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
     """Yields a figure in the common style and saves it in the end."""

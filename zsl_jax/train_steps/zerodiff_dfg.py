@@ -43,6 +43,7 @@ class Nets:
     """The static side of the stage: modules, schedule, latent width, switches, and the frozen stage 1.
 
     freeze_decoder: the generator update does not train the decoder.
+    use_r: G and the x_t critic see r (an ablation: without it they don't; switch the x_c critic off with gamma_xc = 0).
     x0_gates_xt: the real x_t term is switched off together with the x_0 critic's weight instead of with its own, as the
     published code does.
     """
@@ -54,6 +55,7 @@ class Nets:
     schedule: diffusion.Schedule
     z_dim: int
     freeze_decoder: bool
+    use_r: bool
     x0_gates_xt: bool
     representation: zerodiff_drg.Nets
 
@@ -84,6 +86,7 @@ def make_nets(config, spec: Spec) -> Nets:
         schedule=diffusion.make_schedule(dfg.beta_min, dfg.beta_max, steps, dfg.schedule),
         z_dim=z_dim,
         freeze_decoder=dfg.freeze_decoder,
+        use_r=dfg.use_r,
         x0_gates_xt=dfg.x0_gates_xt,
         representation=zerodiff_drg.make_nets(config.drg, spec),
     )
@@ -97,13 +100,14 @@ def make_pairs(
     mean, log_variance = apply(nets.encoder, params["encoder"], batch.x, batch.a)
     z = mean + jnp.exp(0.5 * log_variance) * noise.z
     real_t, following = diffusion.q_sample_pair(nets.schedule, batch.x, pair.t, pair.current, pair.following)
-    fake = apply(nets.generator, params["generator"], z, batch.a, following, pair.t, batch.r)
+    fake = apply(nets.generator, params["generator"], z, batch.a, following, pair.t, batch.r if nets.use_r else None)
     return adversarial.complete_pairs(nets.schedule, batch.x, real_t, following, fake, pair), mean, log_variance
 
 
-def conditions(pairs: Pairs, a: jax.Array, r: jax.Array) -> dict[str, dict[str, jax.Array]]:
+def conditions(nets: Nets, pairs: Pairs, a: jax.Array, r: jax.Array) -> dict[str, dict[str, jax.Array]]:
     """What each critic sees beside its first argument."""
-    return {"x0": {"a": a}, "xt": {"next": pairs.following, "a": a, "r": r, "t": pairs.t}, "xc": {"r": r}}
+    noisy = {"next": pairs.following, "a": a} | ({"r": r} if nets.use_r else {}) | {"t": pairs.t}
+    return {"x0": {"a": a}, "xt": noisy, "xc": {"r": r}}
 
 
 def critic_weights(nets: Nets, hyper: dict[str, jax.Array]) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
@@ -119,7 +123,7 @@ def compare(
     nets: Nets, params: dict[str, Params], pairs: Pairs, batch: Batch, alphas: dict[str, jax.Array]
 ) -> dict[str, Scores]:
     """Scores of real and fake rows and penalty gradients of the three critics, each in one pass."""
-    given = conditions(pairs, batch.a, batch.r)
+    given = conditions(nets, pairs, batch.a, batch.r)
     clean, noisy = (pairs.real, pairs.fake), (pairs.real_t, pairs.fake_t)
     rows = {"x0": clean, "xt": noisy, "xc": clean}
     return {
@@ -203,7 +207,7 @@ def generator_loss(
 ) -> tuple[jax.Array, Metrics]:
     """VAE, adversarial and semantic reconstruction loss of E and G (and of the decoder when it is in `trained`)."""
     pairs, mean, log_variance = make_pairs(nets, trained, batch, noise)
-    given = conditions(pairs, batch.a, batch.r)
+    given = conditions(nets, pairs, batch.a, batch.r)
     rows = {"x0": pairs.fake, "xt": pairs.fake_t, "xc": pairs.fake}
     scores = {name: apply(nets.critics[name], frozen[name], rows[name], given[name]) for name in CRITICS}
     cost = -sum(hyper[f"gamma_{name}"] * jnp.mean(score) for name, score in scores.items())
@@ -273,11 +277,13 @@ def parameter_shapes(nets: Nets, spec: Spec) -> dict[str, Params]:
     """Shapes of all parameters by net."""
 
     def make(key, x, r, a, t):
-        given = conditions(Pairs(x, x, x, x, x, t), a, r)
+        given = conditions(nets, Pairs(x, x, x, x, x, t), a, r)
         params = {name: nets.critics[name].init(key, x, given[name])["params"] for name in CRITICS}
         params["decoder"] = nets.decoder.init(key, x)["params"]
         params["encoder"] = nets.encoder.init(key, x, a)["params"]
-        params["generator"] = nets.generator.init(key, jnp.zeros((1, nets.z_dim)), a, x, t, r)["params"]
+        params["generator"] = nets.generator.init(key, jnp.zeros((1, nets.z_dim)), a, x, t, r if nets.use_r else None)[
+            "params"
+        ]
         return params
 
     rows = [jnp.zeros((1, width)) for width in (spec.x_dim, spec.r_dim, spec.a_dim)]
@@ -323,7 +329,7 @@ def sample(
 
     def generate(x_next: jax.Array, step: int) -> tuple[jax.Array, jax.Array]:
         t = jnp.full(a.shape[:1], step, jnp.int32)
-        return apply(nets.generator, params["generator"], noise.z, a, x_next, t, r), t
+        return apply(nets.generator, params["generator"], noise.z, a, x_next, t, r if nets.use_r else None), t
 
     x, t = generate(noise.x_t, nets.schedule.n_steps - 1)
     x_next = noise.x_t

@@ -38,6 +38,7 @@ class Problem:
     key: jax.Array
     choices: Choices
     layout: Layout
+    bars: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,7 @@ def load(config) -> Dataset:
     return dataset
 
 
-def run(config, dataset: Dataset, workdir: Path, stop: StopRequest) -> Run[Runs]:
+def run(config, dataset: Dataset, workdir: Path, stop: StopRequest, bars: bool = True) -> Run[Runs]:
     """Trains what the workdir does not have yet; a generator, to be served by `lockstep.drive`.
 
     Args:
@@ -91,6 +92,7 @@ def run(config, dataset: Dataset, workdir: Path, stop: StopRequest) -> Run[Runs]
       dataset: from `load`.
       workdir: where everything goes; claimed by the caller.
       stop: a signal's request to save and stop.
+      bars: whether to show progress bars.
 
     Raises:
       InputError, Interrupted, Diverged: see `zsl_jax.training.stage.run_stage`.
@@ -99,21 +101,23 @@ def run(config, dataset: Dataset, workdir: Path, stop: StopRequest) -> Run[Runs]
     layout = make_layout(config.parallel)
     validation, choices = None, {}
     if config.validate:
-        validation = yield from run_problem(config, dataset, validation_problem(config, workdir, key, layout), stop)
+        validation = yield from run_problem(
+            config, dataset, validation_problem(config, workdir, key, layout, bars), stop
+        )
         scored = {name: found for name, found in validation.evaluations.items() if "spaces" in found[0]["scores"]}
         choices = {name: protocol.choose(found, config.eval.select) for name, found in scored.items()}
-    problem = Problem(TEST, workdir, data.test_task, jax.random.fold_in(key, 0), choices, layout)
+    problem = Problem(TEST, workdir, data.test_task, jax.random.fold_in(key, 0), choices, layout, bars)
     test = yield from run_problem(config, dataset, problem, stop)
     return Runs(dataset, test, validation, choices)
 
 
-def validation_problem(config, workdir: Path, key: jax.Array, layout: Layout) -> Problem:
+def validation_problem(config, workdir: Path, key: jax.Array, layout: Layout, bars: bool) -> Problem:
     """The problem on which everything that needs choosing is chosen."""
 
     def make_task(dataset: Dataset, options) -> Task:
         return data.validation_task(dataset, options, config.seed)
 
-    return Problem(VALIDATION, workdir / VALIDATION, make_task, jax.random.fold_in(key, 1), {}, layout)
+    return Problem(VALIDATION, workdir / VALIDATION, make_task, jax.random.fold_in(key, 1), {}, layout, bars)
 
 
 def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Run[Trained]:
@@ -150,7 +154,7 @@ def make_stage(
     else:
         method = registry.build(config, name, spec_of(dataset))
         task = problem.make_task(dataset, config.data)
-        own = generator_stage(config, name, method, task, problem.choices.get(name, {}))
+        own = generator_stage(config, name, method, task, problem)
     stage = Stage(
         name=name,
         method=method,
@@ -163,6 +167,7 @@ def make_stage(
         checkpoint_every=config.checkpoint_every,
         upstream=upstream,
         layout=problem.layout,
+        bars=problem.bars,
         hyper=hyper_parameters(config[name], method.numbers),
         capacity=len(raw.splits.trainval),
         **own,
@@ -182,12 +187,13 @@ def view_stage(section, raw: Dataset, task: Task, method: Method, seed: int) -> 
     }
 
 
-def generator_stage(config, name: str, method: Method, task: Task, choices: dict[str, Any]) -> dict[str, Any]:
+def generator_stage(config, name: str, method: Method, task: Task, problem: Problem) -> dict[str, Any]:
     """What a generator trains on, how it is scored, and which epochs' states have been chosen."""
+    choices = problem.choices.get(name, {})
     chosen = protocol.best_space(choices, config.eval.select)
     return {
         "train": task.train,
-        "evaluate": judge(method, task, eval_options(config, name, method), choices, config),
+        "evaluate": judge(method, task, eval_options(config, name, method), choices, config, problem.bars),
         "eval_first": config.eval.first,
         "eval_every": config.eval.every,
         "keep_epochs": () if chosen is None else tuple(sorted({choices[chosen][of]["epoch"] for of in ("T1", "H")})),
@@ -209,7 +215,7 @@ def eval_options(config, name: str, method: Method) -> EvalOptions:
     )
 
 
-def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, Any], config) -> Callable:
+def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, Any], config, bars: bool) -> Callable:
     """An evaluation on the test rows: (params, epoch, key) -> {"scores", "log", "score"}.
 
     The score that ranks states is the best `config.eval.select` over spaces and samplers, the classifier trained to its
@@ -219,7 +225,9 @@ def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, A
     select, settled = config.eval.select, config.upstream != "oracle"
 
     def run(params: dict[str, Params], epoch: int, key: jax.Array) -> dict[str, Any]:
-        with progress(len(options.spaces) * len(options.samplers) + 1, f"evaluation, epoch {epoch}", "space") as bar:
+        with progress(
+            len(options.spaces) * len(options.samplers) + 1, f"evaluation, epoch {epoch}", "space", bars
+        ) as bar:
             scores = evaluate(method, params, task, key, options, gammas, lambda: bar.update())
         here = [{"epoch": epoch, "scores": scores}]
         logged = {

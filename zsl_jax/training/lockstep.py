@@ -9,6 +9,7 @@ import collections
 import dataclasses
 import functools
 import hashlib
+import os
 from collections.abc import Callable, Generator, Hashable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +20,9 @@ import numpy as np
 from zsl_jax.train_steps.method import Method, Metrics
 from zsl_jax.training import loop
 from zsl_jax.training.parallel import AXIS, Devices, Layout, Sharded
+
+SHARE = 0.5  # of a device's memory that stacked states may take
+COPIES = 3  # of a state that are alive at once
 
 
 class Program(NamedTuple):
@@ -130,20 +134,37 @@ def drive_all(runs: Sequence[Run[Any]], most: int, devices: Devices, finish: Fin
 
     Args:
       runs: generators.
-      most: how many may be stacked.
+      most: how many may be stacked; 0: as memory allows, see `fitting`.
       devices: over which stacks are split, where their sizes are multiples of the number of devices.
       finish: called with the number of a run and its result, or the exception that ended it, as soon as it ends.
     """
     uploads = Uploads(len(runs) + 1)
     live = [_advance(number, run, None, finish) for number, run in enumerate(runs)]
     while waiting := [one for one in live if one is not None]:
-        group = _largest_group(waiting)[:most]
+        group = _largest_group(waiting)
+        group = group[: most or fitting(group[0].request, devices)]
         answers = serve_together([one.request for one in group], devices, uploads)
         after = {
             one.number: _advance(one.number, one.run, answer, finish)
             for one, answer in zip(group, answers, strict=True)
         }
         live = [after.get(one.number) if one.number in after else one for one in waiting]
+
+
+def fitting(request: Request, devices: Devices) -> int:
+    """How many runs like this one fit into the memory of the devices: a state, its update and as much for gradients."""
+    held = request.held
+    stacked = sum(leaf.nbytes for leaf in jax.tree.leaves(held.stack))
+    state = stacked if held.index is None else stacked // len(jax.tree.leaves(held.stack)[0])
+    return max(1, int(SHARE * sum(map(memory_of, devices)) / max(COPIES * state, 1)))
+
+
+def memory_of(device: Any) -> int:
+    """Bytes that a device has; CPU devices share the machine's memory."""
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // jax.local_device_count()
 
 
 def _advance(number: int, run: Run[Any], answer: Answer | None, finish: Finish) -> _Live | None:

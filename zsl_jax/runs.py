@@ -1,0 +1,128 @@
+"""One run from configuration to `result.json`, as `main` starts it alone and `sweep` starts many."""
+
+import contextlib
+import dataclasses
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import absl.logging
+import jax
+from absl import flags
+
+from zsl_jax import report
+from zsl_jax.errors import InputError
+from zsl_jax.training import experiment, outcome, processes, stage, writers
+from zsl_jax.training.lockstep import Run
+
+RESULT = "result.json"
+# Fields that may differ when a run is resumed: they change where things are or when they are written, not the numbers.
+FREE_FIELDS = ("data.root", "stage", "figures", "checkpoint_every", "parallel", "compilation_cache")
+FINGERPRINT = "data_fingerprint"  # kept beside the configuration, so that a run never goes on with other data
+PRECISIONS = {"default": None, "high": "high", "highest": "highest", "bfloat16": "BF16_BF16_F32"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A run's result as in `result.json`, the folder of its pictures, and whether it was finished before."""
+
+    result: dict[str, Any]
+    pictures: Path | None
+    before: bool = False
+
+
+def parse(arguments: list[str], required: tuple[str, ...]) -> None:
+    """Reads the flags of a program that has --config.
+
+    Raises:
+      InputError: an unknown flag or field, an unreadable config file, a missing flag.
+    """
+    values = flags.FLAGS
+    try:
+        rest = values(arguments)
+        if values.config is not None:
+            values.config.get("method")  # a file that could not be loaded says so when a field is looked at
+    except Exception as error:  # a config file is a program: whatever it raises is an answer to what was asked
+        raise InputError(plain(error)) from error
+    if len(rest) > 1:
+        raise InputError(f"{rest[1]!r} is not a flag; options are given as --config.field=value")
+    missing = [name for name in required if getattr(values, name) is None]
+    if missing:
+        raise InputError(f"--{missing[0]} is missing; e.g. --config configs/zerodiff_digits.py --workdir runs/digits")
+
+
+def plain(error: Exception) -> str:
+    """What an exception says, in one line; of a traceback inside its text only the end."""
+    text = str(error.args[0] if error.args else error)
+    if "Traceback" in text:
+        text = text.strip().splitlines()[-1].partition(": ")[2]
+    words = text.replace("\\n", " ").replace("\\'", "'").split()
+    return " ".join(words).removeprefix("'")
+
+
+def exit_code(program: Callable[[], int]) -> int:
+    """Runs a program; its exit code, with one line on stderr when it can't go on.
+
+    0: done; 1: the numbers broke (not finite); 2: bad input; 130 or 143: stopped by Ctrl-C or SIGTERM, saved.
+    """
+    try:
+        return program()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except stage.Diverged as diverged:
+        print(f"error: {diverged}", file=sys.stderr)
+        return 1
+    except stage.Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        return 128 + interrupted.signum
+    except KeyboardInterrupt:
+        print("stopped at once; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+
+
+def prepare(config: Any, aloud: bool = True) -> None:
+    """Sets what belongs to the process: the log, the precision of matrix products, the cache of compiled programs."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr, force=True)
+    logging.getLogger("zsl_jax").setLevel(logging.INFO if aloud else logging.WARNING)
+    absl.logging.set_verbosity(absl.logging.WARNING)
+    jax.config.update("jax_default_matmul_precision", matmul_precision(config.matmul_precision))
+    if config.compilation_cache:
+        jax.config.update("jax_compilation_cache_dir", str(Path(config.compilation_cache).expanduser().absolute()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def matmul_precision(name: str) -> str | None:
+    """JAX's name of a `matmul_precision` option.
+
+    Raises:
+      InputError: there is no such precision.
+    """
+    if name not in PRECISIONS:
+        raise InputError(f"config.matmul_precision: {name!r}; choose one of {tuple(PRECISIONS)}")
+    return PRECISIONS[name]
+
+
+def complete(config: Any, workdir: Path, stop: stage.StopRequest, bars: bool = True) -> Run[Finished]:
+    """Trains, draws and writes `result.json`, unless it is there; a generator, see `zsl_jax.training.lockstep`.
+
+    Raises:
+      InputError, Interrupted, Diverged: see `zsl_jax.training.stage.run_stage`.
+    """
+    if (workdir / RESULT).exists():
+        writers.claim_workdir(workdir, config.to_dict(), ignore=(*FREE_FIELDS, FINGERPRINT))
+        return Finished(writers.read_json(workdir / RESULT), None, before=True)
+    dataset = experiment.load(config)
+    claimed = config.to_dict() | {FINGERPRINT: dataset.fingerprint()}
+    with contextlib.ExitStack() as held:
+        processes.first_does(lambda: writers.own_workdir(held, workdir, claimed, FREE_FIELDS))
+        runs = yield from experiment.run(config, dataset, workdir, stop, bars)
+        concluded = outcome.conclude(config, runs)
+        result = concluded.result | {"config": config.to_dict(), "versions": report.versions()}
+        pictures = None
+        if processes.is_first():
+            pictures = report.draw(concluded, workdir) if config.figures else None
+            writers.write_json(workdir / RESULT, result)
+    return Finished(result, pictures)
