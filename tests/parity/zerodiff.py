@@ -35,7 +35,7 @@ def config(options: dict[str, Any]) -> ConfigDict:
         "generator_width": options["generator_hidden"], "critic_width": options["critic_hidden"],
         "decoder_width": options["v2s_hidden"], "encoder_width": options["encoder_hidden"],
         "normalize_decoder": options["class_embedding_norm"], "embed_type": options["embed_type"],
-        "critic_iter": options["critic_iter"], "feed": "current", "x0_gates_xt": True,
+        "critic_iter": options["critic_iter"], "feed": "current", "x0_gates_xt": True, "use_r": True,
         "freeze_decoder": options.get("freeze_dec", True),
         "lr": options["lr"], "dec_lr": options["dec_lr"], "penalty_weight": options["lambda1"],
         "gamma_x0": options["gamma_x0"], "gamma_xt": options["gamma_xt"], "gamma_xc": 1.0,

@@ -13,6 +13,7 @@ from zsl_jax.train_steps.method import Params, TrainState
 
 PUBLISHED_BETA1 = 0.5
 PUBLISHED_BETA2 = 0.999
+ADAM_EPSILON = 1e-8
 
 
 class Pairs(NamedTuple):
@@ -97,14 +98,9 @@ def complete_pairs(
     return Pairs(real, fake, real_t, fake_t, following, noise.t)
 
 
-def adam(beta1: float = PUBLISHED_BETA1) -> optax.GradientTransformation:
-    """Adam without its learning rate, which is a traced number (see `descend`)."""
-    return optax.scale_by_adam(b1=beta1, b2=PUBLISHED_BETA2, eps=1e-8)
-
-
-def init_adam(params: dict[str, Params]) -> dict[str, optax.OptState]:
+def init_adam(params: dict[str, Params]) -> dict[str, optax.ScaleByAdamState]:
     """Adam's state for each net (it does not depend on the rates)."""
-    return {name: adam().init(tree) for name, tree in params.items()}
+    return {name: optax.scale_by_adam().init(tree) for name, tree in params.items()}
 
 
 def fresh_state(params: dict[str, Params], frozen: dict[str, Params], hyper: dict, extra: dict) -> TrainState:
@@ -113,17 +109,30 @@ def fresh_state(params: dict[str, Params], frozen: dict[str, Params], hyper: dic
 
 
 def descend(
-    optimiser: optax.GradientTransformation, gradients: Params, opt: optax.OptState, params: Params, rate: jax.Array
-) -> tuple[Params, optax.OptState]:
-    """One optimiser step at learning rate `rate` (scalar array); returns parameters and optimiser state."""
-    with jax.numpy_dtype_promotion("standard"):  # optax raises a float to its int32 step counter
-        updates, opt = optimiser.update(gradients, opt, params)
-    return jax.tree.map(lambda p, u: p - rate * u, params, updates), opt
+    gradients: Params, opt: optax.ScaleByAdamState, params: Params, rate: jax.Array, beta1: float = PUBLISHED_BETA1
+) -> tuple[Params, optax.ScaleByAdamState]:
+    """One step of Adam at learning rate `rate` (scalar array); returns parameters and optimiser state.
+
+    As `optax.scale_by_adam`, but parameters move by moments that are finished: left to itself, XLA computes the moments
+    a second time within the parameters' loop, and copies the old ones for it (see docs/performance.md).
+    """
+    mean = optax.tree.update_moment(gradients, opt.mu, beta1, 1)
+    square = optax.tree.update_moment_per_elem_norm(gradients, opt.nu, PUBLISHED_BETA2, 2)
+    mean, square = jax.lax.optimization_barrier((mean, square))
+    count = opt.count + jnp.int32(1)
+    steps = count.astype(jnp.float32)
+    mean_scale, square_scale = 1 / (1 - beta1**steps), 1 / (1 - PUBLISHED_BETA2**steps)
+
+    def move(p, m, v):
+        return p - rate * (m * mean_scale / (jnp.sqrt(v * square_scale) + ADAM_EPSILON))
+
+    return jax.tree.map(move, params, mean, square), optax.ScaleByAdamState(count, mean, square)
 
 
 def gradient_norms(gradients: dict[str, Params]) -> dict[str, jax.Array]:
-    """Global gradient norm of each net, as metrics."""
-    return {f"grad_norm/{name}": optax.tree.norm(tree) for name, tree in gradients.items()}
+    """Global gradient norm of each net, as metrics; as products, since XLA would store squares before it sums them."""
+    squares = {name: sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(tree)) for name, tree in gradients.items()}
+    return {f"grad_norm/{name}": jnp.sqrt(square) for name, square in squares.items()}
 
 
 def update(
@@ -132,6 +141,6 @@ def update(
     """One Adam step of each net in `gradients` at its own rate (and beta1, if not the published 0.5)."""
     params, opt = dict(state.params), dict(state.opt)
     for name, gradient in gradients.items():
-        optimiser = adam((beta1 or {}).get(name, PUBLISHED_BETA1))
-        params[name], opt[name] = descend(optimiser, gradient, opt[name], params[name], rates[name])
+        beta = (beta1 or {}).get(name, PUBLISHED_BETA1)
+        params[name], opt[name] = descend(gradient, opt[name], params[name], rates[name], beta)
     return state._replace(params=params, opt=opt)
