@@ -72,7 +72,7 @@ DATASETS = ("AWA2", "CUB", "SUN")
 @functools.cache
 def load(name: str) -> Any:
     """A configuration as the program gets it."""
-    runs.parse(["main", f"--config={FOLDER / name}", "--workdir=unused"], ("config", "workdir"))
+    runs.parse(main.FLAGS, ["main", f"--config={FOLDER / name}", "--workdir=unused"], ("config", "workdir"))
     return main.FLAGS.config
 
 
@@ -100,7 +100,7 @@ def test_configs_are_locked_and_consistent(name):
 @pytest.mark.parametrize("name", ["zerodiff_awa1.py", "zerodiff_sun.py"])
 def test_unknown_variants_are_refused(name):
     with pytest.raises(InputError, match="7"):
-        runs.parse(["main", f"--config={FOLDER / name}:7", "--workdir=unused"], ("config", "workdir"))
+        runs.parse(main.FLAGS, ["main", f"--config={FOLDER / name}:7", "--workdir=unused"], ("config", "workdir"))
 
 
 @pytest.mark.parametrize("place", range(3), ids=DATASETS)

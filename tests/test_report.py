@@ -42,10 +42,10 @@ def test_loss_curves_draw_any_length_and_missing_names(tmp_path, rng, count):
 
 
 def test_metrics_are_grouped_by_kind():
-    names = ["critic_x0", "gradient_norm_critic_x0", "penalty_x0", "lambda", "bce", "decoder_recons", "T1", "mystery"]
+    names = ["critic_x0", "gradient_norm_critic_x0", "penalty_x0", "lambda", "bce", "decoder_recons", "loss", "mystery"]
     groups = figures._grouped(names)
     assert groups == {
-        "Evaluation (%)": ["T1"],
+        "Losses": ["loss"],
         "Critics (Wasserstein)": ["critic_x0"],
         "Gradient penalties": ["penalty_x0"],
         "Penalty weight": ["lambda"],

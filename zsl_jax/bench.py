@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -35,21 +35,35 @@ from zsl_jax.training import checks, lockstep, loop, parallel, writers
 from zsl_jax.training.lockstep import Held, Program, Request, Uploads
 from zsl_jax.training.stage import raw
 
-FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Configuration file.", lock_config=True)
-flags.DEFINE_integer("devices", None, "Devices to spread a batch (or the seeds) over; default: as configured.")
-flags.DEFINE_integer("seeds", 1, "Runs that differ in their seed, trained as one program.", lower_bound=1)
-flags.DEFINE_string("precision", None, "Precision of matrix products, as config.matmul_precision.")
-flags.DEFINE_integer("iterations", 5, "Iterations of one timing.", lower_bound=1)
-flags.DEFINE_integer("repeats", 5, "Timings.", lower_bound=1)
-flags.DEFINE_list("stages", [], "Stages to time; default: those of the configuration that make no view.")
-flags.DEFINE_bool("classifier", True, "Also time the final softmax classifier in the narrowest and the widest space.")
-flags.DEFINE_enum("compare", None, ["torch"], "Time the same in eager PyTorch, in turns.")
-flags.DEFINE_string("torch-python", None, "A Python that has torch.")
-flags.DEFINE_string(
-    "scale", None, "DIMENSION=V1,V2,...: one line for each value of seeds, batch, devices, width, rows."
+FLAGS = flags.FlagValues()  # of its own, so that a process may import several programs
+config_flags.DEFINE_config_file("config", None, "Configuration file.", lock_config=True, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "devices", None, "Devices to spread a batch (or the seeds) over; default: as configured.", flag_values=FLAGS
 )
-flags.DEFINE_string("out", "bench.json", "File for all numbers.")
+flags.DEFINE_integer(
+    "seeds", 1, "Runs that differ in their seed, trained as one program.", lower_bound=1, flag_values=FLAGS
+)
+flags.DEFINE_string("precision", None, "Precision of matrix products, as config.matmul_precision.", flag_values=FLAGS)
+flags.DEFINE_integer("iterations", 5, "Iterations of one timing.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_integer("repeats", 5, "Timings.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_list(
+    "stages", [], "Stages to time; default: those of the configuration that make no view.", flag_values=FLAGS
+)
+flags.DEFINE_bool(
+    "classifier",
+    True,
+    "Also time the final softmax classifier in the narrowest and the widest space.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_enum("compare", None, ["torch"], "Time the same in eager PyTorch, in turns.", flag_values=FLAGS)
+flags.DEFINE_string("torch-python", None, "A Python that has torch.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "scale",
+    None,
+    "DIMENSION=V1,V2,...: one line for each value of seeds, batch, devices, width, rows.",
+    flag_values=FLAGS,
+)
+flags.DEFINE_string("out", "bench.json", "File for all numbers.", flag_values=FLAGS)
 
 TORCH_PROGRAM = Path(__file__).parents[1] / "benchmarks" / "torch_zerodiff.py"
 TORCH_STAGES = ("drg", "dfg")
@@ -89,7 +103,7 @@ def main(arguments: list[str]) -> int:
 
 def bench(arguments: list[str]) -> int:
     """Times all cases, prints the table and writes the numbers."""
-    runs.parse(arguments, ("config",))
+    runs.parse(FLAGS, arguments, ("config",))
     config: Any = ConfigDict(FLAGS.config.to_dict())
     if FLAGS.devices is not None:
         config.parallel.devices = FLAGS.devices
@@ -254,8 +268,8 @@ def work_of(request: Request) -> tuple[Any, int]:
     data_arrays, state = request.rows.arrays, jax.eval_shape(request.held.state)
     lead = (method.batches_per_step, size)
     widths = (data_arrays.x.shape[1], data_arrays.r.shape[1], data_arrays.semantics.shape[1])
-    arrays = [jax.ShapeDtypeStruct((*lead, width), np.float32) for width in widths]
-    batches = Batch(*arrays, jax.ShapeDtypeStruct(lead, np.int32))
+    shapes: list[Any] = [jax.ShapeDtypeStruct((*lead, width), np.float32) for width in widths]
+    batches = Batch(*shapes, labels=cast(Any, jax.ShapeDtypeStruct(lead, np.int32)))
     counts = costs.products(method.train_step, state, batches, jax.eval_shape(lambda: jax.random.key(0)))
     updates = {name: 1 if name in ("generator", "encoder") else method.batches_per_step for name in state.opt}
     sizes = {name: sum(leaf.size for leaf in jax.tree.leaves(state.params[name])) for name in state.opt}

@@ -14,14 +14,18 @@ from ml_collections import config_flags
 from zsl_jax import report, runs
 from zsl_jax.training import lockstep, processes, stage
 
-FLAGS = flags.FLAGS
+FLAGS = flags.FlagValues()  # of its own, so that a process may import several programs
 config_flags.DEFINE_config_file(
-    "config", None, "Configuration file, e.g. configs/zerodiff_digits.py.", lock_config=True
+    "config", None, "Configuration file, e.g. configs/zerodiff_digits.py.", lock_config=True, flag_values=FLAGS
 )
-flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics, figures, result.json.")
-flags.DEFINE_string("coordinator", None, "host:port of the first process, for runs of several without SLURM or MPI.")
-flags.DEFINE_integer("processes", None, "Number of processes of the run.")
-flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
+flags.DEFINE_string(
+    "workdir", None, "Folder of the run: checkpoints, metrics, figures, result.json.", flag_values=FLAGS
+)
+flags.DEFINE_string(
+    "coordinator", None, "host:port of the first process, for runs of several without SLURM or MPI.", flag_values=FLAGS
+)
+flags.DEFINE_integer("processes", None, "Number of processes of the run.", flag_values=FLAGS)
+flags.DEFINE_integer("process", None, "Which of them this is, from 0.", flag_values=FLAGS)
 
 
 def main(arguments: list[str]) -> int:
@@ -31,7 +35,7 @@ def main(arguments: list[str]) -> int:
 
 def train_and_report(arguments: list[str]) -> int:
     """Trains, draws, writes `result.json` and prints a table."""
-    runs.parse(arguments, ("config", "workdir"))
+    runs.parse(FLAGS, arguments, ("config", "workdir"))
     config, workdir = FLAGS.config, Path(FLAGS.workdir)
     processes.join(FLAGS.coordinator, FLAGS.processes, FLAGS.process)
     runs.prepare(config, aloud=processes.is_first())

@@ -33,13 +33,15 @@ class Finished:
     before: bool = False
 
 
-def parse(arguments: list[str], required: tuple[str, ...]) -> None:
-    """Reads the flags of a program that has --config.
+def parse(values: flags.FlagValues, arguments: list[str], required: tuple[str, ...]) -> None:
+    """Reads the flags of a program that has --config; with --help it prints them and ends the process.
 
     Raises:
       InputError: an unknown flag or field, an unreadable config file, a missing flag.
     """
-    values = flags.FLAGS
+    if {"--help", "-h"} & set(arguments):
+        print(sys.modules["__main__"].__doc__, values.get_help(), sep="\n")
+        raise SystemExit(0)
     try:
         rest = values(arguments)
         if values.config is not None:

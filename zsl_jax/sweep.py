@@ -32,14 +32,22 @@ from zsl_jax import figures, report, runs
 from zsl_jax.errors import InputError
 from zsl_jax.training import lockstep, stage, writers
 
-FLAGS = flags.FLAGS
-config_flags.DEFINE_config_file("config", None, "Configuration file to vary.", lock_config=True)
-flags.DEFINE_string("workdir", None, "Folder of all runs, of runs.csv, table.md and the figures.")
-flags.DEFINE_integer("seeds", 3, "Number of seeds, from the configuration's seed on.", lower_bound=1)
-flags.DEFINE_multi_string("grid", [], "FIELD=V1,V2,...: every value with every value of the other grids.")
-flags.DEFINE_multi_string("zip", [], "FIELD=V1,V2,...: values that vary together with those of the other zips.")
-flags.DEFINE_multi_string("also", [], "A further configuration file, trained with the same values and seeds.")
-flags.DEFINE_integer("most", 0, "Runs trained as one program at the most; 0: as memory allows.", lower_bound=0)
+FLAGS = flags.FlagValues()  # of its own, so that a process may import several programs
+config_flags.DEFINE_config_file("config", None, "Configuration file to vary.", lock_config=True, flag_values=FLAGS)
+flags.DEFINE_string("workdir", None, "Folder of all runs, of runs.csv, table.md and the figures.", flag_values=FLAGS)
+flags.DEFINE_integer("seeds", 3, "Number of seeds, from the configuration's seed on.", lower_bound=1, flag_values=FLAGS)
+flags.DEFINE_multi_string(
+    "grid", [], "FIELD=V1,V2,...: every value with every value of the other grids.", flag_values=FLAGS
+)
+flags.DEFINE_multi_string(
+    "zip", [], "FIELD=V1,V2,...: values that vary together with those of the other zips.", flag_values=FLAGS
+)
+flags.DEFINE_multi_string(
+    "also", [], "A further configuration file, trained with the same values and seeds.", flag_values=FLAGS
+)
+flags.DEFINE_integer(
+    "most", 0, "Runs trained as one program at the most; 0: as memory allows.", lower_bound=0, flag_values=FLAGS
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +66,7 @@ def main(arguments: list[str]) -> int:
 
 def sweep(arguments: list[str]) -> int:
     """Trains all runs and writes the tables and figures."""
-    runs.parse(arguments, ("config", "workdir"))
+    runs.parse(FLAGS, arguments, ("config", "workdir"))
     workdir = Path(FLAGS.workdir)
     runs.prepare(FLAGS.config, aloud=False)
     cells = make_cells(FLAGS.config, FLAGS.also, FLAGS.grid, FLAGS.zip)

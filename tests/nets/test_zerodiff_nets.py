@@ -113,7 +113,7 @@ def test_decoder_normalises_if_the_semantics_are(normalize):
 
 def test_decoder_of_a_zero_row_is_zero_and_so_is_its_gradient():
     net, x = SemanticDecoder(WIDTH, A, True), jnp.zeros((2, X))
-    params = fresh(net, x)  # without biases: a rectified row may have no active entry
+    params = {name: layer | {"bias": jnp.zeros_like(layer["bias"])} for name, layer in fresh(net, x).items()}
     value, gradients = jax.value_and_grad(lambda p: jnp.sum(layers.apply(net, p, x)[0]))(params)
     assert value == 0
     assert all((leaf == 0).all() for leaf in jax.tree.leaves(gradients))

@@ -100,7 +100,13 @@ def complete_pairs(
 
 def init_adam(params: dict[str, Params]) -> dict[str, optax.ScaleByAdamState]:
     """Adam's state for each net (it does not depend on the rates)."""
-    return {name: optax.scale_by_adam().init(tree) for name, tree in params.items()}
+    return {name: _zero_moments(tree) for name, tree in params.items()}
+
+
+def _zero_moments(params: Params) -> optax.ScaleByAdamState:
+    return optax.ScaleByAdamState(
+        jnp.zeros((), jnp.int32), optax.tree.zeros_like(params), optax.tree.zeros_like(params)
+    )
 
 
 def fresh_state(params: dict[str, Params], frozen: dict[str, Params], hyper: dict, extra: dict) -> TrainState:
