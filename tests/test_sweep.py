@@ -99,7 +99,7 @@ def test_cells(config):
     ]
     assert (cells[1].config.dfg.lr, cells[1].config.dfg.freeze_decoder) == (1e-4, False)
     assert cells[1].name == "dfg.lr=0.0001,dfg.freeze_decoder=False"
-    zipped = sweep.make_cells(config, (), ["seed=1"], ["drg.lr=1,2", "dfg.lr=3,4"])
+    zipped = sweep.make_cells(config, (), ["dfg.epochs=1"], ["drg.lr=1,2", "dfg.lr=3,4"])
     assert [tuple(cell.values.values()) for cell in zipped] == [(1.0, 3.0, 1), (2.0, 4.0, 1)]
     tuples = sweep.make_cells(config, (), ["eval.spaces=('V',),('V','C')"], ())
     assert [cell.config.eval.spaces for cell in tuples] == [("V",), ("V", "C")]
@@ -121,6 +121,7 @@ def test_other_configurations(config):
         (["dfg.lr"], (), "--grid dfg.lr: write it as FIELD=V1,V2"),
         (["dfg.rate=1"], (), "the configuration has no such field"),
         (["dfg=1"], (), "that is a section"),
+        (["seed=1,2"], (), "seeds are swept by --seeds"),
         (["dfg.lr=fast"], (), "'fast', but the field holds"),
         (["dfg.epochs=1.5"], (), "'1.5', but the field holds"),
         (["dfg.lr=1,1.0"], (), "a value stands there twice"),

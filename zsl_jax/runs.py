@@ -116,6 +116,8 @@ def complete(config: Any, workdir: Path, stop: stage.StopRequest, bars: bool = T
     if (workdir / RESULT).exists():
         writers.claim_workdir(workdir, config.to_dict(), ignore=(*FREE_FIELDS, FINGERPRINT))
         return Finished(writers.read_json(workdir / RESULT), None, before=True)
+    if signum := stop.heard():
+        raise stage.Interrupted(signum, "before it began")
     dataset = experiment.load(config)
     claimed = config.to_dict() | {FINGERPRINT: dataset.fingerprint()}
     with contextlib.ExitStack() as held:

@@ -127,6 +127,8 @@ def parse_values(config: Any, text: str) -> tuple[str, list[Any]]:
     field, equals, listed = text.partition("=")
     if not equals or not listed:
         raise InputError(f"--grid {text}: write it as FIELD=V1,V2,...")
+    if field == "seed":
+        raise InputError("--grid seed: seeds are swept by --seeds N, from --config.seed on")
     there = _look_up(config, field)
     # Values are split at commas outside of brackets, so that tuples can be swept.
     values = [_convert(field, part, there) for part in re.split(r",(?![^(]*\))", listed)]
@@ -199,8 +201,9 @@ def train(work: Sequence[tuple[Cell, int]], workdir: Path, most: int) -> list[tu
 
 
 def _start(cell: Cell, seed: int, workdir: Path, stop: stage.StopRequest) -> lockstep.Run[runs.Finished]:
-    config = ConfigDict(cell.config.to_dict())
+    config: Any = ConfigDict(cell.config.to_dict())
     config.seed, config.figures = seed, False
+    config.parallel.devices, config.parallel.mode = 1, "sharded"  # devices share runs, not batches
     return runs.complete(config, workdir / cell.name / f"seed_{seed}", stop, bars=False)
 
 

@@ -134,21 +134,27 @@ def drive_all(runs: Sequence[Run[Any]], most: int, devices: Devices, finish: Fin
 
     Args:
       runs: generators.
-      most: how many may be stacked; 0: as memory allows, see `fitting`.
+      most: how many may be under way at a time; 0: as memory allows, see `fitting`.
       devices: over which stacks are split, where their sizes are multiples of the number of devices.
       finish: called with the number of a run and its result, or the exception that ended it, as soon as it ends.
     """
-    uploads = Uploads(len(runs) + 1)
-    live = [_advance(number, run, None, finish) for number, run in enumerate(runs)]
-    while waiting := [one for one in live if one is not None]:
-        group = _largest_group(waiting)
-        group = group[: most or fitting(group[0].request, devices)]
+    uploads, waiting = Uploads(len(runs) + 1), collections.deque(enumerate(runs))
+    live: list[_Live] = []
+    limit = most or 1
+    while live or waiting:
+        while waiting and len(live) < limit:
+            if started := _advance(*waiting.popleft(), None, finish):
+                live.append(started)
+                limit = most or fitting(started.request, devices)
+        if not live:
+            return
+        group = _largest_group(live)
         answers = serve_together([one.request for one in group], devices, uploads)
-        after = {
-            one.number: _advance(one.number, one.run, answer, finish)
-            for one, answer in zip(group, answers, strict=True)
-        }
-        live = [after.get(one.number) if one.number in after else one for one in waiting]
+        served = {one.number: answer for one, answer in zip(group, answers, strict=True)}
+        after = [
+            _advance(one.number, one.run, served[one.number], finish) if one.number in served else one for one in live
+        ]
+        live = [one for one in after if one is not None]
 
 
 def fitting(request: Request, devices: Devices) -> int:
