@@ -9,15 +9,15 @@ BIN := .venv/bin
 demo: .venv/installed  ## Train ZeroDiff on the embedded digits: scores, figures, under two minutes on two cores.
 	$(BIN)/python -m zsl_jax.main --config configs/zerodiff_digits.py --workdir runs/digits
 
-test: .venv/installed  ## Run all tests.
+test: .venv/dev  ## Run all tests.
 	$(BIN)/python -m pytest
 
-lint: .venv/installed  ## Check style and types.
+lint: .venv/dev  ## Check style and types.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 
-format: .venv/installed
+format: .venv/dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -27,5 +27,9 @@ clean:
 .venv/installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.12 or newer is needed: install it, or run make PYTHON=/path/to/python3.12"; exit 2; }
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
