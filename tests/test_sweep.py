@@ -133,6 +133,25 @@ def test_bad_values_are_refused(config, grids, zips, message):
         sweep.make_cells(config, (), grids, zips)
 
 
+def test_what_the_command_line_sets_holds_for_other_configurations_too(config):
+    other = str(Path(__file__).parents[1] / "configs" / "zerodiff_awa2.py")
+    cells = sweep.make_cells(config, [other], (), (), {"dfg.epochs": 7})
+    assert cells[1].config.dfg.epochs == 7
+    with pytest.raises(InputError, match="two of them have the same name"):
+        sweep.make_cells(config, [other, other], (), ())
+
+
+def test_fields_that_refer_to_others_follow_them(config):
+    cells = sweep.make_cells(config, (), ["data.normalize_semantics=True,False"], ())
+    assert [cell.config.dfg.normalize_decoder for cell in cells] == [True, False]
+    assert config.data.normalize_semantics is True
+
+
+def test_a_precision_cannot_be_swept(config):
+    with pytest.raises(InputError, match="matmul_precision: one process has one"):
+        sweep.make_cells(config, (), ["matmul_precision=high,highest"], ())
+
+
 def test_a_missing_file_is_refused(config):
     with pytest.raises(InputError, match=r"--also nowhere\.py"):
         sweep.make_cells(config, ["nowhere.py"], (), ())

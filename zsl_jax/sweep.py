@@ -5,8 +5,9 @@
 
 Every --grid adds a dimension; values of several --zip vary together; every --also FILE is a further configuration, e.g.
 an ablation. Runs that differ in seeds and in numbers of the training steps alone are trained as one compiled program.
-Each run has a folder of its own, `WORKDIR/<cell>/seed_<s>`, just as `zsl_jax.main` would leave it. The workdir gets
-`runs.csv`, `table.md` and a figure for each swept field. The same command again goes on and skips what is finished.
+Each run has a folder of its own, `WORKDIR/<cell>/seed_<s>`, as `zsl_jax.main` would leave it but for pictures. The
+workdir gets `runs.csv`, `table.md` and a figure for each swept field. The same command again goes on and skips what is
+finished.
 """
 
 import ast
@@ -69,7 +70,7 @@ def sweep(arguments: list[str]) -> int:
     runs.parse(FLAGS, arguments, ("config", "workdir"))
     workdir = Path(FLAGS.workdir)
     runs.prepare(FLAGS.config, aloud=False)
-    cells = make_cells(FLAGS.config, FLAGS.also, FLAGS.grid, FLAGS.zip)
+    cells = make_cells(FLAGS.config, FLAGS.also, FLAGS.grid, FLAGS.zip, overridden())
     work = [(cell, FLAGS.config.seed + number) for cell in cells for number in range(FLAGS.seeds)]
     ends = train(work, workdir, FLAGS.most)
     rows = [row_of(cell, seed, end.result) for (cell, seed), end in ends if isinstance(end, runs.Finished)]
@@ -77,25 +78,50 @@ def sweep(arguments: list[str]) -> int:
     if rows:
         print(write_tables(rows, workdir))
     if broken:
-        raise InputError("; ".join(broken) if len(broken) < 4 else f"{len(broken)} runs ended early, first {broken[0]}")
+        diverged = all(isinstance(end, runs.Finished | stage.Diverged) for _, end in ends)
+        kind = stage.Diverged if diverged else InputError
+        raise kind("; ".join(broken) if len(broken) < 4 else f"{len(broken)} runs ended early, first {broken[0]}")
     return 0
 
 
-def make_cells(config: Any, also: Sequence[str], grids: Sequence[str], zips: Sequence[str]) -> list[Cell]:
+def overridden() -> dict[str, Any]:
+    """The fields that the command line sets, with their values."""
+    return config_flags.get_override_values(FLAGS["config"])
+
+
+def make_cells(
+    config: Any, also: Sequence[str], grids: Sequence[str], zips: Sequence[str], overrides: dict[str, Any] | None = None
+) -> list[Cell]:
     """All combinations of configurations and values.
 
+    Args:
+      config: the base.
+      also: further configuration files; `overrides` are set in these too.
+      grids, zips: "field=v1,v2" each.
+
     Raises:
-      InputError: a field that is not there, values of another type, zips of different lengths.
+      InputError: a field that is not there, values of another type, zips of different lengths, a file twice.
     """
-    bases = {"": config} | {title(name): load(name) for name in also}
+    if len(set(map(title, also))) < len(also):
+        raise InputError(f"--also {', '.join(also)}: two of them have the same name")
+    bases = {"base": config} | {title(name): load(name, overrides or {}) for name in also}
     cells = []
     for name, base in bases.items():
-        label = {"config": name or "base"} if also else {}
+        label = {"config": name} if also else {}
         for values in combinations([parse_values(base, text) for text in grids], [parse_values(base, t) for t in zips]):
-            changed = ConfigDict(base.to_dict())
-            changed.update_from_flattened_dict(values)
-            cells.append(Cell(folder_name(label | values), label | values, changed))
+            cells.append(Cell(folder_name(label | values), label | values, changed(base, values)))
+    if len({cell.config.matmul_precision for cell in cells}) > 1:
+        raise InputError("matmul_precision: one process has one; sweep it by a command for each value")
     return cells
+
+
+def changed(config: Any, values: dict[str, Any]) -> Any:
+    """A copy with other values; fields that refer to a changed field follow it, as on `main`'s command line."""
+    before = {field: _look_up(config, field) for field in values}
+    config.update_from_flattened_dict(values)
+    copy = ConfigDict(config.to_dict())
+    config.update_from_flattened_dict(before)
+    return copy
 
 
 def title(name: str) -> str:
@@ -104,8 +130,8 @@ def title(name: str) -> str:
     return Path(path).stem + colon + argument
 
 
-def load(name: str) -> Any:
-    """A configuration file with its argument, locked.
+def load(name: str, overrides: dict[str, Any]) -> Any:
+    """A configuration file with its argument, locked, with `overrides` set in it.
 
     Raises:
       InputError: it cannot be loaded.
@@ -113,7 +139,9 @@ def load(name: str) -> Any:
     path, colon, argument = name.partition(":")
     try:
         config = runpy.run_path(path)["get_config"](*([argument] if colon else []))
-        return config.lock()
+        config.lock()
+        config.update_from_flattened_dict(overrides)
+        return config
     except Exception as error:  # a config file is a program
         raise InputError(f"--also {name}: {runs.plain(error)}") from error
 
@@ -193,7 +221,7 @@ def train(work: Sequence[tuple[Cell, int]], workdir: Path, most: int) -> list[tu
 
         lockstep.drive_all(started, most, tuple(jax.devices()), finish)
     for end in ends.values():
-        if isinstance(end, stage.Interrupted | KeyboardInterrupt):
+        if isinstance(end, stage.Interrupted):
             raise end
         if isinstance(end, Exception) and not isinstance(end, InputError | stage.Diverged):
             raise end
@@ -291,6 +319,8 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 def summary(rows: Sequence[dict[str, Any]], name: str) -> str:
     """Mean ± deviation [interval] of one score."""
     values = [row[name] for row in rows if name in row]
+    if not values:
+        return "-"
     mean, deviation, half = interval(values)
     if len(values) < 2:
         return f"{mean:.1f}"

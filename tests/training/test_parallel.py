@@ -147,11 +147,12 @@ def counting_run(chunks: int, finished: list[int], number: int, breaks: bool = F
     return number
 
 
-def test_runs_of_different_lengths_all_end():
+@pytest.mark.parametrize(("most", "devices"), [(3, ONE.devices), (4, EIGHT.devices[:2]), (0, EIGHT.devices[:4])])
+def test_runs_of_different_lengths_all_end(most, devices):
     finished: list[int] = []
     ends: dict[int, Any] = {}
     runs = [counting_run(chunks, finished, number, breaks=number == 2) for number, chunks in enumerate((2, 1, 2, 3))]
-    lockstep.drive_all(runs, most=3, devices=ONE.devices, finish=ends.__setitem__)
+    lockstep.drive_all(runs, most=most, devices=devices, finish=ends.__setitem__)
     assert sorted(finished) == [0, 1, 3]
     assert {number: end for number, end in ends.items() if number != 2} == {0: 0, 1: 1, 3: 3}
     assert isinstance(ends[2], ValueError)

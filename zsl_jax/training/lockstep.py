@@ -23,6 +23,7 @@ from zsl_jax.training.parallel import AXIS, Devices, Layout, Sharded
 
 SHARE = 0.5  # of a device's memory that stacked states may take
 COPIES = 3  # of a state that are alive at once
+MOST = 64  # runs under way unless asked for: each holds files open
 
 
 class Program(NamedTuple):
@@ -50,7 +51,10 @@ class Held:
 
     def state(self) -> Any:
         """The state alone."""
-        return self.stack if self.index is None else jax.tree.map(lambda leaf: leaf[self.index], self.stack)
+        if self.index is None:
+            return self.stack
+        # A slice of what is split over devices is on all of them: take the first one's.
+        return jax.tree.map(lambda leaf: leaf[self.index].addressable_data(0), self.stack)
 
 
 class Request(NamedTuple):
@@ -138,18 +142,22 @@ def drive_all(runs: Sequence[Run[Any]], most: int, devices: Devices, finish: Fin
       devices: over which stacks are split, where their sizes are multiples of the number of devices.
       finish: called with the number of a run and its result, or the exception that ended it, as soon as it ends.
     """
-    uploads, waiting = Uploads(len(runs) + 1), collections.deque(enumerate(runs))
+    uploads, waiting = Uploads(2), collections.deque(enumerate(runs))
     live: list[_Live] = []
     limit = most or 1
     while live or waiting:
         while waiting and len(live) < limit:
             if started := _advance(*waiting.popleft(), None, finish):
                 live.append(started)
-                limit = most or fitting(started.request, devices)
+                limit = most or fitting(started.request, devices[0])
         if not live:
             return
         group = _largest_group(live)
-        answers = serve_together([one.request for one in group], devices, uploads)
+        group = group[: even(min(len(group), most or fitting(group[0].request, devices[0])), len(devices))]
+        try:
+            answers: list[Any] = serve_together([one.request for one in group], devices, uploads)
+        except Exception as error:  # e.g. out of memory: the other groups go on
+            answers = [error] * len(group)
         served = {one.number: answer for one, answer in zip(group, answers, strict=True)}
         after = [
             _advance(one.number, one.run, served[one.number], finish) if one.number in served else one for one in live
@@ -157,12 +165,18 @@ def drive_all(runs: Sequence[Run[Any]], most: int, devices: Devices, finish: Fin
         live = [one for one in after if one is not None]
 
 
-def fitting(request: Request, devices: Devices) -> int:
-    """How many runs like this one fit into the memory of the devices: a state, its update and as much for gradients."""
+def even(count: int, devices: int) -> int:
+    """The most runs, up to `count`, that devices share evenly; fewer than devices are not split."""
+    return count - count % devices if count > devices else count
+
+
+def fitting(request: Request, device: Any) -> int:
+    """How many runs like this one fit into a device's memory: a state, its update, as much for gradients, the rows."""
     held = request.held
     stacked = sum(leaf.nbytes for leaf in jax.tree.leaves(held.stack))
     state = stacked if held.index is None else stacked // len(jax.tree.leaves(held.stack)[0])
-    return max(1, int(SHARE * sum(map(memory_of, devices)) / max(COPIES * state, 1)))
+    rows = sum(array.nbytes for array in request.rows.arrays)
+    return min(MOST, max(1, int(SHARE * memory_of(device) / max(COPIES * state + rows, 1))))
 
 
 def memory_of(device: Any) -> int:
@@ -173,9 +187,11 @@ def memory_of(device: Any) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // jax.local_device_count()
 
 
-def _advance(number: int, run: Run[Any], answer: Answer | None, finish: Finish) -> _Live | None:
-    """Lets a run go on to its next request; None when it has ended."""
+def _advance(number: int, run: Run[Any], answer: Answer | Exception | None, finish: Finish) -> _Live | None:
+    """Lets a run go on to its next request, or end with an exception; None when it has ended."""
     try:
+        if isinstance(answer, Exception):
+            return _Live(number, run, run.throw(answer))
         return _Live(number, run, next(run) if answer is None else run.send(answer))
     except StopIteration as stop:
         finish(number, stop.value)
