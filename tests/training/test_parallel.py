@@ -91,7 +91,7 @@ def first_moments(state: Any) -> dict[str, Any]:
 
 
 def test_eight_devices_share_the_rows_of_a_batch():
-    """No device computes a whole batch: the compiled program's matrix products are an eighth as high."""
+    """No device computes a whole batch: the program of one of eight does under half the work of one alone."""
     made = request("drg", EIGHT)
     chunk = loop.make_chunk(*made.program)
     data = EIGHT.place(made.rows.arrays)

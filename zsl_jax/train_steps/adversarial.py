@@ -136,9 +136,8 @@ def descend(
 
 
 def gradient_norms(gradients: dict[str, Params]) -> dict[str, jax.Array]:
-    """Global gradient norm of each net, as metrics; as products, since XLA would store squares before it sums them."""
-    squares = {name: sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(tree)) for name, tree in gradients.items()}
-    return {f"grad_norm/{name}": jnp.sqrt(square) for name, square in squares.items()}
+    """Global gradient norm of each net, as metrics."""
+    return {f"grad_norm/{name}": optax.tree.norm(tree) for name, tree in gradients.items()}
 
 
 def update(
