@@ -115,12 +115,12 @@ def diffusion_stage() -> Any:
     return config
 
 
-def zerodiff() -> Any:
-    """ZeroDiff with the hyper-parameters that its published configurations share."""
+def run(method: str) -> Any:
+    """What every run has, whatever its method: the caller names its stages and adds a section of options for each."""
     config: Any = ConfigDict()
-    config.method = "zerodiff"
+    config.method = method
     config.seed = 0
-    config.stages = ("drg", "dfg")
+    config.stages = ()
     config.stage = ""  # first stage to run; earlier ones are taken from the workdir
     config.validate = True  # also train on a validation task, so that nothing needs choosing on the test set
     config.upstream = "validated"  # which state of a stage the next one gets: validated | last | oracle
@@ -135,7 +135,29 @@ def zerodiff() -> Any:
     config.data = data()
     config.finetune_x = finetune_x()
     config.finetune_r = finetune_r()
+    config.eval = evaluation()
+    return config
 
+
+def evaluation() -> Any:
+    """When and how a run is scored."""
+    config: Any = ConfigDict()
+    config.first = 0  # first epoch (0-based) that is evaluated; the last one always is
+    config.every = 10  # epochs
+    config.select = "AUSUC"  # what validation maximises: AUSUC | H (as published; near 0 where features are weak)
+    config.classifier_epochs = 25
+    config.classifier_batch = 0  # 0: syn_num, as published
+    config.spaces = ("V", "VS", "C", "VC", "VCS")
+    config.samplers = ("one_step", "progressive")
+    config.chunk_rows = 4096
+    config.memory_mb = 8192  # feature tables larger than this are made batch by batch
+    return config
+
+
+def zerodiff() -> Any:
+    """ZeroDiff with the hyper-parameters that its published configurations share."""
+    config = run("zerodiff")
+    config.stages = ("drg", "dfg")
     config.drg = diffusion_stage()
     config.drg.feed = "current"  # what R is fed in training: current (r_t, as published) | following (r_{t+1})
     config.dfg = diffusion_stage()
@@ -152,17 +174,6 @@ def zerodiff() -> Any:
     config.dfg.x0_gates_xt = True  # as published: gamma_x0 = 0 also drops the real x_t term
     for stage in (config.drg, config.dfg):
         stage.normalize_decoder = config.data.get_ref("normalize_semantics")
-
-    config.eval = ConfigDict()
-    config.eval.first = 0  # first epoch (0-based) that is evaluated; the last one always is
-    config.eval.every = 10  # epochs
-    config.eval.select = "AUSUC"  # what validation maximises: AUSUC | H (as published; near 0 where features are weak)
-    config.eval.classifier_epochs = 25
-    config.eval.classifier_batch = 0  # 0: syn_num, as published
-    config.eval.spaces = ("V", "VS", "C", "VC", "VCS")
-    config.eval.samplers = ("one_step", "progressive")
-    config.eval.chunk_rows = 4096
-    config.eval.memory_mb = 8192  # feature tables larger than this are made batch by batch
     return config
 
 

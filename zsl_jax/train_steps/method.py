@@ -62,7 +62,7 @@ class Method:
       name: for logs.
       batches_per_step: leading axis of the batches of one `train_step`.
       init: (key, upstream, hyper) -> TrainState; `upstream` holds the inference parameters of earlier stages by stage
-        name, `hyper` the `numbers` as float32 scalars by name.
+        name, `hyper` the `numbers` and "steps_per_epoch" as float32 scalars by name.
       train_step: (state, batches, key) -> (state, metrics); one iteration, everything random comes from `key`.
       inference: state -> parameters that `synthesize`, `embed`, `scores` and later stages need.
       synthesize: (params, semantics [n, A], keys [n], sampler) -> {"x": [n, D], "r": [n, R]} or a part of it. Row i
@@ -93,10 +93,14 @@ class Method:
     produces: str = ""
 
 
-def hyper_parameters(section: Any, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The named numbers of a configuration section as float32 scalars: compiled code does not depend on them."""
+def hyper_parameters(section: Any, names: tuple[str, ...], steps_per_epoch: int = 1) -> dict[str, np.ndarray]:
+    """The named numbers of a configuration section and "steps_per_epoch", for methods whose steps follow a schedule.
+
+    All are float32 scalars: compiled code depends neither on them nor on the number of training rows.
+    """
 
     def look_up(name: str):
         return functools.reduce(operator.getitem, name.split("."), section)
 
-    return {name: np.asarray(look_up(name), np.float32) for name in names}
+    numbers = {name: np.asarray(look_up(name), np.float32) for name in names}
+    return numbers | {"steps_per_epoch": np.asarray(steps_per_epoch, np.float32)}

@@ -18,6 +18,7 @@ from zsl_jax.train_steps.method import Method, Params, hyper_parameters
 from zsl_jax.training import features, processes
 from zsl_jax.training.checks import check_options, rehearse, spec_of
 from zsl_jax.training.lockstep import Run
+from zsl_jax.training.loop import steps_per_epoch
 from zsl_jax.training.parallel import Layout, check_batch_sizes, make_layout
 from zsl_jax.training.stage import Evaluation, Stage, StopRequest, is_finished, load_inference, run_stage, shapes
 from zsl_jax.training.writers import RunWriter, SilentWriter, progress
@@ -155,20 +156,21 @@ def make_stage(
         method = registry.build(config, name, spec_of(dataset))
         task = problem.make_task(dataset, config.data)
         own = generator_stage(config, name, method, task, problem)
+    batch_size = config[name].batch_size
     stage = Stage(
         name=name,
         method=method,
         semantics=task.semantics,
         key=jax.random.fold_in(problem.key, config.stages.index(name)),
         directory=problem.directory,
-        batch_size=config[name].batch_size,
+        batch_size=batch_size,
         epochs=config[name].epochs,
         log_every=config.log_every,
         checkpoint_every=config.checkpoint_every,
         upstream=upstream,
         layout=problem.layout,
         bars=problem.bars,
-        hyper=hyper_parameters(config[name], method.numbers),
+        hyper=hyper_parameters(config[name], method.numbers, steps_per_epoch(len(own["train"].x), batch_size)),
         capacity=len(raw.splits.trainval),
         **own,
     )

@@ -44,6 +44,11 @@ class Plan(NamedTuple):
 Chunk = Callable[[TrainState, Resident, np.ndarray, Any, Any], tuple[TrainState, Metrics]]
 
 
+def steps_per_epoch(n_rows: int, batch_size: int) -> int:
+    """Iterations of an epoch: as many batches as hold the training rows."""
+    return -(-n_rows // batch_size)
+
+
 def pad(part: Part, semantics: np.ndarray, capacity: int = 0) -> Resident:
     """Training rows as numpy arrays, padded with zeros to `capacity` rows."""
     r = np.zeros((len(part.x), 0), np.float32) if part.r is None else part.r

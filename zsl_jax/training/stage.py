@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -54,7 +53,7 @@ class Stage:
       evaluate: (inference parameters, epoch, key) -> Evaluation without its epoch.
       patience: evaluations without a better score before stopping early; 0: never.
       keep_epochs: epochs whose checkpoints must stay.
-      hyper: the method's numbers, see `Method.numbers`.
+      hyper: the method's numbers and the iterations of an epoch, see `Method.init`.
       layout: the devices to train on.
       capacity: rows to pad the training data to, see `loop.Resident`.
       bars: whether to show progress bars.
@@ -83,8 +82,8 @@ class Stage:
 
     @property
     def plan(self) -> loop.Plan:
-        """Iterations of an epoch (as many batches as hold the training rows), epochs, logging."""
-        return loop.Plan(math.ceil(len(self.train.x) / self.batch_size), self.epochs, self.log_every)
+        """Iterations of an epoch, epochs, logging."""
+        return loop.Plan(loop.steps_per_epoch(len(self.train.x), self.batch_size), self.epochs, self.log_every)
 
     def rows(self) -> Rows:
         """The training data."""
