@@ -64,7 +64,14 @@ def fit(chunk_rows: int = 4096, epochs: int = 6, keep: int = -1) -> classifier.F
     def run(start, order, labels, features, keep):
         measure = lambda linear: linear.bias  # noqa: E731
         return classifier.fit(
-            start, order, labels, lambda rows: features[rows], measure, jnp.float32(0.05), keep, chunk_rows
+            start,
+            order,
+            labels,
+            lambda rows: features[rows],
+            measure,
+            classifier.adam(jnp.float32(0.05)),
+            keep,
+            chunk_rows,
         )
 
     return jax.jit(run)(start, order, labels, features, jnp.int32(keep % epochs))
@@ -89,7 +96,8 @@ def test_first_step_follows_the_gradient_at_the_learning_rate():
     start = classifier.init(jax.random.key(0), FEATURES, CLASSES)
     order = classifier.draw_order(jax.random.key(1), N, BATCH, 1)[:, :1]
     rate = jnp.float32(0.01)
-    result = classifier.fit(start, order, labels, lambda rows: features[rows], lambda linear: None, rate, jnp.int32(0))
+    adam, first = classifier.adam(rate), jnp.int32(0)
+    result = classifier.fit(start, order, labels, lambda rows: features[rows], lambda linear: None, adam, first)
     one_hot = jax.nn.one_hot(labels[order[0, 0]], CLASSES)
     error = jax.nn.softmax(classifier.scores(start, features[order[0, 0]])) - one_hot
     np.testing.assert_allclose(

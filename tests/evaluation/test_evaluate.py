@@ -10,7 +10,7 @@ import pytest
 
 from tests.evaluation import toy
 from zsl_jax.errors import InputError
-from zsl_jax.evaluation import classifier, detail, evaluate, metrics, rows
+from zsl_jax.evaluation import classifier, detail, evaluate, fits, metrics, prototype, rows
 
 OPTIONS = evaluate.EvalOptions(
     syn_num=40, classifier_lr=1e-2, spaces=("VC", "V"), classifier_epochs=12, samplers=("one_step",)
@@ -70,8 +70,7 @@ def test_scores_do_not_depend_on_what_is_held_in_memory(reference, memory_mb, ki
     made = evaluate.unseen_rows(METHOD, toy.params(NOISE), data, key, options, "one_step")
     held = evaluate.hold(METHOD, data, made, options, "VC")
     assert held.recipe.kind == kind
-    gzsl = evaluate.run_fit("gzsl", data, made, held, "VC", key, options)
-    zsl = evaluate.run_fit("zsl", data, made, held, "VC", key, options)
+    (gzsl,), (zsl,) = (evaluate.run_fits(to, data, [made], [held], "VC", key, options) for to in ("gzsl", "zsl"))
     ours = evaluate.percent({"T1": zsl.measures, **gzsl.measures})
     close(ours, reference["spaces"]["VC"]["one_step"])
 
@@ -85,6 +84,63 @@ def test_asking_for_less_changes_no_number_and_compiles_next_to_nothing(referenc
     fewer = run(dataclasses.replace(OPTIONS, spaces=("V", "unknown")), gammas={"V": 0.5})
     assert fewer["spaces"] == {"V": reference["spaces"]["V"]}
     assert len(traced) == 1  # the "seen" score moved to the first space, V
+
+
+def test_samplers_side_by_side_score_as_one_by_one():
+    both = dataclasses.replace(OPTIONS, spaces=("VC",), samplers=("one_step", "progressive"))
+    data = evaluate.prepare(toy.task(noise=NOISE), both.chunk_rows)
+    together, scores = run(both)["spaces"]["VC"], {}
+    assert list(evaluate.side_by_side(METHOD, toy.params(NOISE), data, both)) == [both.samplers]
+    for sampler in both.samplers:
+        scores[sampler] = run(dataclasses.replace(both, samplers=(sampler,)))["spaces"]["VC"][sampler]
+        close(together[sampler], scores[sampler])
+    assert scores["one_step"] != scores["progressive"]
+    little = dataclasses.replace(both, memory_mb=0.1)
+    alone = [("one_step",), ("progressive",)]
+    assert list(evaluate.side_by_side(METHOD, toy.params(NOISE), data, little)) == alone
+
+
+def test_prototypes_learn_the_problem(reference):
+    net = prototype.Options(hidden=64, epochs=20, batch=40, lr=3e-3)
+    found = run(dataclasses.replace(OPTIONS, spaces=("V",), classifier="prototype", prototype=net))
+    ours = found["spaces"]["V"]["one_step"]
+    assert len(ours["T1"]) == net.epochs
+    # Prototypes are rectified and half of the toy's features negative: worse than softmax, far better than chance.
+    assert 2 * 100 / toy.N_UNSEEN < ours["T1"][-1] < reference["spaces"]["V"]["one_step"]["T1"][-1]
+    rival = run(dataclasses.replace(OPTIONS, spaces=("V",), classifier="prototype", prototype=net, seen_factor=0.5))
+    tilted = rival["spaces"]["V"]["one_step"]
+    assert tilted["T1"] == ours["T1"]
+    assert tilted["U"][-1] > ours["U"][-1]
+    assert tilted["S"][-1] < ours["S"][-1]
+    check_fitted(dataclasses.replace(OPTIONS, spaces=("V",), classifier="prototype", prototype=net, seen_factor=0.5))
+
+
+def check_fitted(options):
+    """The details of a run's last classifier epoch tell what its scores tell."""
+    scores = run(options)["spaces"]["V"]["one_step"]
+    arguments = METHOD, toy.params(NOISE), toy.task(noise=NOISE), jax.random.key(0), options
+    found = detail.detail(*arguments, "V", "one_step", options.epochs - 1)
+    check_detail(found, {name: series[-1] for name, series in scores.items()})
+
+
+@pytest.mark.parametrize("memory_mb", [1024, 0])
+def test_nearest_neighbour_equals_brute_force(memory_mb):
+    options = dataclasses.replace(OPTIONS, spaces=("V",), classifier="nearest", memory_mb=memory_mb, chunk_rows=64)
+    scores = run(options)["spaces"]["V"]["one_step"]
+    task = toy.task(noise=NOISE)
+    data = evaluate.prepare(task, options.chunk_rows)
+    made = evaluate.unseen_rows(METHOD, toy.params(NOISE), data, jax.random.key(0), OPTIONS, "one_step")
+    assert made.views is not None
+    train = np.asarray(made.views["x"])
+    labels = np.concatenate([task.train.labels, np.repeat(task.unseen, options.syn_num)])
+    nearest = ((task.test_unseen.x[:, None] - train[None]) ** 2).sum(-1)
+    predicted = labels[nearest.argmin(1)]
+    u = metrics.mean_accuracy(predicted, task.test_unseen.labels, task.unseen)
+    assert scores["U"] == [pytest.approx(100 * u, abs=1e-3)]
+    only = nearest[:, len(task.train.labels) :].argmin(1)
+    t1 = metrics.mean_accuracy(np.repeat(task.unseen, options.syn_num)[only], task.test_unseen.labels, task.unseen)
+    assert scores["T1"] == [pytest.approx(100 * t1, abs=1e-3)]
+    check_fitted(options)
 
 
 @pytest.mark.parametrize("field", ["spaces", "samplers"])
@@ -150,10 +206,9 @@ def test_rows_drawn_anew_need_memory_that_does_not_grow_with_syn_num():
         data = evaluate.prepare(toy.task(noise=NOISE), options.chunk_rows)
         made = evaluate.unseen_rows(METHOD, toy.params(NOISE), data, jax.random.key(0), options, "one_step")
         held = evaluate.hold(METHOD, data, made, options, "V")
-        setup, labels = evaluate.fit_setup("zsl", held.recipe, data, options)
-        inputs = evaluate.Inputs(held.arrays, labels, made.source.params, held.scored)
-        scalars = jnp.float32(0.01), jnp.float32(0.0), jnp.int32(0)
-        lowered = evaluate.train.lower(setup, inputs, jax.random.key(0), *scalars)
+        setup, inputs = evaluate.fit_setup("zsl", data, made, held, options)
+        numbers = evaluate.fit_numbers(options, 0.0)
+        lowered = fits.train.lower(setup, inputs, jax.random.key(0), numbers, jnp.int32(0))
         memory = lowered.compile().memory_analysis()
         passes = setup.epochs * -(-setup.n_train // setup.batch) * setup.batch
         assert memory is not None

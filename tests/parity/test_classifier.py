@@ -92,9 +92,9 @@ def refit(name: str, chunk_rows: int = 4096) -> tuple[classifier.Fit, np.ndarray
         return metrics.weighted_accuracy(scores, positions(labels, classes), weights)
 
     def run(start, order, labels):
-        rate, last = jnp.float32(OPTIONS["lr"]), jnp.int32(OPTIONS["epochs"] - 1)
+        adam, last = classifier.adam(jnp.float32(OPTIONS["lr"])), jnp.int32(OPTIONS["epochs"] - 1)
         measure = lambda linear: {part: accuracy(linear, part) for part in used}  # noqa: E731
-        return classifier.fit(start, order, labels, lambda rows: table[rows], measure, rate, last, chunk_rows)
+        return classifier.fit(start, order, labels, lambda rows: table[rows], measure, adam, last, chunk_rows)
 
     order = jnp.asarray(training_order(name, len(labels)))
     return jax.jit(run)(start(name, classes), order, positions(labels, classes)), classes

@@ -89,7 +89,7 @@ class Part:
         return {"x": self.x} if self.r is None else {"x": self.x, "r": self.r}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Task:
     """One generalised zero-shot problem: train on `train`, score `test_seen` and `test_unseen`.
 

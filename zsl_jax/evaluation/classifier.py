@@ -1,10 +1,11 @@
-"""The linear softmax classifier that generative zero-shot learning trains on real and synthetic rows.
+"""Fitting a classifier on real and synthetic rows, and the linear softmax that generative zero-shot learning uses.
 
 Facts of the published evaluations (ZeroDiff, TF-VAEGAN, f-CLSWGAN and their kin): one linear layer, weights N(0, 0.02),
 bias 0, negative log-likelihood, Adam with b1 = 0.5, minibatches from a stream of shuffled passes.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,10 +23,14 @@ class Linear(NamedTuple):
     bias: jax.Array
 
 
+Params = Any  # of a classifier
+Score = Callable[[Params, jax.Array], jax.Array]  # (parameters, features [b, F]) -> class scores [b, C]
+
+
 class Fit(NamedTuple):
     """What a fit returns: the parameters after the epoch asked for, losses [epochs, batches], measures per epoch."""
 
-    kept: Linear
+    kept: Params
     losses: jax.Array
     measures: Any
 
@@ -77,39 +82,50 @@ def split_batch(rows: jax.Array, chunk_rows: int) -> tuple[jax.Array, jax.Array]
     return jnp.pad(rows, padding).reshape(pieces, size), jnp.pad(share, padding).reshape(pieces, size)
 
 
-def loss(linear: Linear, features: jax.Array, labels: jax.Array, share: jax.Array) -> jax.Array:
+def loss(score: Score, params: Params, features: jax.Array, labels: jax.Array, share: jax.Array) -> jax.Array:
     """Negative log-likelihood of `labels` [n] summed with weights `share` [n]."""
-    log_probability = jax.nn.log_softmax(scores(linear, features))
+    log_probability = jax.nn.log_softmax(score(params, features))
     return -jnp.sum(share * jnp.take_along_axis(log_probability, labels[:, None], 1)[:, 0])
 
 
 def batch_gradient(
-    linear: Linear, rows: jax.Array, labels: jax.Array, fetch: Callable[[jax.Array], jax.Array], chunk_rows: int
-) -> tuple[jax.Array, Linear]:
+    score: Score,
+    params: Params,
+    rows: jax.Array,
+    labels: jax.Array,
+    fetch: Callable[[jax.Array], jax.Array],
+    chunk_rows: int,
+) -> tuple[jax.Array, Params]:
     """Loss of a minibatch and its gradient, summed piece by piece so that only `chunk_rows` rows are in memory."""
 
     def of_piece(piece):
         numbers, share = piece
-        return jax.value_and_grad(loss)(linear, fetch(numbers), labels[numbers], share)
+        return jax.value_and_grad(partial(loss, score))(params, fetch(numbers), labels[numbers], share)
 
     pieces = split_batch(rows, chunk_rows)
     if pieces[0].shape[0] == 1:
         return of_piece(jax.tree.map(lambda array: array[0], pieces))
-    zero = (jnp.zeros((), linear.bias.dtype), jax.tree.map(jnp.zeros_like, linear))
+    zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
     return lax.scan(lambda total, piece: (jax.tree.map(jnp.add, total, of_piece(piece)), None), zero, pieces)[0]
 
 
+def adam(learning_rate: jax.Array) -> optax.GradientTransformation:
+    """The published optimiser of the linear classifier: Adam(learning_rate, 0.5, 0.999, eps 1e-8)."""
+    return optax.chain(optax.scale_by_adam(b1=0.5, b2=0.999, eps=1e-8), optax.scale(-learning_rate))
+
+
 def fit(
-    start: Linear,
+    start: Params,
     order: jax.Array,
     labels: jax.Array,
     fetch: Callable[[jax.Array], jax.Array],
-    measure: Callable[[Linear], Any],
-    learning_rate: jax.Array,
+    measure: Callable[[Params], Any],
+    optimiser: optax.GradientTransformation,
     keep_epoch: jax.Array,
     chunk_rows: int = 4096,
+    score: Score = scores,
 ) -> Fit:
-    """Trains the classifier: Adam(learning_rate, 0.5, 0.999, eps 1e-8) on the mean negative log-likelihood.
+    """Trains a classifier on the mean negative log-likelihood.
 
     A pure function for use inside jit: one scan over epochs, one over minibatches.
 
@@ -119,21 +135,21 @@ def fit(
       labels: class of each row [n] int32, as a position in 0..C-1.
       fetch: (row numbers [b] int32) -> features [b, F]; a table look-up or computed on the fly.
       measure: called with the parameters after every epoch; its (small) results are stacked.
-      learning_rate: scalar.
+      optimiser: what turns gradients into steps.
       keep_epoch: epoch (int32 scalar, 0-based) whose parameters are returned.
       chunk_rows: most rows fetched at once; larger minibatches accumulate their gradient.
+      score: class scores of features; the linear classifier's by default.
 
     Returns:
       the parameters kept, the loss of each minibatch, the measures after each epoch.
     """
-    optimiser = optax.scale_by_adam(b1=0.5, b2=0.999, eps=1e-8)
 
     def update(carry, rows):
-        linear, state = carry
-        value, gradient = batch_gradient(linear, rows, labels, fetch, chunk_rows)
+        params, state = carry
+        value, gradient = batch_gradient(score, params, rows, labels, fetch, chunk_rows)
         with jax.numpy_dtype_promotion("standard"):  # optax raises a float to its int32 step counter
-            direction, state = optimiser.update(gradient, state)
-        return (jax.tree.map(lambda p, d: p - learning_rate * d, linear, direction), state), value
+            steps, state = optimiser.update(gradient, state, params)
+        return (optax.apply_updates(params, steps), state), value
 
     def epoch(carry, rows_and_number):
         rows, number = rows_and_number

@@ -7,16 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from zsl_jax.data.dataset import Task
-from zsl_jax.evaluation import classifier, evaluate, metrics, rows
+from zsl_jax.evaluation import evaluate, fits, metrics, rows
 from zsl_jax.train_steps.method import Method, Params
-
-
-@partial(jax.jit, static_argnames=("recipe",))
-def linear_scores(
-    recipe: rows.Recipe, params: dict[str, Params], part: rows.ScoredRows, linear: classifier.Linear
-) -> jax.Array:
-    """Class scores of one test part [chunks, size, C]."""
-    return rows.over_chunks(recipe, params, part, lambda features, *_: classifier.scores(linear, features))
 
 
 @partial(jax.jit, static_argnames=("method",))
@@ -53,11 +45,27 @@ def class_scores(
     else:
         made = evaluate.unseen_rows(method, params, data, key, options, sampler)
         held = evaluate.hold(method, data, made, options, space)
-        fits = (evaluate.run_fit(p, data, made, held, space, key, options, epoch=epoch).kept for p in ("gzsl", "zsl"))
-        gzsl_linear, zsl_linear = fits
-        seen, unseen = (linear_scores(held.recipe, params, part, gzsl_linear) for part in held.scored)
-        zsl = linear_scores(held.recipe, params, held.scored[1], zsl_linear)
+        fit = partial(fitted, data, made, held, space, key, options, epoch)
+        (seen, unseen), (_, zsl) = fit("gzsl"), fit("zsl")
     return unpadded(seen, n_seen_rows), unpadded(unseen, n_unseen_rows), unpadded(zsl, n_unseen_rows)
+
+
+def fitted(
+    data: evaluate.Prepared,
+    made: evaluate.Synthesis,
+    held: evaluate.Held,
+    space: str,
+    key: jax.Array,
+    options: evaluate.EvalOptions,
+    epoch: int,
+    purpose: fits.Purpose,
+) -> tuple[jax.Array, jax.Array]:
+    """Class scores of both test parts [chunks, size, C] by the classifier that `evaluate` fits for a purpose."""
+    (fit,) = evaluate.run_fits(purpose, data, [made], [held], space, key, options, epoch=epoch)
+    setup, inputs = evaluate.fit_setup(purpose, data, made, held, options)
+    numbers = evaluate.fit_numbers(options, 0.0)
+    seen, unseen = (fits.fitted_scores(setup, inputs, numbers, fit.kept, part) for part in held.scored)
+    return seen, unseen
 
 
 def confusion(predicted: np.ndarray, labels: np.ndarray, n_classes: int) -> np.ndarray:

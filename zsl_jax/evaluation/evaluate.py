@@ -1,4 +1,4 @@
-"""Scores of a method on a task: softmax classifiers on synthetic rows, or the method's own class scores.
+"""Scores of a method on a task: classifiers trained on synthetic rows, or the method's own class scores.
 
 As published (ZeroDiff, TF-VAEGAN and their kin): generalised zero-shot learning (GZSL) trains on the real rows of seen
 classes and `syn_num` synthetic rows per unseen class, over all classes; zero-shot learning (ZSL) on the synthetic rows
@@ -7,9 +7,9 @@ of unseen classes alone; the "seen" score on synthetic rows of seen classes alon
 
 import dataclasses
 import zlib
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,12 @@ import numpy as np
 
 from zsl_jax.data.dataset import Part, Task
 from zsl_jax.errors import InputError
-from zsl_jax.evaluation import classifier, metrics, rows
+from zsl_jax.evaluation import classifier, fits, metrics, rows
+from zsl_jax.evaluation.fits import Inputs, Numbers, Purpose, ScoredParts, Setup, gzsl_gains, gzsl_scores, part_accuracy
+from zsl_jax.evaluation.prototype import Options as Prototype
 from zsl_jax.train_steps.method import Method, Params
 
 DIRECT_SPACE, DIRECT_SAMPLER = "scores", "direct"
-Purpose = Literal["gzsl", "zsl", "seen"]
-ScoredParts = tuple[rows.ScoredRows, rows.ScoredRows]  # of seen classes, of unseen classes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +31,12 @@ class EvalOptions:
 
     Attributes:
       syn_num: synthetic rows per class.
-      classifier_lr: Adam's rate of the softmax classifiers.
+      classifier: kind of classifier, one of `fits.KINDS`.
+      classifier_lr: Adam's rate of softmax classifiers.
       classifier_epochs: their epochs.
       classifier_batch: their minibatch; 0: `syn_num`, as published.
+      prototype: how prototype classifiers are trained.
+      seen_factor: what generalised scores of seen classes are multiplied with (published with prototypes: 0.95).
       spaces: classifier inputs to try; those the method lacks are left out.
       samplers: ways to sample; those the method lacks are left out.
       chunk_rows: most rows synthesised, embedded or scored at once.
@@ -45,9 +48,22 @@ class EvalOptions:
     spaces: tuple[str, ...]
     classifier_epochs: int = 25
     classifier_batch: int = 0
+    classifier: str = "softmax"
+    prototype: Prototype = dataclasses.field(default_factory=Prototype)
+    seen_factor: float = 1.0
     samplers: tuple[str, ...] = ("one_step", "progressive")
     chunk_rows: int = 4096
     memory_mb: float = 1024
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a fit."""
+        return {"softmax": self.classifier_epochs, "prototype": self.prototype.epochs, "nearest": 1}[self.classifier]
+
+    @property
+    def batch(self) -> int:
+        """Minibatch of a fit."""
+        return self.prototype.batch if self.classifier == "prototype" else self.classifier_batch or self.syn_num
 
     def spaces_of(self, method: Method) -> tuple[str, ...]:
         """The spaces that are asked for and that the method has; raises InputError if there is none."""
@@ -66,36 +82,13 @@ def restrict(asked: tuple[str, ...], offered: tuple[str, ...], what: str, name: 
     return shared
 
 
-@dataclasses.dataclass(frozen=True)
-class Setup:
-    """The static side of one classifier fit.
-
-    n_train: training rows; first: number of the first of them among the rows held; n_seen, n_classes: columns.
-    """
-
-    purpose: Purpose
-    recipe: rows.Recipe
-    n_train: int
-    first: int
-    n_seen: int
-    n_classes: int
-    epochs: int
-    batch: int
-    chunk_rows: int
-
-
-class Inputs(NamedTuple):
-    """The arrays of one classifier fit: rows held for training, their labels [n_train], parameters, rows to score."""
-
-    held: Any
-    labels: jax.Array
-    params: dict[str, Params]
-    scored: ScoredParts
-
-
 def derive(key: jax.Array, *purpose: str) -> jax.Array:
     """A key for a purpose: the same whatever else is evaluated beside it, and in whatever order."""
-    return jax.random.fold_in(key, np.uint32(zlib.crc32("/".join(purpose).encode())))
+    return jax.random.fold_in(key, _code(purpose))
+
+
+def _code(purpose: tuple[str, ...]) -> np.uint32:
+    return np.uint32(zlib.crc32("/".join(purpose).encode()))
 
 
 def positions(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -110,79 +103,6 @@ def scored_rows(part: Part, classes: np.ndarray, chunk_rows: int) -> rows.Scored
     return rows.ScoredRows(views, labels, rows.chunked(metrics.class_balance(part.labels), chunk_rows))
 
 
-def gzsl_gains(
-    recipe: rows.Recipe, params: dict[str, Params], scored: ScoredParts, n_seen: int, score: Callable[..., jax.Array]
-) -> metrics.Gains:
-    """What every test row adds to S or U; `score` maps classifier inputs to class scores [b, C], seen classes first."""
-
-    def of_chunk(first: int, features, labels, weights):
-        return metrics.gains(score(features), labels + first, weights, n_seen)
-
-    parts = (rows.over_chunks(recipe, params, part, partial(of_chunk, i * n_seen)) for i, part in enumerate(scored))
-    return jax.tree.map(lambda seen, unseen: jnp.concatenate([seen.reshape(-1), unseen.reshape(-1)]), *parts)
-
-
-def gzsl_scores(gains: metrics.Gains, gamma: jax.Array) -> dict[str, jax.Array]:
-    """All generalised scores as shares: uncalibrated, at `gamma`, at the best gamma, and AUSUC."""
-    u, s = metrics.at_gamma(gains, 0.0)
-    u_cal, s_cal = metrics.at_gamma(gains, gamma)
-    ausuc, best_gamma, best_h = metrics.calibrate(gains)
-    return {
-        "U": u,
-        "S": s,
-        "H": metrics.harmonic_mean(u, s),
-        "AUSUC": ausuc,
-        "gamma": best_gamma,
-        "H_gamma": best_h,
-        "U_cal": u_cal,
-        "S_cal": s_cal,
-        "H_cal": metrics.harmonic_mean(u_cal, s_cal),
-    }
-
-
-def part_accuracy(
-    recipe: rows.Recipe, params: dict[str, Params], part: rows.ScoredRows, score: Callable[..., jax.Array]
-) -> jax.Array:
-    """Mean per-class accuracy of one test part among its own classes: T1 for the unseen part."""
-
-    def of_chunk(features, labels, weights):
-        return metrics.weighted_accuracy(score(features), labels, weights)
-
-    return rows.over_chunks(recipe, params, part, of_chunk).sum()
-
-
-@partial(jax.jit, static_argnames=("setup",))
-def train(setup: Setup, inputs: Inputs, key: jax.Array, rate: jax.Array, gamma: jax.Array, keep: jax.Array):
-    """Fits one classifier and scores it after each of its epochs.
-
-    Args:
-      setup, inputs: what to train on and to score.
-      key: of the starting weights and of the order of the rows.
-      rate: Adam's learning rate.
-      gamma: calibration at which U_cal, S_cal, H_cal are taken.
-      keep: classifier epoch whose parameters are returned.
-
-    Returns:
-      `classifier.Fit`; its measures are `gzsl_scores`, or the accuracy [epochs].
-    """
-    order_key, weights_key = jax.random.split(key)
-    order = classifier.draw_order(order_key, setup.n_train, setup.batch, setup.epochs)
-
-    def fetch(numbers):
-        return rows.fetch(setup.recipe, inputs.held, numbers + setup.first)
-
-    def measure(linear):
-        score = partial(classifier.scores, linear)
-        if setup.purpose == "gzsl":
-            return gzsl_scores(gzsl_gains(setup.recipe, inputs.params, inputs.scored, setup.n_seen, score), gamma)
-        part = inputs.scored[0 if setup.purpose == "seen" else 1]
-        return part_accuracy(setup.recipe, inputs.params, part, score)
-
-    n_features = jax.eval_shape(fetch, order[0, 0, :1]).shape[1]
-    start = classifier.init(weights_key, n_features, setup.n_classes)
-    return classifier.fit(start, order, inputs.labels, fetch, measure, rate, keep, setup.chunk_rows)
-
-
 class Prepared(NamedTuple):
     """One task on the device. real: views of the training rows; scored: test rows, as views; n_test: their number."""
 
@@ -192,8 +112,9 @@ class Prepared(NamedTuple):
     n_test: int
 
 
+@lru_cache(maxsize=1)
 def prepare(task: Task, chunk_rows: int) -> Prepared:
-    """Uploads the rows of a task."""
+    """Uploads the rows of a task. The last one stays, since a run scores one task again and again."""
     seen = scored_rows(task.test_seen, task.seen, chunk_rows)
     unseen = scored_rows(task.test_unseen, task.unseen, chunk_rows)
     real = {name: jnp.asarray(view) for name, view in task.train.views().items()}
@@ -260,8 +181,15 @@ class Held(NamedTuple):
     scored: ScoredParts
 
 
-def hold(method: Method, data: Prepared, made: Synthesis, options: EvalOptions, space: str) -> Held:
-    """Holds training and test rows in one space as the memory allows."""
+def hold(
+    method: Method,
+    data: Prepared,
+    made: Synthesis,
+    options: EvalOptions,
+    space: str,
+    scored: ScoredParts | None = None,
+) -> Held:
+    """Holds training and test rows in one space as the memory allows; `scored`: test rows held so before."""
     source = made.source
     recipe = rows.Recipe("draws", method, space, made.sampler, options.syn_num)
     kind = rows.choose_kind(
@@ -270,52 +198,75 @@ def hold(method: Method, data: Prepared, made: Synthesis, options: EvalOptions, 
     recipe, arrays = rows.hold(dataclasses.replace(recipe, kind=kind), source, made.views, options.chunk_rows)
     if kind != "features":
         return Held(recipe, arrays, data.scored)
-    seen, unseen = (
-        part._replace(inputs=rows.embed_chunks(method, space, source.params, part.inputs)) for part in data.scored
-    )
-    return Held(recipe, arrays, (seen, unseen))
+    return Held(recipe, arrays, scored or embed_parts(method, data, source.params, space))
 
 
-def fit_setup(purpose: Purpose, recipe: rows.Recipe, data: Prepared, options: EvalOptions) -> tuple[Setup, jax.Array]:
-    """The static side and the training labels of one fit."""
-    task, syn_num = data.task, options.syn_num
-    n_real, n_seen, n_unseen = len(task.train.labels), len(task.seen), len(task.unseen)
-    if purpose == "gzsl":
-        made = np.repeat(np.arange(n_seen, n_seen + n_unseen, dtype=np.int32), syn_num)
-        labels = np.concatenate([positions(task.train.labels, task.seen), made])
-    else:
-        labels = np.repeat(np.arange(n_seen if purpose == "seen" else n_unseen, dtype=np.int32), syn_num)
+def embed_parts(method: Method, data: Prepared, params: dict[str, Params], space: str) -> ScoredParts:
+    """Test rows in one space."""
+    seen, unseen = (part._replace(inputs=rows.embed_chunks(method, space, params, part.inputs)) for part in data.scored)
+    return seen, unseen
+
+
+def columns(purpose: Purpose, task: Task) -> np.ndarray:
+    """Class numbers in the order of a classifier's columns."""
+    return {"gzsl": np.concatenate([task.seen, task.unseen]), "zsl": task.unseen, "seen": task.seen}[purpose]
+
+
+def training_labels(purpose: Purpose, task: Task, syn_num: int) -> np.ndarray:
+    """Columns of the training rows: the real ones of seen classes (gzsl), then `syn_num` for each synthesised class."""
+    n_seen, n_unseen = len(task.seen), len(task.unseen)
+    if purpose != "gzsl":
+        return np.repeat(np.arange(n_seen if purpose == "seen" else n_unseen, dtype=np.int32), syn_num)
+    made = np.repeat(np.arange(n_seen, n_seen + n_unseen, dtype=np.int32), syn_num)
+    return np.concatenate([positions(task.train.labels, task.seen), made])
+
+
+def fit_setup(purpose: Purpose, data: Prepared, made: Synthesis, held: Held, options: EvalOptions):
+    """The static side and the arrays of one fit: (`Setup`, `Inputs`)."""
+    task = data.task
+    labels, classes = training_labels(purpose, task, options.syn_num), columns(purpose, task)
     setup = Setup(
         purpose,
-        recipe,
+        options.classifier,
+        held.recipe,
         n_train=len(labels),
-        first=n_real if purpose == "zsl" else 0,
-        n_seen=n_seen,
-        n_classes={"gzsl": n_seen + n_unseen, "zsl": n_unseen, "seen": n_seen}[purpose],
-        epochs=options.classifier_epochs,
-        batch=options.classifier_batch or syn_num,
+        first=len(task.train.labels) if purpose == "zsl" else 0,
+        n_seen=len(task.seen),
+        n_classes=len(classes),
+        epochs=options.epochs,
+        batch=options.batch,
         chunk_rows=options.chunk_rows,
+        prototype=options.prototype,
     )
-    return setup, jnp.asarray(labels)
+    semantics = jnp.asarray(task.semantics[classes])
+    return setup, Inputs(held.arrays, jnp.asarray(labels), made.source.params, held.scored, semantics)
 
 
-def run_fit(
+def fit_numbers(options: EvalOptions, gamma: float) -> Numbers:
+    """The scalars of a fit."""
+    return Numbers(*map(jnp.float32, (options.classifier_lr, gamma, options.seen_factor)))
+
+
+def run_fits(
     purpose: Purpose,
     data: Prepared,
-    made: Synthesis,
-    held: Held,
+    made: Sequence[Synthesis],
+    held: Sequence[Held],
     space: str,
     key: jax.Array,
     options: EvalOptions,
     gamma: float = 0.0,
     epoch: int = -1,
-) -> classifier.Fit:
-    """Fits one classifier on the rows held; keeps the parameters of classifier epoch `epoch` (-1: the last)."""
-    setup, labels = fit_setup(purpose, held.recipe, data, options)
-    inputs = Inputs(held.arrays, labels, made.source.params, held.scored)
-    fit_key = derive(key, purpose, space, made.sampler)
-    rate = jnp.float32(options.classifier_lr)
-    return train(setup, inputs, fit_key, rate, jnp.float32(gamma), jnp.int32(epoch % options.classifier_epochs))
+) -> Sequence[classifier.Fit]:
+    """Fits a classifier on the rows of each sampler; keeps its parameters after epoch `epoch` (-1: the last)."""
+    setup, inputs = fit_setup(purpose, data, made[0], held[0], options)
+    purposes = [(purpose, space, one.sampler) for one in made]
+    rest = fit_numbers(options, gamma), jnp.int32(epoch % options.epochs)
+    if len(made) == 1:
+        return [fits.train(setup, inputs, derive(key, *purposes[0]), *rest)]
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, np.stack([_code(one) for one in purposes]))
+    inputs = inputs._replace(held=None)
+    return fits.train_together(setup, tuple(one.arrays for one in held), inputs, keys, *rest)
 
 
 def percent(measures: dict[str, jax.Array]) -> dict[str, list[float]]:
@@ -370,25 +321,55 @@ def evaluate(
         return {"spaces": {DIRECT_SPACE: {DIRECT_SAMPLER: percent(measures)}}, "seen": {}}
     spaces, samplers = options.spaces_of(method), options.samplers_of(method)
     found: dict[str, dict[str, Any]] = {space: {} for space in spaces}
-    for sampler in samplers:
-        made = unseen_rows(method, params, data, key, options, sampler)
+    for group in side_by_side(method, params, data, options):
+        made = [unseen_rows(method, params, data, key, options, sampler) for sampler in group]
         for space in spaces:
-            found[space][sampler] = score_space(method, data, made, space, key, options, gammas.get(space, 0.0))
-            tick()
+            scores = score_space(method, data, made, space, key, options, gammas.get(space, 0.0))
+            found[space] |= dict(zip(group, scores, strict=True))
+            for _ in group:
+                tick()
         del made  # before the next sampler's rows take as much memory
     seen = seen_score(method, params, data, key, options, spaces[0], samplers[0])
     tick()
     return {"spaces": found, "seen": {spaces[0]: seen}}
 
 
+def side_by_side(
+    method: Method, params: dict[str, Params], data: Prepared, options: EvalOptions
+) -> Iterator[tuple[str, ...]]:
+    """The samplers, in groups whose classifiers are trained as one program: all of them, if their rows fit together."""
+    samplers = options.samplers_of(method)
+    semantics = jax.ShapeDtypeStruct((len(data.task.unseen), data.task.semantics.shape[1]), jnp.float32)
+    source = rows.Source(params, data.real, semantics, jax.eval_shape(lambda: jax.random.key(0)))  # pyright: ignore[reportArgumentType]
+    views, features = zip(
+        *(
+            rows.widths(rows.Recipe("draws", method, space, sampler, options.syn_num), source)
+            for space in options.spaces_of(method)
+            for sampler in samplers
+        ),
+        strict=True,
+    )
+    k, n_train = len(samplers), source.n_real + len(data.task.unseen) * options.syn_num
+    # Features of each sampler, once more where they are stacked.
+    kind = rows.choose_kind(k * max(views), 2 * k * max(features), n_train, data.n_test, options.memory_mb)
+    yield from (samplers,) if kind == "features" else ((sampler,) for sampler in samplers)
+
+
 def score_space(
-    method: Method, data: Prepared, made: Synthesis, space: str, key: jax.Array, options: EvalOptions, gamma: float
-) -> dict[str, list[float]]:
-    """Scores of one space on synthetic rows made by one sampler, lists over classifier epochs, in percent."""
-    held = hold(method, data, made, options, space)
-    gzsl = run_fit("gzsl", data, made, held, space, key, options, gamma)
-    zsl = run_fit("zsl", data, made, held, space, key, options)
-    return percent({"T1": zsl.measures, **gzsl.measures})
+    method: Method,
+    data: Prepared,
+    made: Sequence[Synthesis],
+    space: str,
+    key: jax.Array,
+    options: EvalOptions,
+    gamma: float,
+) -> list[dict[str, list[float]]]:
+    """Scores of one space for the synthetic rows of each sampler: lists over classifier epochs, in percent."""
+    first = hold(method, data, made[0], options, space)
+    held = [first, *(hold(method, data, one, options, space, first.scored) for one in made[1:])]
+    gzsl = run_fits("gzsl", data, made, held, space, key, options, gamma)
+    zsl = run_fits("zsl", data, made, held, space, key, options)
+    return [percent({"T1": z.measures, **g.measures}) for z, g in zip(zsl, gzsl, strict=True)]
 
 
 def seen_score(
@@ -402,5 +383,6 @@ def seen_score(
 ) -> list[float]:
     """Accuracy on the seen classes of a classifier that saw synthetic rows only, by classifier epoch, in percent."""
     made = seen_rows(method, params, data, key, options, sampler)
-    fit = run_fit("seen", data, made, hold(method, data, made, options, space), space, key, options)
+    held = hold(method, data, made, options, space)
+    (fit,) = run_fits("seen", data, [made], [held], space, key, options)
     return percent({"seen": fit.measures})["seen"]

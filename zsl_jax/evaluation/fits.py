@@ -1,0 +1,198 @@
+"""One classifier fit: what it is trained on, how, and what it scores after each of its epochs."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from zsl_jax.evaluation import classifier, metrics, nearest, prototype, rows
+from zsl_jax.train_steps.method import Params
+
+KINDS = ("softmax", "prototype", "nearest")
+Purpose = Literal["gzsl", "zsl", "seen"]
+ScoredParts = tuple[rows.ScoredRows, rows.ScoredRows]  # of seen classes, of unseen classes
+Score = Callable[[jax.Array], jax.Array]  # classifier inputs [b, F] -> class scores [b, C]
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """The static side of one classifier fit.
+
+    purpose: which rows and classes take part, see `zsl_jax.evaluation.evaluate`. kind: one of `KINDS`. recipe: how
+    training rows are held. n_train: training rows; first: number of the first of them among the rows held; n_seen,
+    n_classes: columns. epochs, batch: of the fit (nearest: none). prototype: options of that kind.
+    """
+
+    purpose: Purpose
+    kind: str
+    recipe: rows.Recipe
+    n_train: int
+    first: int
+    n_seen: int
+    n_classes: int
+    epochs: int
+    batch: int
+    chunk_rows: int
+    prototype: prototype.Options
+
+
+class Inputs(NamedTuple):
+    """The arrays of one classifier fit.
+
+    held: rows for training, as `rows.hold` returns them. labels: [n_train]. params: of the method. scored: rows to
+    score. semantics: of the classes, in the order of the columns [C, A].
+    """
+
+    held: Any
+    labels: jax.Array
+    params: dict[str, Params]
+    scored: ScoredParts
+    semantics: jax.Array
+
+
+class Numbers(NamedTuple):
+    """Scalars of a fit: the linear classifier's rate; gamma, subtracted from the scores of seen classes where U_cal,
+    S_cal and H_cal are taken; and what all scores of seen classes are multiplied with before.
+    """
+
+    rate: jax.Array
+    gamma: jax.Array
+    seen_factor: jax.Array
+
+
+def fetch(setup: Setup, inputs: Inputs, numbers: jax.Array) -> jax.Array:
+    """Classifier inputs [b, F] of training rows [b]."""
+    return rows.fetch(setup.recipe, inputs.held, numbers + setup.first)
+
+
+def score_of(setup: Setup, inputs: Inputs) -> classifier.Score:
+    """What the parameters of a fit (none: nearest) make of classifier inputs [b, F]: class scores [b, C]."""
+    if setup.kind == "softmax":
+        return classifier.scores
+    if setup.kind == "prototype":
+        return lambda net, features: prototype.scores(net, inputs.semantics, features, setup.prototype)
+
+    def by_distance(_: Any, features: jax.Array) -> jax.Array:
+        return nearest.scores(features, inputs.labels, partial(fetch, setup, inputs), setup.n_classes, setup.chunk_rows)
+
+    return by_distance
+
+
+def generalised(score: Score, n_seen: int, seen_factor: jax.Array) -> Score:
+    """Class scores with those of seen classes, in the first columns, multiplied by `seen_factor`."""
+
+    def scaled(features: jax.Array) -> jax.Array:
+        scores = score(features)
+        return jnp.concatenate([seen_factor * scores[:, :n_seen], scores[:, n_seen:]], axis=1)
+
+    return scaled
+
+
+def gzsl_gains(
+    recipe: rows.Recipe, params: dict[str, Params], scored: ScoredParts, n_seen: int, score: Score
+) -> metrics.Gains:
+    """What every test row adds to S or U; `score` maps classifier inputs to class scores [b, C], seen classes first."""
+
+    def of_chunk(first: int, features, labels, weights):
+        return metrics.gains(score(features), labels + first, weights, n_seen)
+
+    parts = (rows.over_chunks(recipe, params, part, partial(of_chunk, i * n_seen)) for i, part in enumerate(scored))
+    return jax.tree.map(lambda seen, unseen: jnp.concatenate([seen.reshape(-1), unseen.reshape(-1)]), *parts)
+
+
+def gzsl_scores(gains: metrics.Gains, gamma: jax.Array) -> dict[str, jax.Array]:
+    """All generalised scores as shares: uncalibrated, at `gamma`, at the best gamma, and AUSUC."""
+    u, s = metrics.at_gamma(gains, 0.0)
+    u_cal, s_cal = metrics.at_gamma(gains, gamma)
+    ausuc, best_gamma, best_h = metrics.calibrate(gains)
+    return {
+        "U": u,
+        "S": s,
+        "H": metrics.harmonic_mean(u, s),
+        "AUSUC": ausuc,
+        "gamma": best_gamma,
+        "H_gamma": best_h,
+        "U_cal": u_cal,
+        "S_cal": s_cal,
+        "H_cal": metrics.harmonic_mean(u_cal, s_cal),
+    }
+
+
+def part_accuracy(recipe: rows.Recipe, params: dict[str, Params], part: rows.ScoredRows, score: Score) -> jax.Array:
+    """Mean per-class accuracy of one test part among its own classes: T1 for the unseen part."""
+
+    def of_chunk(features, labels, weights):
+        return metrics.weighted_accuracy(score(features), labels, weights)
+
+    return rows.over_chunks(recipe, params, part, of_chunk).sum()
+
+
+def measure(setup: Setup, inputs: Inputs, numbers: Numbers, params: Any) -> Any:
+    """Scores of a classifier with these parameters: `gzsl_scores`, or the accuracy on the part that its purpose has."""
+    score = partial(score_of(setup, inputs), params)
+    if setup.purpose == "gzsl":
+        score = generalised(score, setup.n_seen, numbers.seen_factor)
+        gains = gzsl_gains(setup.recipe, inputs.params, inputs.scored, setup.n_seen, score)
+        return gzsl_scores(gains, numbers.gamma)
+    part = inputs.scored[0 if setup.purpose == "seen" else 1]
+    return part_accuracy(setup.recipe, inputs.params, part, score)
+
+
+def begin(setup: Setup, inputs: Inputs, numbers: Numbers, batches: int, key: jax.Array) -> tuple[Any, Any]:
+    """Starting parameters and optimiser of a fit with so many minibatches in an epoch."""
+    one = jax.ShapeDtypeStruct((1,), jnp.int32)
+    n_features = jax.eval_shape(partial(fetch, setup, inputs), one).shape[1]
+    if setup.kind == "softmax":
+        return classifier.init(key, n_features, setup.n_classes), classifier.adam(numbers.rate)
+    net = prototype.init(key, inputs.semantics.shape[1], n_features, setup.prototype)
+    return net, prototype.optimiser(setup.prototype, batches)
+
+
+@partial(jax.jit, static_argnames=("setup",))
+def train(setup: Setup, inputs: Inputs, key: jax.Array, numbers: Numbers, keep: jax.Array) -> classifier.Fit:
+    """Fits one classifier and scores it after each of its epochs.
+
+    Args:
+      setup, inputs, numbers: what to train on and to score, and how.
+      key: of the starting weights and of the order of the rows.
+      keep: classifier epoch whose parameters are returned.
+
+    Returns:
+      `classifier.Fit`; its measures are `gzsl_scores`, or the accuracy, for each epoch. A nearest-neighbour
+      classifier has no parameters and one epoch.
+    """
+    measured = partial(measure, setup, inputs, numbers)
+    if setup.kind == "nearest":
+        return classifier.Fit((), jnp.zeros((1, 0)), jax.tree.map(lambda value: value[None], measured(())))
+    order_key, weights_key = jax.random.split(key)
+    order = classifier.draw_order(order_key, setup.n_train, setup.batch, setup.epochs)
+    start, optimiser = begin(setup, inputs, numbers, order.shape[1], weights_key)
+    row = partial(fetch, setup, inputs)
+    score = score_of(setup, inputs)
+    return classifier.fit(start, order, inputs.labels, row, measured, optimiser, keep, setup.chunk_rows, score)
+
+
+@partial(jax.jit, static_argnames=("setup",))
+def train_together(
+    setup: Setup, held: tuple[Any, ...], inputs: Inputs, keys: jax.Array, numbers: Numbers, keep: jax.Array
+) -> tuple[classifier.Fit, ...]:
+    """`train` on several sets of held rows side by side, all else shared; a key and a result for each."""
+    stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *held)
+
+    def one(arrays, key):
+        return train(setup, inputs._replace(held=arrays), key, numbers, keep)
+
+    fits = jax.vmap(one)(stacked, keys)
+    return tuple(jax.tree.map(lambda array, i=i: array[i], fits) for i in range(len(held)))
+
+
+@partial(jax.jit, static_argnames=("setup",))
+def fitted_scores(setup: Setup, inputs: Inputs, numbers: Numbers, params: Any, part: rows.ScoredRows) -> jax.Array:
+    """Class scores of one test part [chunks, size, C] by a fitted classifier."""
+    score = partial(score_of(setup, inputs), params)
+    if setup.purpose == "gzsl":
+        score = generalised(score, setup.n_seen, numbers.seen_factor)
+    return rows.over_chunks(setup.recipe, inputs.params, part, lambda features, *_: score(features))

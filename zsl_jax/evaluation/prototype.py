@@ -1,0 +1,139 @@
+"""The generative-prototype classifier: class descriptions become prototypes, rows are compared with them by angle.
+
+An MLP maps the semantics of each class to a prototype in feature space; the score of a class is 25 times the cosine
+between row and prototype. As published with CramerGAN's tricks (zero-shot generative models, "classifier with class
+norm"): Adam(5e-4, weight decay 1e-4 added to the gradient), rate divided by 10 every 25 epochs.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+SMALLEST_NORM = 1e-12
+VARIANCE_EPSILON = 1e-8
+MOMENTUM = 0.9  # of running class statistics
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How the classifier is trained, as published.
+
+    lr, weight_decay: of Adam. hidden: units of both hidden layers. epochs, batch: of the fit. decay, decay_every: the
+    rate is multiplied by `decay` every so many epochs. scale: of the cosine. class_norm: standardise hidden units over
+    the classes (Skorokhodov and Elhoseiny, "Class normalization for (continual)? generalized zero-shot learning", 2021;
+    in the published file but not used by its scripts).
+    """
+
+    lr: float = 5e-4
+    weight_decay: float = 1e-4
+    hidden: int = 1024
+    epochs: int = 50
+    batch: int = 256
+    decay: float = 0.1
+    decay_every: int = 25
+    scale: float = 25.0
+    class_norm: bool = False
+
+
+class Layer(NamedTuple):
+    """kernel [K, N] and bias [N]."""
+
+    kernel: jax.Array
+    bias: jax.Array
+
+
+class Net(NamedTuple):
+    """Semantics [C, A] -> Dense, ReLU -> Dense -> Dense, ReLU: prototypes [C, F]."""
+
+    hidden1: Layer
+    hidden2: Layer
+    out: Layer
+
+
+class Statistics(NamedTuple):
+    """Mean and unbiased variance over classes [hidden]."""
+
+    mean: jax.Array
+    variance: jax.Array
+
+
+def init(key: jax.Array, a_dim: int, n_features: int, options: Options) -> Net:
+    """Draws a net: weights N(0, 2 / K) for K inputs, biases 0."""
+    widths = (a_dim, options.hidden, options.hidden, n_features)
+    keys = jax.random.split(key, 3)
+    draw = jax.nn.initializers.he_normal()
+    return Net(*(Layer(draw(k, pair), jnp.zeros(pair[1])) for k, *pair in zip(keys, widths, widths[1:], strict=False)))
+
+
+def apply(layer: Layer, rows: jax.Array) -> jax.Array:
+    """Dense layer on rows [..., K]."""
+    return rows @ layer.kernel + layer.bias[None, :]
+
+
+def statistics(units: jax.Array) -> Statistics:
+    """Of hidden units [C, H] over the classes."""
+    return Statistics(units.mean(0), units.var(0, ddof=1))
+
+
+def follow(running: Statistics, now: Statistics) -> Statistics:
+    """Running statistics after one more batch."""
+    return jax.tree.map(lambda old, new: MOMENTUM * old + (1 - MOMENTUM) * new, running, now)
+
+
+def class_norm(units: jax.Array, over: Statistics) -> jax.Array:
+    """Hidden units [C, H] minus the mean, divided by the variance (as published, not by its root)."""
+    return (units - over.mean[None, :]) / (over.variance[None, :] + VARIANCE_EPSILON)
+
+
+def prototypes(net: Net, semantics: jax.Array) -> jax.Array:
+    """Prototypes [C, F] of classes described by semantics [C, A]."""
+    hidden = apply(net.hidden2, jax.nn.relu(apply(net.hidden1, semantics)))
+    return jax.nn.relu(apply(net.out, hidden))
+
+
+def normalised_prototypes(
+    net: Net, semantics: jax.Array, over: tuple[Statistics, Statistics] | None = None
+) -> tuple[jax.Array, tuple[Statistics, Statistics]]:
+    """Prototypes [C, F] of the variant with class normalisation before and after the second activation.
+
+    Args:
+      net, semantics: as for `prototypes`.
+      over: statistics to normalise by; None: those of these classes.
+
+    Returns:
+      the prototypes, and the statistics of these classes at both places.
+    """
+    units = apply(net.hidden2, jax.nn.relu(apply(net.hidden1, semantics)))
+    before = statistics(units)
+    units = jax.nn.relu(class_norm(units, over[0] if over else before))
+    after = statistics(units)
+    units = class_norm(units, over[1] if over else after)
+    return jax.nn.relu(apply(net.out, units)), (before, after)
+
+
+def unit(rows: jax.Array) -> jax.Array:
+    """Rows [n, F] of length 1; a row of zeros stays zero, with a gradient of zero."""
+    squares = jnp.sum(rows**2, axis=-1, keepdims=True)
+    positive = squares > SMALLEST_NORM**2
+    return rows * jnp.where(positive, jax.lax.rsqrt(jnp.where(positive, squares, 1.0)), 0.0)
+
+
+def cosine_scores(made: jax.Array, features: jax.Array, scale: float) -> jax.Array:
+    """Class scores [n, C]: `scale` times the cosine of features [n, F] and prototypes [C, F]."""
+    return scale * unit(features) @ unit(made).T
+
+
+def scores(net: Net, semantics: jax.Array, features: jax.Array, options: Options) -> jax.Array:
+    """Class scores [n, C] of features [n, F] for classes described by semantics [C, A]."""
+    made = normalised_prototypes(net, semantics)[0] if options.class_norm else prototypes(net, semantics)
+    return cosine_scores(made, features, options.scale)
+
+
+def optimiser(options: Options, batches: int) -> optax.GradientTransformation:
+    """Adam with weight decay in the gradient and a rate that falls in steps; `batches` minibatches are an epoch."""
+    steps = optax.exponential_decay(-options.lr, options.decay_every * batches, options.decay, staircase=True)
+    decay = optax.add_decayed_weights(options.weight_decay)
+    return optax.chain(decay, optax.scale_by_adam(), optax.scale_by_schedule(steps))
