@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import pytest
 
+from tests.data.toy import write_toy
 from tests.tiny import untimed
 from zsl_jax.training.checkpoints import open_checkpoints
 from zsl_jax.training.writers import METRICS, read_metrics
@@ -207,25 +208,55 @@ def test_without_data_the_file_tree_is_shown_and_a_way_to_go_on(environment, tmp
     assert list(tmp_path.iterdir()) == []
 
 
+def run_pair(environment: dict[str, str], *commands: list[str]) -> list[tuple[int, str]]:
+    """Exit codes and stderr of two processes of one run."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        coordinator = f"localhost:{free.getsockname()[1]}"
+    together = ["--config.parallel.devices=0", "--coordinator", coordinator, "--processes", "2", "--process"]
+    pair = [[*one, *together, str(number)] for number, one in enumerate(commands)]
+    with started(pair[0], environment) as first, started(pair[1], environment) as second:
+        said = [process.communicate(timeout=PATIENCE)[1] for process in (first, second)]
+        return list(zip((first.returncode, second.returncode), said, strict=True))
+
+
 def test_two_processes_have_the_numbers_of_one(tmp_path, environment):
     """Four devices each; files are written by the first process only."""
     options = ["--config.matmul_precision=highest", "--config.dfg.epochs=3", "--config.figures=False"]
     alone = call(run_command(tmp_path / "alone", *options), environment)
     assert alone.returncode == 0, alone.stderr
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        coordinator = f"localhost:{free.getsockname()[1]}"
     four = environment | {"JAX_NUM_CPU_DEVICES": "4"}
-    together = ["--config.parallel.devices=0", "--coordinator", coordinator, "--processes", "2"]
-    commands = [run_command(tmp_path / "two", *options, *together, "--process", str(number)) for number in range(2)]
-    with started(commands[0], four) as first, started(commands[1], four) as second:
-        for process in (first, second):
-            assert process.wait(PATIENCE) == 0, process.communicate()[1]
+    for code, said in run_pair(four, *[run_command(tmp_path / "two", *options)] * 2):
+        assert code == 0, said
     one, two = (untimed(read_metrics(tmp_path / name / METRICS)) for name in ("alone", "two"))
     assert [(line["stage"], line["step"]) for line in one] == [(line["stage"], line["step"]) for line in two]
     for left, right in zip(one, two, strict=True):
         losses = [name for name in left if name.startswith("loss")]
         np.testing.assert_allclose([right[name] for name in losses], [left[name] for name in losses], rtol=1e-3)
+
+
+def test_processes_end_together_when_one_has_no_data(tmp_path, environment):
+    write_toy(tmp_path / "data")
+    toy = ["--config.data.source=xlsa17", "--config.data.dataset=TOY", "--config.data.features=res101"]
+    sized = [*toy, "--config.data.representations=", "--config.stages=('finetune_r','drg','dfg')"]
+    options = [*sized, *(f"--config.{stage}.batch_size=8" for stage in ("finetune_r", "drg", "dfg"))]
+    roots = [f"--config.data.root={tmp_path / name}" for name in ("data", "none")]
+    ends = run_pair(environment, *(run_command(tmp_path / "run", *options, root) for root in roots))
+    missing = f"{tmp_path / 'none' / 'TOY'}: no such folder"
+    for (code, said), line in zip(ends, (f"error: process 1 failed: {missing}", f"error: {missing}"), strict=True):
+        assert code == 2, said
+        assert line in said.splitlines()
+    assert not (tmp_path / "run").exists()
+
+
+def test_processes_end_together_when_the_first_cannot_write(tmp_path, environment):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "evaluations").touch()  # where a folder is to be
+    ends = run_pair(environment, *[run_command(tmp_path / "run")] * 2)
+    for (code, said), start in zip(ends, ("error: cannot write", "error: process 0 failed: cannot write"), strict=True):
+        assert code == 2, said
+        assert said.splitlines()[-1].startswith(start)
+        assert str(tmp_path / "run" / "evaluations") in said.splitlines()[-1]
 
 
 def test_half_a_group_of_flags_is_refused(tmp_path, environment):

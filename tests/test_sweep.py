@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from tests import tiny
 from tests.tiny import untimed
-from zsl_jax import defaults, runs, sweep
+from zsl_jax import defaults, report, runs, sweep
 from zsl_jax.errors import InputError
 from zsl_jax.training import lockstep
 from zsl_jax.training.stage import StopRequest
@@ -76,6 +76,30 @@ def test_tables_and_figures(swept):
     assert (workdir / "figures" / "dfg.lr.png").stat().st_size > 1000
 
 
+def test_protocols_are_not_mixed(tmp_path):
+    """A sweep of `validate`: each table and each figure has the runs of one protocol."""
+    names = {False: "last", True: "validated"}
+    scored = dict.fromkeys(report.SCORES, 10.0)
+    others = {f"oracle/V/{score}": 30.0 for score in report.SCORES}
+    rows = [
+        {"validate": on, "dfg.lr": rate, "seed": 0, "protocol": protocol, "space": "V"}
+        | {score: value + on for score, value in scored.items()}
+        | {f"{protocol}/V/{score}": 20.0 for score in report.SCORES}
+        | others
+        for on, protocol in names.items()
+        for rate in RATES
+    ]
+    tables = sweep.write_tables(rows, tmp_path).split("Protocol: ")[1:]
+    assert [table.splitlines()[0] for table in tables] == [
+        "last", "oracle, space V", "validated, space chosen by validation", "oracle, space V"
+    ]  # fmt: skip
+    assert "| False | 0.0001 | 1 | 10.0 |" in tables[0]
+    assert "True" not in tables[0]
+    assert "| True | 0.0001 | 1 | 11.0 |" in tables[2]
+    assert "False" not in tables[2]
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"dfg.lr_last.png", "dfg.lr_validated.png"}
+
+
 def test_what_is_finished_is_not_trained_again(swept, monkeypatch):
     workdir, ends = swept
     monkeypatch.setattr(runs.experiment, "run", None)
@@ -125,6 +149,8 @@ def test_other_configurations(config):
         (["dfg.lr=fast"], (), "'fast', but the field holds"),
         (["dfg.epochs=1.5"], (), "'1.5', but the field holds"),
         (["dfg.lr=1,1.0"], (), "a value stands there twice"),
+        ((), ["dfg.lr"], "--zip dfg.lr: write it as FIELD=V1,V2"),
+        ((), ["dfg.rate=1"], "--zip dfg.rate: the configuration has no such field"),
         ((), ["dfg.lr=1,2", "drg.lr=1"], "--zip: dfg.lr has 2, drg.lr has 1 values"),
     ],
 )

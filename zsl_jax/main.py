@@ -24,7 +24,12 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "coordinator", None, "host:port of the first process, for runs of several without SLURM or MPI.", flag_values=FLAGS
 )
-flags.DEFINE_integer("processes", None, "Number of processes of the run.", flag_values=FLAGS)
+flags.DEFINE_integer(
+    "processes",
+    None,
+    "Number of processes; 1: alone, also where SLURM or MPI started several.",
+    flag_values=FLAGS,
+)
 flags.DEFINE_integer("process", None, "Which of them this is, from 0.", flag_values=FLAGS)
 
 
@@ -38,7 +43,7 @@ def train_and_report(arguments: list[str]) -> int:
     runs.parse(FLAGS, arguments, ("config", "workdir"))
     config, workdir = FLAGS.config, Path(FLAGS.workdir)
     processes.join(FLAGS.coordinator, FLAGS.processes, FLAGS.process)
-    runs.prepare(config, aloud=processes.is_first())
+    processes.all_do(lambda: runs.prepare(config, aloud=processes.is_first()))
     with stage.watch_signals() as stop:
         finished = lockstep.drive(runs.complete(config, workdir, stop))
     if processes.is_first():

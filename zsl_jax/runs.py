@@ -20,6 +20,7 @@ from zsl_jax.training.lockstep import Run
 RESULT = "result.json"
 # Fields that may differ when a run is resumed: they change where things are or when they are written, not the numbers.
 FREE_FIELDS = ("data.root", "stage", "figures", "checkpoint_every", "parallel", "compilation_cache")
+HOST_FIELDS = ("data.root", "compilation_cache")  # that may differ between the processes of a run
 FINGERPRINT = "data_fingerprint"  # kept beside the configuration, so that a run never goes on with other data
 PRECISIONS = {"default": None, "high": "high", "highest": "highest", "bfloat16": "BF16_BF16_F32"}
 
@@ -113,20 +114,42 @@ def complete(config: Any, workdir: Path, stop: stage.StopRequest, bars: bool = T
     Raises:
       InputError, Interrupted, Diverged: see `zsl_jax.training.stage.run_stage`.
     """
-    if (workdir / RESULT).exists():
-        writers.claim_workdir(workdir, config.to_dict(), ignore=(*FREE_FIELDS, FINGERPRINT))
-        return Finished(writers.read_json(workdir / RESULT), None, before=True)
+    before = processes.of_first(processes.first_does(lambda: result_of(config, workdir)))
+    if before is not None:
+        return Finished(before, None, before=True)
     if signum := stop.heard():
         raise stage.Interrupted(signum, "before it began")
-    dataset = experiment.load(config)
+    dataset = processes.all_do(lambda: experiment.load(config))
     claimed = config.to_dict() | {FINGERPRINT: dataset.fingerprint()}
+    require_same(claimed)
     with contextlib.ExitStack() as held:
         processes.first_does(lambda: writers.own_workdir(held, workdir, claimed, FREE_FIELDS))
         runs = yield from experiment.run(config, dataset, workdir, stop, bars)
         concluded = outcome.conclude(config, runs)
         result = concluded.result | {"config": config.to_dict(), "versions": report.versions()}
-        pictures = None
-        if processes.is_first():
-            pictures = report.draw(concluded, workdir) if config.figures else None
-            writers.write_json(workdir / RESULT, result)
+        pictures = processes.first_does(lambda: report.draw(concluded, workdir) if config.figures else None)
+        processes.first_does(lambda: writers.write_json(workdir / RESULT, result))
     return Finished(result, pictures)
+
+
+def result_of(config: Any, workdir: Path) -> dict[str, Any] | None:
+    """The result of a run that is finished, None if it is not.
+
+    Raises:
+      InputError: it was made with other options, or is damaged.
+    """
+    if not (workdir / RESULT).exists():
+        return None
+    writers.claim_workdir(workdir, config.to_dict(), ignore=(*FREE_FIELDS, FINGERPRINT))
+    return writers.read_json(workdir / RESULT)
+
+
+def require_same(claimed: dict[str, Any]) -> None:
+    """Raises InputError in all processes of a run when they do not have the same options and data."""
+    first = processes.of_first(claimed)
+
+    def check() -> None:
+        if differing := writers.differences(first, claimed, HOST_FIELDS):
+            raise InputError(f"not what the first process has: {differing}; give all the same options and data")
+
+    processes.all_do(check)

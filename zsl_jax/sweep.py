@@ -104,11 +104,13 @@ def make_cells(
     """
     if len(set(map(title, also))) < len(also):
         raise InputError(f"--also {', '.join(also)}: two of them have the same name")
-    bases = {"base": config} | {title(name): load(name, overrides or {}) for name in also}
+    bases = {"base": config} | {title(name): load(name, overrides or {}, "--also") for name in also}
     cells = []
     for name, base in bases.items():
         label = {"config": name} if also else {}
-        for values in combinations([parse_values(base, text) for text in grids], [parse_values(base, t) for t in zips]):
+        crossed = [parse_values(base, text, "--grid") for text in grids]
+        zipped = [parse_values(base, text, "--zip") for text in zips]
+        for values in combinations(crossed, zipped):
             cells.append(Cell(folder_name(label | values), label | values, changed(base, values)))
     if len({cell.config.matmul_precision for cell in cells}) > 1:
         raise InputError("matmul_precision: one process has one; sweep it by a command for each value")
@@ -130,11 +132,11 @@ def title(name: str) -> str:
     return Path(path).stem + colon + argument
 
 
-def load(name: str, overrides: dict[str, Any]) -> Any:
+def load(name: str, overrides: dict[str, Any], flag: str) -> Any:
     """A configuration file with its argument, locked, with `overrides` set in it.
 
     Raises:
-      InputError: it cannot be loaded.
+      InputError: it cannot be loaded; begins with the flag's name.
     """
     path, colon, argument = name.partition(":")
     try:
@@ -143,25 +145,32 @@ def load(name: str, overrides: dict[str, Any]) -> Any:
         config.update_from_flattened_dict(overrides)
         return config
     except Exception as error:  # a config file is a program
-        raise InputError(f"--also {name}: {runs.plain(error)}") from error
+        raise InputError(f"{flag} {name}: {runs.plain(error)}") from error
 
 
-def parse_values(config: Any, text: str) -> tuple[str, list[Any]]:
+def parse_values(config: Any, text: str, flag: str) -> tuple[str, list[Any]]:
     """Field and values of "field=v1,v2", as Python literals where they are some, else as text.
 
     Raises:
-      InputError: no "=", no such field, or a value of another type than the field's.
+      InputError: no "=", no such field, or a value of another type than the field's; begins with the flag's name.
     """
+    try:
+        return _field_and_values(config, text)
+    except InputError as error:
+        raise InputError(f"{flag} {error}") from error
+
+
+def _field_and_values(config: Any, text: str) -> tuple[str, list[Any]]:
     field, equals, listed = text.partition("=")
     if not equals or not listed:
-        raise InputError(f"--grid {text}: write it as FIELD=V1,V2,...")
+        raise InputError(f"{text}: write it as FIELD=V1,V2,...")
     if field == "seed":
-        raise InputError("--grid seed: seeds are swept by --seeds N, from --config.seed on")
+        raise InputError("seed: seeds are swept by --seeds N, from --config.seed on")
     there = _look_up(config, field)
     # Values are split at commas outside of brackets, so that tuples can be swept.
     values = [_convert(field, part, there) for part in re.split(r",(?![^(]*\))", listed)]
     if len(set(map(repr, values))) < len(values):
-        raise InputError(f"--grid {text}: a value stands there twice")
+        raise InputError(f"{text}: a value stands there twice")
     return field, values
 
 
@@ -170,9 +179,9 @@ def _look_up(config: Any, field: str) -> Any:
         for part in field.split("."):
             config = config[part]
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"--grid {field}: the configuration has no such field ({runs.plain(error)})") from error
+        raise InputError(f"{field}: the configuration has no such field ({runs.plain(error)})") from error
     if isinstance(config, ConfigDict):
-        raise InputError(f"--grid {field}: that is a section; name one of its fields")
+        raise InputError(f"{field}: that is a section; name one of its fields")
     return config
 
 
@@ -184,7 +193,7 @@ def _convert(field: str, text: str, there: Any) -> Any:
     if isinstance(there, float) and type(value) is int:
         value = float(value)
     if type(value) is not type(there):
-        raise InputError(f"--grid {field}: {text!r}, but the field holds {there!r} ({type(there).__name__})")
+        raise InputError(f"{field}: {text!r}, but the field holds {there!r} ({type(there).__name__})")
     return value
 
 
@@ -205,14 +214,20 @@ def folder_name(values: dict[str, Any]) -> str:
     return re.sub(r"[^A-Za-z0-9_.,=+-]", "_", listed)
 
 
-def train(work: Sequence[tuple[Cell, int]], workdir: Path, most: int) -> list[tuple[tuple[Cell, int], Any]]:
-    """Trains all runs side by side; returns each with what it ended with.
+def train(
+    work: Sequence[tuple[Cell, int]], workdir: Path, most: int, seconds: float = 0
+) -> list[tuple[tuple[Cell, int], Any]]:
+    """Trains all runs side by side, for `seconds` at the most (0: no limit); returns each with what it ended with.
 
     Raises:
-      Interrupted: a signal came; all runs are saved.
+      Interrupted: a signal came or the time is up; all runs are saved.
     """
     ends: dict[int, Any] = {}
-    with stage.watch_signals() as stop, tqdm(total=len(work), desc="runs", unit="run", disable=None) as bar:
+    with (
+        stage.watch_signals() as stop,
+        stage.time_limit(stop, seconds),
+        tqdm(total=len(work), desc="runs", unit="run", disable=None) as bar,
+    ):
         started = [_start(cell, seed, workdir, stop) for cell, seed in work]
 
         def finish(number: int, end: Any) -> None:
@@ -248,18 +263,31 @@ def row_of(cell: Cell, seed: int, result: dict[str, Any]) -> dict[str, Any]:
 
 def write_tables(rows: Sequence[dict[str, Any]], workdir: Path) -> str:
     """Writes runs.csv, table.md and the figures; returns the table."""
+    writers.write_text(workdir / "runs.csv", csv_text(rows))
+    table = markdown(rows)
+    writers.write_text(workdir / "table.md", table)
+    parts = by_protocol(rows)
+    for protocol, members in parts.items():
+        for field in swept_fields(members):
+            if len({row[field] for row in members}) > 1:
+                name = f"{field}.png" if len(parts) == 1 else f"{field}_{protocol}.png"
+                draw(members, field, workdir / "figures" / name)
+    return table
+
+
+def csv_text(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as comma-separated text; columns in the order in which they first occur."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = io.StringIO()
     writer = csv.DictWriter(lines, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    writers.write_text(workdir / "runs.csv", lines.getvalue())
-    table = markdown(rows)
-    writers.write_text(workdir / "table.md", table)
-    for field in swept_fields(rows):
-        if len({row[field] for row in rows}) > 1:
-            draw(rows, field, workdir / "figures" / f"{field}.png")
-    return table
+    return lines.getvalue()
+
+
+def by_protocol(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Rows by the protocol of their headline: a sweep of e.g. `validate` has several, which must not be compared."""
+    return {protocol: members for (protocol,), members in grouped(rows, ["protocol"]).items()}
 
 
 def swept_fields(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -268,7 +296,7 @@ def swept_fields(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def columns(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """What the table shows, by title: the headline, and the other protocols in the widest space."""
+    """What the tables of rows of one protocol show, by title: the headline, and the others in the widest space."""
     widest = dict(name.split("/")[:2] for name in rows[0] if name.count("/") == 2)
     headline = rows[0]["protocol"]
     shown = {f"{headline}, space chosen by validation" if headline == "validated" else f"{headline}": ""}
@@ -280,7 +308,14 @@ def columns(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """A table for each protocol: mean, standard deviation and 95 % interval of each cell over its seeds."""
+    """Tables for each protocol: mean, standard deviation and 95 % interval of each cell over its seeds."""
+    parts = [table for members in by_protocol(rows).values() for table in tables(members)]
+    note = "Percent; mean ± standard deviation over seeds [95 % interval of the mean, Student's t].\n"
+    return "\n\n".join([*parts, note])
+
+
+def tables(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The tables of rows that have one protocol."""
     fields = swept_fields(rows)
     parts = []
     for title, prefix in columns(rows).items():
@@ -295,8 +330,7 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
         ]
         lines = [head, ["---"] * len(head), *body]
         parts.append(f"Protocol: {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
-    note = "Percent; mean ± standard deviation over seeds [95 % interval of the mean, Student's t].\n"
-    return "\n\n".join([*parts, note])
+    return parts
 
 
 def grouped(rows: Sequence[dict[str, Any]], fields: Sequence[str]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
@@ -328,7 +362,7 @@ def summary(rows: Sequence[dict[str, Any]], name: str) -> str:
 
 
 def draw(rows: Sequence[dict[str, Any]], field: str, path: Path) -> None:
-    """Draws T1, H and AUSUC of the headline against one field, a line for each combination of the others."""
+    """Draws T1, H and AUSUC of the headline, of one protocol, against one field; a line for each mix of the others."""
     others = [other for other in swept_fields(rows) if other != field]
     panels = {}
     for score in ("T1", "H", "AUSUC"):

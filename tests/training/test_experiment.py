@@ -221,10 +221,10 @@ def choice(epoch: int, score: float) -> dict[str, Any]:
 )
 def test_which_state_of_a_generator_later_stages_get(upstream, task, epoch):
     config = ConfigDict({"upstream": upstream, "eval": {"select": "H"}})
-    stage: Any = types.SimpleNamespace(name="drg", method=types.SimpleNamespace(produces=""))
+    stage: Any = types.SimpleNamespace(name="drg", method=types.SimpleNamespace(is_scored=True))
     choices = {"drg": {"V": choice(9, 10.0), "C": choice(12, 20.0)}} if task == TEST else {}
     assert experiment.upstream_epoch(config, stage, evaluations(1.0, 5.0, 2.0), problem_of(task, choices)) == epoch
-    view: Any = types.SimpleNamespace(name="drg", method=types.SimpleNamespace(produces="x"))
+    view: Any = types.SimpleNamespace(name="drg", method=types.SimpleNamespace(is_scored=False))
     assert experiment.upstream_epoch(config, view, evaluations(1.0, 5.0, 2.0), problem_of(task, choices)) == 3
 
 

@@ -1,6 +1,8 @@
 """One device, eight, a pmap over eight and runs stacked on one another: the same numbers."""
 
 import functools
+import itertools
+import types
 from typing import Any
 
 import jax
@@ -112,12 +114,14 @@ def test_a_checkpoint_of_one_layout_restores_into_another():
         np.testing.assert_array_equal(np.asarray(jax.tree.leaves(stored)[0]), tree["w"])
 
 
-def test_stacked_runs_have_the_numbers_of_single_ones():
+def test_stacked_runs_have_the_numbers_of_single_ones(monkeypatch):
     rates, seeds = (1e-4, 1e-3, 5e-4), (0, 0, 1)
     cells = [{"rate": rate, "seed": seed} for rate, seed in zip(rates, seeds, strict=True)]
     singles = [lockstep.serve(request("drg", ONE, **cell), Uploads(1)) for cell in cells]
+    monkeypatch.setattr(lockstep, "time", types.SimpleNamespace(perf_counter=itertools.count(0, 6).__next__))
     stacked = lockstep.serve_together([request("drg", ONE, **cell) for cell in cells], ONE.devices, Uploads(3))
     for single, one in zip(singles, stacked, strict=True):
+        assert one.seconds == 6 / len(cells)
         assert_alike(single.metrics, one.metrics, 1e-4)
         assert_alike(first_moments(single.held.state()), first_moments(one.held.state()), 1e-4)
     assert not np.allclose(stacked[0].metrics["loss/critic"], stacked[2].metrics["loss/critic"])

@@ -16,6 +16,7 @@ from tests.tiny import StopAfter, bits, untimed
 from zsl_jax.data.dataset import Part
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps.method import Method, TrainState
+from zsl_jax.training import processes
 from zsl_jax.training.checkpoints import open_checkpoints
 from zsl_jax.training.lockstep import drive
 from zsl_jax.training.parallel import Sharded
@@ -255,3 +256,23 @@ def test_a_stage_goes_on_with_other_devices(tmp_path):
     alone = run(make_stage(tmp_path / "alone", batch_size=8))
     np.testing.assert_allclose(shared.state.params["net"], alone.state.params["net"], rtol=1e-5)
     assert not np.allclose(whole.state.params["net"], alone.state.params["net"])
+
+
+def test_the_first_process_scores_decide(tmp_path, monkeypatch):
+    """As in another process of the run, whose own scores (1, 3, 2) would have kept the second epoch."""
+
+    def received(value):
+        return value | {"score": -value["score"]} if isinstance(value, dict) and "score" in value else value
+
+    monkeypatch.setattr(processes, "of_first", received)
+    stage = make_stage(tmp_path / "run")
+    done = run(stage)
+    assert [evaluation["score"] for evaluation in done.evaluations] == [-1.0, -3.0, -2.0]
+    assert kept(stage) == [stage.step_of(0), stage.step_of(2)]
+
+
+def test_scores_that_cannot_be_written_end_the_run(tmp_path):
+    stage = make_stage(tmp_path)
+    (tmp_path / "evaluations").touch()
+    with pytest.raises(InputError, match=r"cannot write .*evaluations"):
+        run(stage)

@@ -76,6 +76,8 @@ class Method:
       numbers: fields of the stage's section of the configuration that reach the method by way of `hyper` alone, dotted
         where they are nested: runs that differ in these alone share one compiled program.
       produces: "x" or "r" when the stage makes that view of the data for later stages, by `embed` from raw features.
+      auxiliary: the stage trains something for later stages and is judged by its held-out loss, as one that makes a view
+        is; but it sees the views made so far, and makes none.
     """
 
     name: str
@@ -91,6 +93,12 @@ class Method:
     mapped_step: Callable[[TrainState, Batch, jax.Array, str], tuple[TrainState, Metrics]] | None = None
     numbers: tuple[str, ...] = ()
     produces: str = ""
+    auxiliary: bool = False
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the stage is evaluated on test rows."""
+        return not (self.produces or self.auxiliary)
 
 
 def hyper_parameters(section: Any, names: tuple[str, ...], steps_per_epoch: int = 1) -> dict[str, np.ndarray]:

@@ -11,7 +11,9 @@ from zsl_jax import train_steps
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps.method import Method, Spec
 
-# (whole configuration, sizes) -> method. Of the configuration it may read anything but what `UNREAD` names.
+# (whole configuration, sizes) -> method. Of the configuration it may read anything but what `UNREAD` names, and but the
+# `numbers` of other stages: `structure` forgets the numbers of all stages, so a method that had read one as a constant
+# would be shared by configurations that differ in it. Its own numbers it gets traced, as `hyper`.
 Build = Callable[[Any, Spec], Method]
 UNREAD = ("seed", "data.root", "eval", "parallel", "validate", "upstream", "stage", "figures", "log_every")
 

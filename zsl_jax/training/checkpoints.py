@@ -1,4 +1,8 @@
-"""Checkpoints of one stage: saved in the background, latest and best kept, restored bit for bit or refused."""
+"""Checkpoints of one stage: saved in the background, latest and best kept, restored bit for bit or refused.
+
+Of several processes the first alone uses the folder; it sends the others what it reads. So nobody waits for a process
+whose disk is full, and the folder need not be shared.
+"""
 
 import dataclasses
 import json
@@ -15,6 +19,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from zsl_jax.errors import InputError
+from zsl_jax.training import processes
 
 SCORE = "score"  # the metric that ranks checkpoints, higher is better
 _TRASH = "deleted"  # Orbax moves dropped steps here by one rename, so a kill never leaves half a step behind
@@ -27,11 +32,18 @@ PyTree = Any
 class Checkpoints:
     """The checkpoints below one folder; made by `open_checkpoints`, closed by `close` or a `with` block.
 
-    The steps form one line of history: saving a step deletes the steps after it.
+    The steps form one line of history: saving a step deletes the steps after it. All processes of a run call the same
+    methods in the same order; only the first has a manager.
     """
 
     directory: Path
-    manager: ocp.CheckpointManager
+    opened: ocp.CheckpointManager | None
+
+    @property
+    def manager(self) -> ocp.CheckpointManager:
+        """Orbax's manager, in the first process."""
+        assert self.opened is not None
+        return self.opened
 
     def save(
         self,
@@ -45,7 +57,7 @@ class Checkpoints:
 
         Args:
           step: number of the step, 0 or more.
-          state: pytree of arrays of any shape, sizes of zero included.
+          state: pytree of arrays of any shape, sizes of zero included; of several processes, whole on each device.
           key: typed PRNG key, or an array of them.
           metrics: numbers to rank by; only "score" is compared. Without a finite score a step is never the best.
           info: anything that JSON can hold; tuples come back as lists.
@@ -53,15 +65,18 @@ class Checkpoints:
         Raises:
           InputError: this save or the one before could not be written.
         """
-        if step in self.steps():
-            return
-        self.wait()
-        self.truncate(step)
-        # Orbax writes from views of CPU buffers: copies of our own cannot be donated or deleted by the caller.
-        arrays = {name: jnp.copy(leaf) for name, leaf in _named_leaves(state).items() if leaf.size}
-        record = {"key": _key_to_json(key), "info": dict(info or {}), "checksums": _checksums(arrays)}
-        items = ocp.args.Composite(state=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(record))
+        record = {"key": _key_to_json(key), "info": dict(info or {})}
         numbers = {name: float(value) for name, value in (metrics or {}).items()}
+        processes.first_does(lambda: self._save(step, state, record, numbers))
+
+    def _save(self, step: int, state: PyTree, record: dict[str, Any], numbers: dict[str, float]) -> None:
+        if step in self._steps():
+            return
+        self._wait()
+        self._truncate(step)
+        arrays = {name: _copy(leaf) for name, leaf in _named_leaves(state).items() if leaf.size}
+        record = record | {"checksums": _checksums(arrays)}
+        items = ocp.args.Composite(state=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(record))
         try:
             self.manager.save(step, args=items, metrics=numbers, force=True)
         except (OSError, ValueError) as error:
@@ -69,6 +84,9 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Returns the steps that are kept, ascending; one still being written counts."""
+        return processes.of_first(processes.first_does(self._steps))
+
+    def _steps(self) -> list[int]:
         return sorted(self.manager.all_steps())
 
     def latest(self) -> int | None:
@@ -78,7 +96,10 @@ class Checkpoints:
     def best(self) -> int | None:
         """Returns the step with the highest score, the earliest of equals, or None when no step has a score."""
         self.wait()
-        return _best_step({step: self.manager.metrics(step) for step in self.steps()})
+        return processes.of_first(processes.first_does(self._best))
+
+    def _best(self) -> int | None:
+        return _best_step({step: self.manager.metrics(step) for step in self._steps()})
 
     def restore(self, step: int, like: PyTree) -> tuple[PyTree, jax.Array, dict[str, Any]]:
         """Reads one step.
@@ -95,21 +116,29 @@ class Checkpoints:
           InputError: no such step, other names, shapes or dtypes than `like`, or a damaged folder.
         """
         self.wait()
-        if step not in self.steps():
-            raise InputError(f"{self.directory}: no checkpoint of step {step}; there are {self.steps()}")
         wanted = _named_leaves(like)
         stored = {name: _abstract(leaf) for name, leaf in wanted.items() if math.prod(leaf.shape)}
+        arrays, record = processes.first_does(lambda: self._restore(step, stored)) or ({}, None)
+        record = processes.of_first(record)
+        if jax.process_count() > 1:
+            arrays = {name: _sent(arrays.get(name), leaf) for name, leaf in stored.items()}
+        leaves = [arrays[name] if name in stored else _empty(leaf) for name, leaf in wanted.items()]
+        return jax.tree.unflatten(jax.tree.structure(like), leaves), _key_from_json(record["key"]), record["info"]
+
+    def _restore(self, step: int, stored: Mapping[str, jax.ShapeDtypeStruct]) -> tuple[dict[str, jax.Array], dict]:
+        """What `_read` returns, or an InputError."""
+        if step not in self._steps():
+            raise InputError(f"{self.directory}: no checkpoint of step {step}; there are {self._steps()}")
         try:
-            arrays, record = self._read(step, stored)
-            key = _key_from_json(record["key"])
+            arrays, record = self._read(step, {name: _readable(leaf) for name, leaf in stored.items()})
+            _key_from_json(record["key"])
         except InputError:
             raise
         except Exception as error:  # damage shows as nearly any exception of Orbax, TensorStore or json
             raise _damaged(self.directory / str(step), _first_line(error)) from error
-        leaves = [arrays[name] if name in stored else _empty(leaf) for name, leaf in wanted.items()]
-        return jax.tree.unflatten(jax.tree.structure(like), leaves), key, record["info"]
+        return arrays, record
 
-    def _read(self, step: int, wanted: Mapping[str, jax.ShapeDtypeStruct]) -> tuple[dict[str, jax.Array], dict]:
+    def _read(self, step: int, wanted: Mapping[str, Any]) -> tuple[dict[str, jax.Array], dict]:
         """Returns the arrays by name and the record of one step, both checked."""
         folder = self.directory / str(step)
         differences = _differences(dict(self.manager.item_metadata(step).state.tree), wanted)
@@ -125,8 +154,11 @@ class Checkpoints:
 
     def truncate(self, step: int) -> None:
         """Deletes the steps after `step`."""
-        for later in [found for found in self.steps() if found > step]:
-            self.wait()
+        processes.first_does(lambda: self._truncate(step))
+
+    def _truncate(self, step: int) -> None:
+        for later in [found for found in self._steps() if found > step]:
+            self._wait()
             self.manager.delete(later)
         self._empty_trash()
 
@@ -136,6 +168,9 @@ class Checkpoints:
         Raises:
           InputError: it could not be written.
         """
+        processes.first_does(self._wait)
+
+    def _wait(self) -> None:
         try:
             self.manager.wait_until_finished()
         except (OSError, ValueError) as error:
@@ -143,19 +178,24 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits for the last save and ends the background threads."""
-        self.wait()
+        processes.first_does(self._close)
+
+    def _close(self) -> None:
+        self._wait()
         self.manager.close()
         self._empty_trash()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        if kind is None:
+            self.close()
+        elif processes.is_first():  # the other processes may be elsewhere: no waiting for them
+            self._close()
 
     def _empty_trash(self) -> None:
-        if jax.process_index() == 0:
-            shutil.rmtree(self.directory / _TRASH, ignore_errors=True)
+        shutil.rmtree(self.directory / _TRASH, ignore_errors=True)
 
 
 def open_checkpoints(directory: Path, keep_steps: Sequence[int] = ()) -> Checkpoints:
@@ -167,22 +207,30 @@ def open_checkpoints(directory: Path, keep_steps: Sequence[int] = ()) -> Checkpo
       InputError: the folder can't be made or read.
     """
     directory = Path(directory).absolute()
+    return Checkpoints(directory, processes.first_does(lambda: _open(directory, keep_steps)))
+
+
+def _open(directory: Path, keep_steps: Sequence[int]) -> ocp.CheckpointManager:
+    several = jax.process_count() > 1
+    alone = ocp.options.MultiprocessingOptions(active_processes={0} if several else None)
     keep = [policies.LatestN(1), _KeepBest(), policies.CustomSteps(keep_steps)]
     options = ocp.CheckpointManagerOptions(
         best_fn=_score,
         preservation_policy=policies.AnyPreservationPolicy(keep),
         cleanup_tmp_directories=True,
         todelete_subdir=_TRASH,
+        multiprocessing_options=alone,
+        create=not several,
     )
     handlers = {"state": ocp.StandardCheckpointHandler(), "record": ocp.JsonCheckpointHandler()}
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _require_readable_metrics(directory)
-        checkpoints = Checkpoints(directory, ocp.CheckpointManager(directory, options=options, item_handlers=handlers))
+        manager = ocp.CheckpointManager(directory, options=options, item_handlers=handlers)
     except OSError as error:
         raise InputError(f"{directory}: not usable for checkpoints ({_first_line(error)})") from error
-    checkpoints._empty_trash()
-    return checkpoints
+    shutil.rmtree(directory / _TRASH, ignore_errors=True)
+    return manager
 
 
 def _require_readable_metrics(directory: Path) -> None:
@@ -225,6 +273,27 @@ def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
 
 def _sharding(leaf: Any) -> jax.sharding.Sharding:
     return getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+
+def _copy(leaf: jax.Array) -> Any:
+    """A copy to save: Orbax writes from views of CPU buffers, which the caller may donate or delete."""
+    if jax.process_count() == 1:
+        return jnp.copy(leaf)
+    # Of several processes Orbax takes jax arrays only if all save together; numpy arrays it writes alone.
+    assert leaf.is_fully_replicated, "states are whole on each device"
+    return np.array(leaf.addressable_data(0))
+
+
+def _readable(leaf: jax.ShapeDtypeStruct) -> Any:
+    """What Orbax is to read an array as, see `_copy`."""
+    return leaf if jax.process_count() == 1 else np.empty(leaf.shape, leaf.dtype)
+
+
+def _sent(array: Any, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+    """The first process's array, placed as `leaf` says."""
+    local = np.zeros(leaf.shape, leaf.dtype) if array is None else np.asarray(array)
+    whole = processes.array_of_first(local)
+    return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda index: whole[index])
 
 
 def _empty(leaf: Any) -> jax.Array:

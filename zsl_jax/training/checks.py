@@ -11,6 +11,7 @@ import numpy as np
 from zsl_jax import data
 from zsl_jax.data.dataset import Dataset
 from zsl_jax.errors import InputError
+from zsl_jax.evaluation import fits
 from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Method, Params, Spec, hyper_parameters
 
@@ -22,6 +23,7 @@ LOWEST = {
     "": {"seed": 0, "log_every": 1, "checkpoint_every": 0},
     "eval": {"first": 0, "every": 1, "classifier_epochs": 1, "classifier_batch": 0, "chunk_rows": 1, "memory_mb": 1},
 }
+LOWEST_IN_PROTOTYPE = {"hidden": 1, "epochs": 1, "batch": 1, "decay_every": 1}
 LOWEST_IN_STAGE = {"epochs": 1, "batch_size": 1, "critic_iter": 1, "syn_num": 1, "eval_every": 1, "patience": 0}
 
 
@@ -39,8 +41,15 @@ def check_options(config) -> None:
             raise InputError(f"config.{name}: the options of stage {name!r} are missing")
     for section, lowest in (LOWEST | dict.fromkeys(config.stages, LOWEST_IN_STAGE)).items():
         _check_lowest(section, config[section] if section else config, lowest)
+    _check_lowest("eval.prototype", config.eval.prototype, LOWEST_IN_PROTOTYPE)
+    _check_choice("eval.classifier", config.eval.classifier, fits.KINDS)
     _check_choice("upstream", config.upstream, UPSTREAM)
     _check_choice("eval.select", config.eval.select, SELECT)
+    if config.eval.classifier == "nearest" and config.eval.seen_factor != 1:
+        raise InputError(
+            f"config.eval.seen_factor: {config.eval.seen_factor}, but scores of the nearest neighbour are negative "
+            "distances, which a factor below 1 makes better; use 1, or another config.eval.classifier"
+        )
     if config.stage:
         _check_choice("stage", config.stage, config.stages)
     if config.upstream == "validated" and not config.validate:
@@ -90,7 +99,7 @@ def rehearse(config, dataset: Dataset) -> None:
             spec = dataclasses.replace(spec, **{f"{method.produces}_dim": _view_width(method, params, raw)})
         upstream[name] = params
         methods.append(method)
-    if methods[-1].produces:
+    if not methods[-1].is_scored:
         raise InputError(f"config.stages: {tuple(config.stages)} ends with a stage that can't be scored")
     _check_offered("spaces", config.eval.spaces, [method.spaces for method in methods])
     _check_offered("samplers", config.eval.samplers, [method.samplers for method in methods])

@@ -1,6 +1,7 @@
 """A whole run: load data, train the stages in order on the validation and on the test task, score by every protocol."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any
 import jax
 
 from zsl_jax import data
-from zsl_jax.data.dataset import Dataset, Task
+from zsl_jax.data.dataset import Dataset, Part, Task
 from zsl_jax.errors import InputError
-from zsl_jax.evaluation import protocol
+from zsl_jax.evaluation import protocol, prototype
 from zsl_jax.evaluation.evaluate import EvalOptions, evaluate
 from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Method, Params, hyper_parameters
@@ -124,24 +125,30 @@ def validation_problem(config, workdir: Path, key: jax.Array, layout: Layout, ba
 def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Run[Trained]:
     """Runs all stages on one task, each given what the earlier ones made; a generator, see `lockstep`."""
     dataset, upstream = raw, {}
-    problem.directory.mkdir(parents=True, exist_ok=True)
     stages, evaluations, seconds = {}, {}, {}
-    with RunWriter(problem.directory) if processes.is_first() else SilentWriter() as writer:
+    with processes.first_does(lambda: open_writer(problem.directory)) or SilentWriter() as writer:
         for name in config.stages:
-            stage, task = make_stage(config, name, raw, dataset, problem, upstream)
+            made = functools.partial(make_stage, config, name, raw, dataset, problem, upstream)
+            stage, task = processes.all_do(made)
             require_finished(config, stage)
             log.info("%s task, stage %s: %s", problem.name, name, sizes_line(stage))
             done = yield from run_stage(stage, writer, tuple(config.stages), stop)
             stages[name], evaluations[name], seconds[name] = stage, done.evaluations, done.seconds
-            params = load_inference(stage, upstream_epoch(config, stage, done.evaluations, problem))
+            del done  # or its state, in a sweep a stack of many, would be on the devices until the next stage is over
+            params = load_inference(stage, upstream_epoch(config, stage, evaluations[name], problem))
             if stage.method.produces:
                 scaling = config[name].scaling
                 dataset = features.replace_view(dataset, raw, stage.method, params, task.train_rows, scaling)
-                if processes.is_first():
-                    features.write(problem.directory / "features", dataset)
+                processes.first_does(functools.partial(features.write, problem.directory / "features", dataset))
             else:
                 upstream = upstream | {name: params}
     return Trained(problem.make_task(dataset, config.data), stages, evaluations, seconds)
+
+
+def open_writer(directory: Path) -> RunWriter:
+    """Makes the folder of a problem and opens its metrics."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return RunWriter(directory)
 
 
 def make_stage(
@@ -155,7 +162,10 @@ def make_stage(
     else:
         method = registry.build(config, name, spec_of(dataset))
         task = problem.make_task(dataset, config.data)
-        own = generator_stage(config, name, method, task, problem)
+        if method.auxiliary:
+            own = auxiliary_stage(config[name], task, method, config.seed)
+        else:
+            own = generator_stage(config, name, method, task, problem)
     batch_size = config[name].batch_size
     stage = Stage(
         name=name,
@@ -179,7 +189,16 @@ def make_stage(
 
 def view_stage(section, raw: Dataset, task: Task, method: Method, seed: int) -> dict[str, Any]:
     """What a view-making stage trains on and how it is judged: a held-out part of the training rows stops it early."""
-    train, held_out = features.split(raw, task.train_rows, section, seed)
+    return judged_by_loss(section, method, *features.split(raw, task.train_rows, section, seed))
+
+
+def auxiliary_stage(section, task: Task, method: Method, seed: int) -> dict[str, Any]:
+    """What an auxiliary stage trains on and how it is judged: as `view_stage`, but the task's rows as they stand."""
+    return judged_by_loss(section, method, *features.hold_out(task.train, section.holdout, seed))
+
+
+def judged_by_loss(section, method: Method, train: Part, held_out: Part) -> dict[str, Any]:
+    """A stage that rows held out stop early."""
     return {
         "train": train,
         "evaluate": features.judge_by_loss(method, held_out),
@@ -211,6 +230,9 @@ def eval_options(config, name: str, method: Method) -> EvalOptions:
         spaces=tuple(space for space in given.spaces if space in method.spaces) or method.spaces,
         classifier_epochs=given.classifier_epochs,
         classifier_batch=given.classifier_batch,
+        classifier=given.classifier,
+        prototype=prototype.Options(**given.prototype.to_dict()),
+        seen_factor=given.seen_factor,
         samplers=tuple(sampler for sampler in given.samplers if sampler in method.samplers) or method.samplers,
         chunk_rows=given.chunk_rows,
         memory_mb=given.memory_mb,
@@ -249,13 +271,13 @@ def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, A
 def upstream_epoch(config, stage: Stage, evaluations: list[Evaluation], problem: Problem) -> int:
     """The epoch whose state later stages get.
 
-    A view-making stage gives its state of the lowest held-out loss. Of a generator it is the last one, the one with the
-    best score on this task, or the one chosen on the validation task, as the option `upstream` says.
+    A stage that is not scored gives its state of the lowest held-out loss. Of a generator it is the last one, the one
+    with the best score on this task, or the one chosen on the validation task, as the option `upstream` says.
     """
     choices = problem.choices.get(stage.name, {})
     chosen = protocol.best_space(choices, config.eval.select)
     if (
-        stage.method.produces
+        not stage.method.is_scored
         or config.upstream == "oracle"
         or (config.upstream == "validated" and problem.name == VALIDATION)
     ):

@@ -1,4 +1,4 @@
-"""Stages that make a view of the data (fine-tuned x or r): what they train on, how they are judged, what they leave."""
+"""Stages judged by a held-out loss, such as make a view of the data: what they train on, what they leave."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from zsl_jax import data
 from zsl_jax.data.dataset import Dataset, Part
 from zsl_jax.data.tasks import draw_share
 from zsl_jax.train_steps.method import Method, Params
+from zsl_jax.training import processes
 
 CHUNK_ROWS = 4096
 
@@ -32,16 +33,20 @@ def split(raw: Dataset, rows: np.ndarray, section, seed: int) -> tuple[Part, Par
       seed: of the hold-out.
     """
     x = scaled(raw, rows, section.scaling)
-    held = draw_share(raw.labels[rows], section.holdout, seed, spare=1)
-    parts = (rows[~held], rows[held])
-    train, held_out = (Part(x[part], None, raw.labels[part]) for part in parts)
+    return hold_out(Part(x[rows], None, raw.labels[rows]), section.holdout, seed)
+
+
+def hold_out(part: Part, share: float, seed: int) -> tuple[Part, Part]:
+    """Divides rows: those to train on, and a share of each class that is held out (x and labels alone)."""
+    held = draw_share(part.labels, share, seed, spare=1)
+    train, held_out = (Part(part.x[rows], None, part.labels[rows]) for rows in (~held, held))
     return train, held_out
 
 
 def judge_by_loss(method: Method, held_out: Part) -> Callable:
     """An evaluation by held-out loss: (params, epoch, key) -> {"scores", "log", "score"}; score: minus the loss."""
     if method.scores is None:
-        raise ValueError(f"{method.name} makes a view but offers no scores to judge it by")
+        raise ValueError(f"{method.name} is not scored but offers no scores to judge it by")
     scores, labels = method.scores, jnp.asarray(held_out.labels)
 
     @jax.jit
@@ -73,7 +78,7 @@ def embed_rows(method: Method, params: dict[str, Params], x: np.ndarray) -> np.n
 def replace_view(
     dataset: Dataset, raw: Dataset, method: Method, params: dict[str, Params], rows: np.ndarray, scaling: str
 ) -> Dataset:
-    """The data set with the view that a stage makes of all raw rows.
+    """The data set with the view that a stage makes of all raw rows; of several processes, that of the first.
 
     Args:
       dataset: with the views made so far.
@@ -83,7 +88,7 @@ def replace_view(
       rows: the task's training rows, on which the raw features' scaler is fitted.
       scaling: the stage's option.
     """
-    view = embed_rows(method, params, scaled(raw, rows, scaling))
+    view = processes.array_of_first(embed_rows(method, params, scaled(raw, rows, scaling)))
     name = {"x": "features", "r": "representations"}[method.produces]
     return dataclasses.replace(dataset, **{method.produces: view, name: f"{raw.features}_{method.name}"})
 

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import os
+import time
 from collections.abc import Callable, Generator, Hashable, Sequence
 from typing import Any, NamedTuple
 
@@ -69,10 +70,14 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The state after a chunk and its metrics by name [length]."""
+    """The state after a chunk, its metrics by name [length], and the run's share of the seconds that it took.
+
+    The seconds of a program are divided by the runs in it, so that those of all runs add up to the time spent.
+    """
 
     held: Held
     metrics: dict[str, np.ndarray]
+    seconds: float
 
 
 type Run[Result] = Generator[Request, Answer, Result]
@@ -117,12 +122,14 @@ def drive[Result](run: Run[Result]) -> Result:
 
 def serve(request: Request, uploads: Uploads) -> Answer:
     """Executes one chunk."""
+    began = time.perf_counter()
     layout = request.program.layout
     data = uploads.get((layout, request.rows.digest), lambda: layout.place(request.rows.arrays))
     chunk = loop.make_chunk(*request.program)
     first, length = np.int32(request.first), np.int32(request.length)
     state, logged = chunk(request.held.state(), data, request.key, first, length)
-    return Answer(Held(state), _cut(jax.device_get(logged), request.length))
+    metrics = _cut(jax.device_get(logged), request.length)
+    return Answer(Held(state), metrics, time.perf_counter() - began)
 
 
 class _Live(NamedTuple):
@@ -159,8 +166,11 @@ def drive_all(runs: Sequence[Run[Any]], most: int, devices: Devices, finish: Fin
         except Exception as error:  # e.g. out of memory: the other groups go on
             answers = [error] * len(group)
         served = {one.number: answer for one, answer in zip(group, answers, strict=True)}
+        # Nothing here may keep an answer's arrays alive beyond its run: a stage that is over frees its stack.
+        del group, answers
         after = [
-            _advance(one.number, one.run, served[one.number], finish) if one.number in served else one for one in live
+            _advance(one.number, one.run, served.pop(one.number), finish) if one.number in served else one
+            for one in live
         ]
         live = [one for one in after if one is not None]
 
@@ -219,6 +229,7 @@ def serve_together(requests: Sequence[Request], devices: Devices, uploads: Uploa
     first = requests[0]
     if len(requests) == 1:
         return [serve(first, uploads)]
+    began = time.perf_counter()
     layout = Sharded(devices if len(requests) % len(devices) == 0 else devices[:1])
     digests = tuple(request.rows.digest for request in requests)
     if shared := len(set(digests)) == 1:
@@ -230,8 +241,9 @@ def serve_together(requests: Sequence[Request], devices: Devices, uploads: Uploa
     chunk = make_stacked_chunk(first.program, shared)
     stack, logged = chunk(stack, data, keys, np.int32(first.first), np.int32(first.length))
     logged = jax.device_get(logged)
+    share = (time.perf_counter() - began) / len(requests)
     of_runs = ({name: values[number] for name, values in logged.items()} for number in range(len(requests)))
-    return [Answer(Held(stack, number), _cut(metrics, first.length)) for number, metrics in enumerate(of_runs)]
+    return [Answer(Held(stack, number), _cut(metrics, first.length), share) for number, metrics in enumerate(of_runs)]
 
 
 @functools.lru_cache(maxsize=8)

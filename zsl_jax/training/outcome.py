@@ -91,9 +91,9 @@ def class_level(details: dict[str, np.ndarray], task: Task, seed: int) -> dict[s
 
 
 def scored(trained: Trained) -> dict[str, Sequence[dict]]:
-    """Evaluations of the stages that generate."""
+    """Evaluations of the stages that are scored."""
     stages = trained.stages.items()
-    return {name: trained.evaluations[name] for name, stage in stages if not stage.method.produces}
+    return {name: trained.evaluations[name] for name, stage in stages if stage.method.is_scored}
 
 
 def protocols(evaluations: Sequence[dict], choices: dict) -> dict[str, Any]:
@@ -136,12 +136,13 @@ def leaks(runs: Runs) -> list[str]:
 
 
 def closed_form(runs: Runs) -> dict[str, Any]:
-    """Chance and a closed-form linear method on the same views, chosen on the validation task if there is one."""
+    """Chance and closed-form linear methods on the same views, chosen on the validation task if there is one."""
     task = runs.test.task
     validation = runs.validation.task if runs.validation else None
     chosen = "" if validation else " (oracle)"
     views = ("x",) if task.train.r is None else ("x", "r")
-    linear = {f"ESZSL {view}{chosen}": baselines.eszsl_scores(validation, task, view) for view in views}
+    methods = {"ESZSL": baselines.eszsl_scores, "SAE": baselines.sae_scores}
+    linear = {f"{name} {view}{chosen}": of(validation, task, view) for name, of in methods.items() for view in views}
     return {"chance": baselines.chance(task)} | linear
 
 

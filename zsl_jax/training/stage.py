@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from zsl_jax.training.parallel import Layout
 from zsl_jax.training.writers import RunWriter, progress, read_json, write_json
 
 RATES = ("lr", "dec_lr")  # hyper-parameters that are logged
+TIME_IS_UP = signal.SIGALRM  # what a time limit looks like to a run
 Evaluation = dict[str, Any]  # {"epoch": int, "scores": ..., "score": float, "log": {name: float}}
 
 
@@ -112,7 +114,10 @@ class Stage:
 
 @dataclasses.dataclass
 class Progress:
-    """Where a stage is: iterations done, the state on the devices, evaluations so far, seconds by activity."""
+    """Where a stage is: iterations done, the state on the devices, evaluations so far, seconds by activity.
+
+    Of runs that are trained side by side, seconds are a run's share, see `lockstep.Answer`.
+    """
 
     @property
     def state(self) -> TrainState:
@@ -133,6 +138,18 @@ class StopRequest:
     def heard(self) -> int:
         """The signal that a process of the run got, 0 if none did; all processes must ask together."""
         return processes.largest(self.signum or 0)
+
+
+@contextmanager
+def time_limit(stop: StopRequest, seconds: float) -> Iterator[None]:
+    """Asks to stop after some seconds (0: never), as a signal would."""
+    timer = threading.Timer(seconds, setattr, (stop, "signum", TIME_IS_UP))
+    if seconds:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager
@@ -162,7 +179,8 @@ def evaluation_file(stage: Stage, epoch: int) -> Path:
 def read_evaluations(stage: Stage, step: int) -> list[Evaluation]:
     """The evaluations of epochs that were over after `step` iterations."""
     epochs = [epoch for epoch in range(stage.epochs) if stage.evaluates(epoch) and stage.step_of(epoch) <= step]
-    return [read_json(evaluation_file(stage, epoch)) for epoch in epochs]
+    files = [evaluation_file(stage, epoch) for epoch in epochs]
+    return processes.of_first(processes.first_does(lambda: [read_json(file) for file in files]))
 
 
 def stopped_early(stage: Stage, evaluations: list[Evaluation]) -> bool:
@@ -218,7 +236,7 @@ def begin(stage: Stage, checkpoints: Checkpoints) -> Progress:
 def is_finished(stage: Stage) -> bool:
     """Whether a stage's folder holds its last state."""
     folder = stage.directory / "checkpoints" / stage.name
-    if not folder.is_dir():
+    if not processes.of_first(processes.first_does(folder.is_dir)):
         return False
     with open_checkpoints(folder) as checkpoints:
         step = checkpoints.latest() or 0
@@ -252,20 +270,20 @@ def run_stage(stage: Stage, writer: RunWriter, order: tuple[str, ...], stop: Sto
         done = begin(stage, checkpoints)
         if done.step == stage.plan.total or stopped_early(stage, done.evaluations):
             return done
-        writer.truncate(order, stage.name, done.step)
+        processes.first_does(lambda: writer.truncate(order, stage.name, done.step))
         program = Program(stage.method, stage.batch_size, stage.log_every, stage.layout)
         key, rows = raw(stage.keys()[1]), stage.rows()
         with progress(stage.plan.total, stage.name, "it", stage.bars) as bar:
             bar.initial = bar.n = done.step  # what an earlier run did is not part of this one's rate
             for end in loop.chunk_ends(stage.plan, done.step):
-                began = time.perf_counter()
                 answer = yield Request(program, done.held, rows, key, done.step, end - done.step)
-                _take(stage, answer, end, time.perf_counter() - began, done, writer, checkpoints)
+                _take(stage, answer, end, done, writer, checkpoints)
                 bar.update(end - bar.n)
                 if end % stage.plan.steps_per_epoch == 0:
                     _end_epoch(stage, done, writer, checkpoints)
                 if signum := stop.heard():
                     save(stage, checkpoints, done)
+                    checkpoints.wait()
                     raise Interrupted(signum, f"in stage {stage.name} after {done.step} iterations, saved")
                 if stopped_early(stage, done.evaluations):
                     break
@@ -277,7 +295,6 @@ def _take(
     stage: Stage,
     answer: Answer,
     end: int,
-    seconds: float,
     done: Progress,
     writer: RunWriter,
     checkpoints: Checkpoints,
@@ -286,10 +303,11 @@ def _take(
     require_finite(stage, answer.metrics, done.step, checkpoints)
     length = end - done.step
     done.held, done.step = answer.held, end
-    done.seconds["train"] += seconds
+    done.seconds["train"] += answer.seconds
     means = {name: float(np.mean(value)) for name, value in answer.metrics.items()}
     rates = {f"rate/{name}": float(stage.hyper[name]) for name in RATES if name in stage.hyper}
-    writer.scalars(stage.name, end, means | rates | {"iterations_per_second": length / seconds})
+    logged = means | rates | {"iterations_per_second": length / answer.seconds}
+    processes.first_does(lambda: writer.scalars(stage.name, end, logged))
 
 
 def require_finite(stage: Stage, metrics: dict[str, np.ndarray], step: int, checkpoints: Checkpoints) -> None:
@@ -313,15 +331,25 @@ def _end_epoch(stage: Stage, done: Progress, writer: RunWriter, checkpoints: Che
         began = time.perf_counter()
         params = stage.layout.local(stage.method.inference(done.state))
         key = jax.random.fold_in(stage.keys()[2], epoch)
-        evaluation: Evaluation = {"epoch": epoch} | stage.evaluate(params, epoch, key)
-        if processes.is_first():
-            write_json(evaluation_file(stage, epoch), evaluation)
+        evaluation = score(stage, params, epoch, key)
         done.evaluations.append(evaluation)
         done.seconds["evaluate"] += time.perf_counter() - began
-        logged = evaluation["log"] | {"score": evaluation["score"]}
-        writer.scalars(stage.name, done.step, {f"evaluation/{name}": value for name, value in logged.items()})
+        values = evaluation["log"] | {"score": evaluation["score"]}
+        logged = {f"evaluation/{name}": value for name, value in values.items()}
+        processes.first_does(lambda: writer.scalars(stage.name, done.step, logged))
     if stage.saves(epoch):
         save(stage, checkpoints, done)
+
+
+def score(stage: Stage, params: dict[str, Params], epoch: int, key: jax.Array) -> Evaluation:
+    """Evaluates and writes an epoch's scores.
+
+    Every process computes them: the others would have to wait anyway. The first one's count in all, since processes
+    that round differently might choose different epochs.
+    """
+    made = processes.all_do(lambda: {"epoch": epoch} | stage.evaluate(params, epoch, key))
+    processes.first_does(lambda: write_json(evaluation_file(stage, epoch), made))
+    return processes.of_first(made)
 
 
 def load_inference(stage: Stage, epoch: int) -> dict[str, Params]:

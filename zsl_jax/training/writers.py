@@ -41,7 +41,7 @@ class RunWriter:
     def scalars(self, stage: str, step: int, values: Mapping[str, SupportsFloat]) -> None:
         """Appends one line, on disk for other programs when this returns."""
         record = {"stage": stage, "step": int(step)} | {name: float(value) for name, value in values.items()}
-        self._lines.write(_dumps(record) + "\n")
+        self._lines.write(to_json(record) + "\n")
         self._lines.flush()
         self._mirror(record)
 
@@ -59,7 +59,7 @@ class RunWriter:
         if len(keep) == len(records):
             return
         self.close()
-        write_text(self._metrics, "".join(_dumps(record) + "\n" for record in keep))
+        write_text(self._metrics, "".join(to_json(record) + "\n" for record in keep))
         if self._events is not None:
             shutil.rmtree(self._events, ignore_errors=True)
         self._open()
@@ -75,8 +75,10 @@ class RunWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        # On a full disk closing fails like the write that ended the run: what that one said is to be heard.
+        with contextlib.suppress(*([] if kind is None else [OSError])):
+            self.close()
 
     def _open(self) -> None:
         self._lines = self._metrics.open("a", encoding="utf-8")
@@ -126,7 +128,7 @@ def write_json(path: Path, obj: Any) -> None:
 
     Numpy numbers and arrays, tuples and paths are taken too; NaN and infinities become strings as in metrics.jsonl.
     """
-    write_text(path, _dumps(obj, indent=2) + "\n")
+    write_text(path, to_json(obj, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -136,9 +138,19 @@ def read_json(path: Path) -> Any:
       InputError: it is missing, unreadable or not JSON.
     """
     try:
-        return _numbers_again(json.loads(path.read_bytes()))
+        return from_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error}); restore it or use another --workdir") from error
+
+
+def to_json(obj: Any, indent: int | None = None) -> str:
+    """JSON of what `write_json` takes."""
+    return json.dumps(_plain(obj), indent=indent, allow_nan=False)
+
+
+def from_json(text: str | bytes) -> Any:
+    """Undoes `to_json`, but that arrays and tuples have become lists and all names strings."""
+    return _numbers_again(json.loads(text))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -213,17 +225,21 @@ def claim_workdir(workdir: Path, config: Mapping[str, Any], ignore: Sequence[str
             return
     except OSError as error:
         raise InputError(f"{workdir}: not usable as --workdir ({error.strerror}); choose another folder") from error
-    there, now = _fields(read_json(path)), _fields(json.loads(_dumps(config)))
-    names = [name for name in sorted(there | now) if not _is_ignored(name, ignore)]
-    differences = [
-        f"{name} is {_shown(there, name)} there, {_shown(now, name)} now"
-        for name in names
-        if _shown(there, name) != _shown(now, name)
-    ]
-    if differences:
-        more = f"; and {len(differences) - _MAX_DIFFERENCES} more" if len(differences) > _MAX_DIFFERENCES else ""
-        listed = "; ".join(differences[:_MAX_DIFFERENCES]) + more
+    listed = differences(read_json(path), config, ignore)
+    if listed:
         raise InputError(f"{path}: made with other options: {listed}. Use the same options or another --workdir")
+
+
+def differences(there: Mapping[str, Any], now: Mapping[str, Any], ignore: Sequence[str] = ()) -> str:
+    """In which fields two configurations differ, "" if in none; ignoring those of `claim_workdir`'s `ignore`."""
+    left, right = (_fields(json.loads(to_json(config))) for config in (there, now))
+    found = [
+        f"{name} is {_shown(left, name)} there, {_shown(right, name)} now"
+        for name in sorted(left | right)
+        if not _is_ignored(name, ignore) and _shown(left, name) != _shown(right, name)
+    ]
+    more = f"; and {len(found) - _MAX_DIFFERENCES} more" if len(found) > _MAX_DIFFERENCES else ""
+    return "; ".join(found[:_MAX_DIFFERENCES]) + more
 
 
 def progress(total: int, description: str, unit: str, shown: bool = True) -> tqdm:
@@ -254,10 +270,6 @@ def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
         raise InputError(
             f"{path}: line {number} is not a line of metrics ({line[:60]!r}); remove it or use another --workdir"
         ) from error
-
-
-def _dumps(obj: Any, indent: int | None = None) -> str:
-    return json.dumps(_plain(obj), indent=indent, allow_nan=False)
 
 
 def _plain(obj: Any) -> Any:
