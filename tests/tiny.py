@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
 from zsl_jax import defaults
 from zsl_jax.train_steps.method import Batch, Method, Spec, hyper_parameters
@@ -30,9 +31,10 @@ def zerodiff_config(**dfg: Any) -> Any:
 
 def narrow(config: Any) -> Any:
     """Makes all layers of a configuration a few units wide."""
-    for stage in (config.drg, config.dfg):
-        stage.generator_width = stage.critic_width = stage.decoder_width = WIDTH
-    config.dfg.encoder_width = WIDTH
+    for section in (one for one in config.values() if isinstance(one, ConfigDict)):
+        section.update({field: WIDTH for field in section if field.endswith("_width")})
+        if section.get("z_dim"):
+            section.z_dim = WIDTH
     config.finetune_x.hidden, config.finetune_x.width = (), WIDTH
     config.finetune_r.hidden, config.finetune_r.width = (), WIDTH
     config.finetune_r.paco.dim = 4

@@ -145,8 +145,20 @@ def evaluation() -> Any:
     config.first = 0  # first epoch (0-based) that is evaluated; the last one always is
     config.every = 10  # epochs
     config.select = "AUSUC"  # what validation maximises: AUSUC | H (as published; near 0 where features are weak)
-    config.classifier_epochs = 25
-    config.classifier_batch = 0  # 0: syn_num, as published
+    config.classifier = "softmax"  # softmax | prototype (see the section of that name) | nearest (1-nearest neighbour)
+    config.classifier_epochs = 25  # of the softmax classifier
+    config.classifier_batch = 0  # of the softmax classifier; 0: syn_num, as published
+    config.prototype = ConfigDict()
+    config.prototype.lr = 5e-4
+    config.prototype.weight_decay = 1e-4
+    config.prototype.hidden = 1024
+    config.prototype.epochs = 50
+    config.prototype.batch = 256
+    config.prototype.decay = 0.1  # of the rate, every so many epochs:
+    config.prototype.decay_every = 25
+    config.prototype.scale = 25.0  # of the cosine
+    config.prototype.class_norm = False  # standardise hidden units over the classes
+    config.seen_factor = 1.0  # scores of seen classes are multiplied by it; with prototypes published as 0.95
     config.spaces = ("V", "VS", "C", "VC", "VCS")
     config.samplers = ("one_step", "progressive")
     config.chunk_rows = 4096
@@ -158,22 +170,210 @@ def zerodiff() -> Any:
     """ZeroDiff with the hyper-parameters that its published configurations share."""
     config = run("zerodiff")
     config.stages = ("drg", "dfg")
-    config.drg = diffusion_stage()
-    config.drg.feed = "current"  # what R is fed in training: current (r_t, as published) | following (r_{t+1})
-    config.dfg = diffusion_stage()
-    config.dfg.encoder_width = 4096
-    config.dfg.embed_type = "VA"  # the encoder sees x and a (VA) or x alone (V)
-    config.dfg.gamma_adv = 10.0
-    config.dfg.gamma_vae = 1.0
-    config.dfg.gamma_recons = 1.0
-    config.dfg.gamma_xc = 1.0
-    config.dfg.gamma_dist = 1.0
-    config.dfg.factor_dist = 1.5
-    config.dfg.freeze_decoder = False
-    config.dfg.use_r = True  # False: an ablation, in which G and the x_t critic don't see r
-    config.dfg.x0_gates_xt = True  # as published: gamma_x0 = 0 also drops the real x_t term
+    config.drg = representation_stage()
+    config.dfg = feature_stage()
     for stage in (config.drg, config.dfg):
         stage.normalize_decoder = config.data.get_ref("normalize_semantics")
+    return config
+
+
+def representation_stage() -> Any:
+    """The options of ZeroDiff's first stage."""
+    config = diffusion_stage()
+    config.feed = "current"  # what R is fed in training: current (r_t, as published) | following (r_{t+1})
+    return config
+
+
+def feature_stage() -> Any:
+    """The options of ZeroDiff's second stage."""
+    config = diffusion_stage()
+    config.encoder_width = 4096
+    config.embed_type = "VA"  # the encoder sees x and a (VA) or x alone (V)
+    config.gamma_adv = 10.0
+    config.gamma_vae = 1.0
+    config.gamma_recons = 1.0
+    config.gamma_xc = 1.0
+    config.gamma_dist = 1.0
+    config.factor_dist = 1.5
+    config.freeze_decoder = False
+    config.use_r = True  # False: an ablation, in which G and the x_t critic don't see r
+    config.x0_gates_xt = True  # as published: gamma_x0 = 0 also drops the real x_t term
+    return config
+
+
+def d2sc() -> Any:
+    """D2SC with its published hyper-parameters; what its code declares and never applies is off."""
+    config = run("d2sc")
+    config.stages = ("d2sc_drg", "d2sc_dfg")
+    config.d2sc_drg = representation_stage()
+    config.d2sc_drg.lr = 1e-3
+    config.d2sc_drg.gamma_con_step = 0.02  # timestep consistency of r_t
+    config.d2sc_drg.negatives = "none"  # none | mismatched (real r with the semantics of other rows)
+    config.d2sc_drg.negative_ratio = 0.5  # share of mismatched rows, and their weight
+    config.d2sc_dfg = feature_stage()
+    config.d2sc_dfg.lr = 5e-4
+    config.d2sc_dfg.gamma_dist = 5.0
+    config.d2sc_dfg.freeze_decoder = True
+    config.d2sc_dfg.kl_limit = 100.0
+    config.d2sc_dfg.gamma_mmd = 0.25
+    config.d2sc_dfg.mmd_sigma = 1.0  # of the Gaussian kernel; inert in 2048 dimensions
+    config.d2sc_dfg.gamma_center = 0.25
+    config.d2sc_dfg.train_s2v = False  # True: S2V learns from the centre loss; as published it stays as drawn
+    config.d2sc_dfg.unseen_bias = 0.0  # added to latents of unseen classes; published 1.3, but never applied
+    config.d2sc_dfg.clip_norm = 1.0
+    for stage in (config.d2sc_drg, config.d2sc_dfg):
+        stage.z_dim = 312
+        stage.normalize_decoder = config.data.get_ref("normalize_semantics")
+    return config
+
+
+def tfvaegan() -> Any:
+    """TF-VAEGAN with the hyper-parameters that its published configurations share."""
+    config = run("tfvaegan")
+    config.stages = ("tfvaegan",)
+    config.data.features = "res101"
+    config.data.representations = ""
+    config.data.original_semantics = False  # as published: att, L2-normalised
+    config.tfvaegan = tfvaegan_stage()
+    config.tfvaegan.normalize_decoder = config.data.get_ref("normalize_semantics")
+    config.eval.first, config.eval.every = 9, 10  # after a pass with feedback
+    config.eval.spaces = ("V", "VS")  # published: VS
+    config.eval.samplers = ("one_step",)
+    return config
+
+
+def tfvaegan_stage() -> Any:
+    """The options of TF-VAEGAN's one stage."""
+    config: Any = ConfigDict()
+    config.epochs = 600  # passes over the training rows, by turns without and with feedback: two to a published epoch
+    config.batch_size = 64
+    config.critic_iter = 5  # updates of critic and decoder for each generator update
+    config.z_dim = 0  # latent noise; 0: the semantics' width
+    config.generator_width = 4096
+    config.encoder_width = 4096
+    config.critic_width = 4096
+    config.decoder_width = 4096
+    config.encoded_noise = True  # the critic sees what is made of the encoder's latents; False: of N(0, 1)
+    config.freeze_decoder = False  # the generator update leaves the V2S decoder alone
+    config.feedback_from = "reconstruction"  # fakes of N(0, 1): reconstruction (as published) | fake (as meant)
+    config.lr = 1e-4
+    config.dec_lr = 1e-4
+    config.feed_lr = 1e-5
+    config.gamma_d = 10.0  # weight of the critic's loss
+    config.gamma_g = 10.0  # weight of the critic's score in the generator's loss
+    config.gamma_recons = 0.01
+    config.a1 = 1.0  # amount of feedback in training
+    config.a2 = 1.0  # amount of feedback in synthesis
+    config.penalty_weight = 10.0  # lambda
+    config.syn_num = 300  # synthetic rows of each unseen class
+    config.classifier_lr = 1e-3
+    return config
+
+
+def gan_zoo(objective: str) -> Any:
+    """An adversarial generator of the zoo with the hyper-parameters that its published programs share."""
+    config = run(objective)
+    config.stages = ("seen_classifier", "gan")
+    config.seen_classifier = seen_classifier()
+    config.gan = gan(objective)
+    config.data.features = "res101"
+    config.data.representations = ""
+    config.data.original_semantics = config.data.normalize_semantics = False  # as published: att as it is
+    config.eval.classifier_epochs = 50
+    config.eval.spaces = ("V",)
+    config.eval.samplers = ("one_step",)
+    return config
+
+
+def gan(objective: str) -> Any:
+    """The options of the zoo's adversarial stage. Each objective uses those of its own."""
+    config: Any = ConfigDict()
+    config.objective = objective  # see zsl_jax/train_steps/gan_objectives.py
+    config.meant = False  # the objective as its source has it, where the published program differs
+    config.safe_logs = False  # logarithms of probabilities without an epsilon, finite for all scores
+    config.penalty = ""  # unit | sixth_power | none; empty: the objective's own
+    config.epochs = 1000
+    config.batch_size = 64
+    config.critic_iter = 5  # critic updates for each generator update
+    config.z_dim = 0  # normal noise; 0: the semantics' width, as for both codes
+    config.categories = 0  # InfoGAN's categorical code
+    config.continuous = 0  # InfoGAN's continuous code
+    config.generator_width = 4096
+    config.critic_width = 4096
+    config.lr = 1e-4
+    config.penalty_weight = 10.0  # lambda
+    config.cls_weight = 0.01  # of the frozen classifier's loss; needs the stage seen_classifier, unless it is 0
+    config.weight_decay = 4e-4  # times the sum of the generator's squared weights
+    config.semantic_noise = 0.0  # deviation of noise on the semantics that the generator is fed in training
+    config.synthesis_noise = 0.0  # likewise in synthesis, on half of the rows
+    config.energy_weight = 1.0  # CramerGAN as meant
+    config.rho = 1e-6  # FisherGAN: weight of the squared constraint, and rate of its multiplier
+    config.diversity = 0.5  # BEGAN: error on fakes in equilibrium, as a share of that on real rows
+    config.k_rate = 1e-3  # BEGAN
+    config.plateau_epochs = 320.0  # BEGAN: epochs without progress until the rate is halved; published: 5 x batch size
+    config.info_weight = 1.0  # InfoGAN as meant
+    config.syn_num = 2000  # synthetic rows of each unseen class
+    config.classifier_lr = 1e-3
+    return config
+
+
+def cramergan_tricks() -> Any:
+    """The zoo's three tricks: Cramer distance, noise on semantics, and a classifier of generative prototypes."""
+    config = gan_zoo("cramergan")
+    config.method = "cramergan_tricks"
+    config.stages = ("gan",)  # as published, the classifier of seen classes takes no part
+    config.gan.penalty = "unit"
+    config.gan.cls_weight = 0.0
+    config.gan.semantic_noise = 0.08
+    config.gan.synthesis_noise = 0.3
+    config.eval.classifier = "prototype"
+    config.eval.seen_factor = 0.95
+    return config
+
+
+def seen_classifier() -> Any:
+    """A stage that trains a linear softmax classifier of the seen classes for later stages."""
+    config: Any = ConfigDict()
+    config.epochs = 50
+    config.eval_every = 5
+    config.patience = 0  # evaluations without a lower held-out loss before stopping; 0: never
+    config.holdout = 0.1  # share of the training rows whose loss says which state later stages get
+    config.batch_size = 100
+    config.lr = 1e-3
+    return config
+
+
+def autoencoder(objective: str) -> Any:
+    """An autoencoder of the zoo with the hyper-parameters that its published programs share."""
+    config = run(objective)
+    config.stages = ("seen_classifier", "autoencoder")
+    config.seen_classifier = seen_classifier()
+    config.autoencoder = autoencoder_stage(objective)
+    config.data.features = "res101"
+    config.data.representations = ""
+    config.data.original_semantics = config.data.normalize_semantics = False  # as published: att as it is
+    config.eval.classifier_epochs = 50
+    config.eval.spaces = ("V",)
+    config.eval.samplers = ("one_step",)
+    return config
+
+
+def autoencoder_stage(objective: str) -> Any:
+    """The options of the zoo's autoencoding stage. Each objective uses those of its own."""
+    config: Any = ConfigDict()
+    config.objective = objective  # ae | ae2 | vae | bir_vae, see zsl_jax/train_steps/autoencoders.py
+    config.meant = False  # ae2 | vae | bir_vae as their sources have them, where the published programs differ
+    config.epochs = 1000
+    config.batch_size = 64 if objective == "vae" else 512
+    config.z_dim = 0  # noise, and the latent of bir_vae (as meant, of vae too); 0: the semantics' width
+    config.encoder_width = 4096
+    config.decoder_width = 4096
+    config.lr = 1e-4
+    config.cls_weight = 0.01  # of the frozen classifier's loss; needs the stage seen_classifier, unless it is 0
+    config.weight_decay = 4e-4  # times the sum of squared weights; the errors are sums over a batch
+    config.information_rate = 13.3  # bir_vae: bits that the latent carries
+    config.syn_num = 2000 if objective == "ae2" else 1800  # synthetic rows of each unseen class
+    config.classifier_lr = 1e-3
     return config
 
 
