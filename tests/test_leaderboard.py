@@ -1,0 +1,128 @@
+"""The leaderboard: cells, rows of finished runs, references, ranks, resuming, time limits."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zsl_jax import leaderboard, sweep
+from zsl_jax.errors import InputError
+from zsl_jax.training import stage
+from zsl_jax.training.writers import read_json
+
+CONFIG = """
+from tests import tiny
+from zsl_jax import defaults
+
+
+def get_config(rate="1e-3"):
+    config = tiny.synthetic(tiny.narrow(defaults.zerodiff()))
+    config.stages = ("drg",)
+    config.drg.lr = float(rate)
+    return config
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("configs") / "tiny_drg.py"
+    path.write_text(CONFIG)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def workdir(file, tmp_path_factory) -> Path:
+    """A finished leaderboard of two methods, two seeds and two shares of the rows."""
+    where = tmp_path_factory.mktemp("board")
+    assert run(file, where) == 0
+    return where
+
+
+def run(file: str, where: Path, *more: str) -> int:
+    methods = f"--methods=slow={file}:1e-5,fast={file}:1e-3"
+    shares = ("--percent=100,50", "--seeds=2", "--data=tiny")
+    return leaderboard.main(["leaderboard", methods, *shares, f"--workdir={where}", *more])
+
+
+def lines(where: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((where / "leaderboard.csv").read_text().splitlines()))
+
+
+def test_every_run_has_a_line_and_every_cell_a_row(workdir):
+    rows = lines(workdir)
+    found = [(row["method"], row["percent"], row["seed"]) for row in rows]
+    assert found == [(m, p, s) for p in ("100", "50") for m in ("slow", "fast") for s in ("0", "1")]
+    table = (workdir / "leaderboard.md").read_text()
+    for name in ("slow", "fast", "chance", "ESZSL x"):
+        assert table.count(f"\n| {name} | ") == 2
+    assert (workdir / "leaderboard.png").stat().st_size > 0
+    for row in rows:
+        result = read_json(workdir / f"{row['method']},{row['percent']}" / f"seed_{row['seed']}" / "result.json")
+        assert float(row["validated/T1"]) == result["headline"]["T1"]
+        assert float(row["chance/T1"]) == pytest.approx(100 / 3)
+
+
+def test_half_of_the_rows_are_half_of_the_rows(workdir):
+    whole, half = (read_json(workdir / f"slow,{percent}" / "seed_0" / "result.json") for percent in (100, 50))
+    sizes = [result["dataset"]["sizes"]["train_rows"] for result in (whole, half)]
+    assert sizes == [100, 50]
+
+
+def test_the_same_command_trains_nothing_again(workdir, file, monkeypatch):
+    before = lines(workdir)
+    monkeypatch.setattr(stage, "run_stage", lambda *_: pytest.fail("trained again"))
+    assert run(file, workdir) == 0
+    assert lines(workdir) == before
+
+
+def test_a_method_that_takes_too_long_is_left_out_and_gone_on_with(file, tmp_path, capsys):
+    assert run(file, tmp_path, "--minutes=0.0001") == 1
+    assert "slow,100: not finished within 0.0001 minutes" in capsys.readouterr().err
+    assert not (tmp_path / "leaderboard.csv").exists()
+    assert run(file, tmp_path) == 0
+    assert len(lines(tmp_path)) == 8
+
+
+def test_the_best_comes_first():
+    rows = [
+        {"method": name, "percent": 100, "seed": seed, "space": "V", "seconds": 1.0}
+        | {f"validated/{score}": value + seed for score in leaderboard.SCORES}
+        for name, value in (("low", 10.0), ("high", 20.0))
+        for seed in (0, 1)
+    ]
+    table = leaderboard.markdown(rows, "made up").splitlines()
+    assert table[4].startswith("| high | 100 | 2 | V | 20.5 ± 6.4 |")
+    assert table[5].startswith("| low | 100 | 2 | V | 10.5 ± 6.4 |")
+
+
+def test_fields_are_set_where_they_are(file):
+    cells = leaderboard.make_cells({"own": f"{file}:0.5"}, "tiny", [100], 3, ["drg.syn_num=9"])
+    config: Any = cells[0].config
+    assert (config.drg.lr, config.drg.syn_num, config.drg.epochs) == (0.5, 9, 3)
+    with pytest.raises(InputError, match=r"--set nothing.here: the configuration has no such field"):
+        leaderboard.make_cells({"own": file}, "tiny", [100], 0, ["nothing.here=1"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--methods=zerodif"], "no 'zerodif'; there are zerodiff"),
+        (["--percent=0"], "whole numbers from 1 to 100"),
+        (["--seeds=0"], "seeds"),
+        (["--data=mars", "--methods=wgan"], "mars"),
+        (["digits"], "is not a flag"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(arguments, message, tmp_path, capsys):
+    assert leaderboard.main(["leaderboard", f"--workdir={tmp_path / 'none'}", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (tmp_path / "none").exists()
+
+
+def test_all_methods_have_a_configuration_for_digits():
+    cells = leaderboard.make_cells(leaderboard.METHODS, "digits", [100], 0, [])
+    assert [cell.values["method"] for cell in cells] == list(leaderboard.METHODS)
+    assert {cell.config.data.source for cell in cells} == {"digits"}
+    assert isinstance(cells[0], sweep.Cell)
