@@ -1,6 +1,7 @@
-"""What a generative method has to beat: chance, and a linear method in closed form (ESZSL).
+"""What a generative method has to beat: chance, and two linear methods in closed form (ESZSL and SAE).
 
-Source of ESZSL: Romera-Paredes and Torr, "An embarrassingly simple approach to zero-shot learning", ICML 2015.
+Sources: Romera-Paredes and Torr, "An embarrassingly simple approach to zero-shot learning", ICML 2015 (ESZSL); Kodirov,
+Xiang and Gong, "Semantic autoencoder for zero-shot learning", CVPR 2017 (SAE).
 """
 
 from collections.abc import Sequence
@@ -13,11 +14,12 @@ from zsl_jax.data.dataset import Task
 from zsl_jax.evaluation import metrics
 
 POWERS = tuple(10.0**i for i in range(-3, 4))
+SINGULAR = 1e-10  # eigenvalues below this share of the largest are rounding errors
 GRID = tuple((gamma, lam) for gamma in POWERS for lam in POWERS)
 
 
 class Spectrum(NamedTuple):
-    """Eigenvectors and eigenvalues of X'X (rows, values) and of S S' (semantics), and X'Y S' between them."""
+    """Eigenvectors and eigenvalues of X'X (features) and of S S' (semantics), and X'Y S' (SAE: X'S') between them."""
 
     feature_vectors: np.ndarray
     feature_values: np.ndarray
@@ -90,27 +92,77 @@ def standardised(task: Task, view: str) -> Features:
     return Features(*((rows - mean[None, :]) / deviation[None, :] for rows in (train, *tests)))
 
 
-def unseen_accuracy(task: Task, features: Features, v: np.ndarray) -> float:
-    """T1 (a share) of a bilinear map [D, A]."""
-    predicted = task.unseen[(features.test_unseen @ v @ task.semantics[task.unseen].T).argmax(1)]
-    return metrics.mean_accuracy(predicted, task.test_unseen.labels, task.unseen)
+def centred_semantics(task: Task) -> np.ndarray:
+    """Semantics [C, A] from their mean over training rows: the map from standardised features has no bias either."""
+    semantics = np.asarray(task.semantics, np.float64)
+    return semantics - semantics[task.train.labels].mean(0)[None, :]
 
 
-def all_scores(task: Task, features: Features, v: np.ndarray) -> dict[str, float]:
-    """T1, U, S, H and AUSUC in percent of a bilinear map [D, A]."""
+def row_spectrum(x: np.ndarray, semantics: np.ndarray) -> Spectrum:
+    """Decomposes what SAE inverts, once for all weights; x [n, D] features, semantics [n, A] of each row."""
+    feature_values, feature_vectors = np.linalg.eigh(x.T @ x)
+    semantic_values, semantic_vectors = np.linalg.eigh(semantics.T @ semantics)
+    cross = feature_vectors.T @ (x.T @ semantics) @ semantic_vectors
+    return Spectrum(feature_vectors, feature_values, semantic_vectors, semantic_values, cross)
+
+
+def solve_row_spectrum(parts: Spectrum, lam: float) -> np.ndarray:
+    """V [D, A] of SAE from its decomposition; see `sae`."""
+    sums = lam * parts.feature_values[:, None] + parts.semantic_values[None, :]
+    determined = sums > SINGULAR * sums.max()
+    shrunk = np.where(determined, (1 + lam) * parts.cross / np.where(determined, sums, 1.0), 0.0)
+    return parts.feature_vectors @ shrunk @ parts.semantic_vectors.T
+
+
+def sae(x: np.ndarray, semantics: np.ndarray, lam: float) -> np.ndarray:
+    """The encoder of SAE: x V are a row's semantics, and x V V' is the row again.
+
+    Solves S S' W + lam W X X' = (1 + lam) S X' (section 3 of the paper; W = V', rows as columns) in the eigenvectors of
+    both sides, where it is a division for each entry. Where neither features nor semantics span their spaces, the
+    equation leaves entries open (a general solver would divide by rounding errors): they are zero, which makes the
+    shortest solution.
+
+    Args:
+      x: training features [n, D].
+      semantics: of the rows' classes [n, A].
+      lam: weight of the encoding error against the reconstruction's, > 0.
+
+    Returns:
+      V [D, A] float64.
+    """
+    return solve_row_spectrum(row_spectrum(x, semantics), lam)
+
+
+def cosines(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Cosines [n, m] of rows [n, A] with other rows [m, A]; 0 where one is a row of zeros."""
+    return unit_rows(rows) @ unit_rows(others).T
+
+
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Rows [n, A] divided by their lengths; a row of zeros stays."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1.0)
+
+
+def unseen_accuracy(task: Task, scores: np.ndarray) -> float:
+    """T1 (a share) of scores [n, unseen classes] of the rows of unseen classes."""
+    return metrics.mean_accuracy(task.unseen[scores.argmax(1)], task.test_unseen.labels, task.unseen)
+
+
+def all_scores(task: Task, seen_scores: np.ndarray, unseen_scores: np.ndarray) -> dict[str, float]:
+    """T1, U, S, H and AUSUC in percent of class scores [n, C] of both test parts: seen classes, then unseen ones."""
     n_seen = len(task.seen)
-    of_class = v @ task.semantics[np.concatenate([task.seen, task.unseen])].T
     seen_labels = np.searchsorted(task.seen, task.test_seen.labels)
     unseen_labels = np.searchsorted(task.unseen, task.test_unseen.labels) + n_seen
     gains = metrics.gains(
-        jnp.asarray(np.concatenate([features.test_seen @ of_class, features.test_unseen @ of_class]), jnp.float32),
+        jnp.asarray(np.concatenate([seen_scores, unseen_scores]), jnp.float32),
         jnp.asarray(np.concatenate([seen_labels, unseen_labels]), jnp.int32),
         jnp.asarray(np.concatenate([metrics.class_balance(seen_labels), metrics.class_balance(unseen_labels)])),
         n_seen,
     )
     u, s = (float(value) for value in metrics.at_gamma(gains, 0.0))
     _, curve_u, curve_s = metrics.seen_unseen_curve(gains)
-    shares = {"T1": unseen_accuracy(task, features, v), "U": u, "S": s, "H": metrics.harmonic_mean(u, s)}
+    shares = {"T1": unseen_accuracy(task, unseen_scores[:, n_seen:]), "U": u, "S": s, "H": metrics.harmonic_mean(u, s)}
     shares["AUSUC"] = metrics.area(curve_u, curve_s)
     return {name: round(100 * float(value), 4) for name, value in shares.items()}
 
@@ -119,7 +171,8 @@ def search(task: Task, view: str, grid: Sequence[tuple[float, float]]) -> tuple[
     """The (gamma, lam) of `grid` with the highest T1 on `task`; the first of equals."""
     features = standardised(task, view)
     parts = spectrum(features.train, task.train.labels, task.semantics, task.seen)
-    return max(grid, key=lambda pair: unseen_accuracy(task, features, solve(parts, *pair)))
+    unseen = task.semantics[task.unseen].T
+    return max(grid, key=lambda pair: unseen_accuracy(task, features.test_unseen @ solve(parts, *pair) @ unseen))
 
 
 def eszsl_scores(
@@ -140,7 +193,46 @@ def eszsl_scores(
     gamma, lam = search(validation or test, view, grid)
     features = standardised(test, view)
     v = eszsl(features.train, test.train.labels, test.semantics, test.seen, gamma, lam)
-    return {**all_scores(test, features, v), "gamma": gamma, "lam": lam}
+    of_class = v @ test.semantics[np.concatenate([test.seen, test.unseen])].T
+    found = all_scores(test, features.test_seen @ of_class, features.test_unseen @ of_class)
+    return {**found, "gamma": gamma, "lam": lam}
+
+
+def search_sae(task: Task, view: str, grid: Sequence[float]) -> float:
+    """The weight of `grid` at which SAE has the highest T1 on `task`; the first of equals."""
+    features, semantics = standardised(task, view), centred_semantics(task)
+    parts = row_spectrum(features.train, semantics[task.train.labels])
+
+    def accuracy(lam: float) -> float:
+        found = features.test_unseen @ solve_row_spectrum(parts, lam)
+        return unseen_accuracy(task, cosines(found, semantics[task.unseen]))
+
+    return max(grid, key=accuracy)
+
+
+def sae_scores(
+    validation: Task | None, test: Task, view: str = "x", grid: Sequence[float] = POWERS
+) -> dict[str, float]:
+    """Trains SAE on the training rows of the test task and scores it by cosines in the semantic space.
+
+    Features are standardised and semantics centred on the training rows.
+
+    Args:
+      validation: task on which lam is chosen by T1; None: it is chosen on the test task itself, an oracle to be
+        labelled as such.
+      test: task to score.
+      view: features, "x", "r" or "xr".
+      grid: weights to choose from.
+
+    Returns:
+      T1, U, S, H, AUSUC in percent, and the lam chosen.
+    """
+    lam = search_sae(validation or test, view, grid)
+    features, semantics = standardised(test, view), centred_semantics(test)
+    v = sae(features.train, semantics[test.train.labels], lam)
+    classes = semantics[np.concatenate([test.seen, test.unseen])]
+    found = [cosines(rows @ v, classes) for rows in (features.test_seen, features.test_unseen)]
+    return {**all_scores(test, *found), "lam": lam}
 
 
 def chance(task: Task) -> dict[str, float]:

@@ -1,0 +1,160 @@
+"""The recorded updates of the zoo's autoencoders: losses, gradients, updated weights."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from tests.parity import zerodiff
+from tests.parity.recorded import OUTPUT, assert_close, load, under
+from zsl_jax.train_steps import autoencoders
+from zsl_jax.train_steps.method import Spec, hyper_parameters
+
+ARRAYS, META = load("gan_zoo")
+OPTIONS = META["options"]
+BLOCKS = {"ae": "AE", "ae2": "AE2", "vae": "VAE", "bir_vae": "BIR_VAE"}
+PREFIXES = {"ae": "autoencoder.", "ae2": "", "vae": "vae.", "bir_vae": "birvae."}
+APART = {"ae2": {"encoder": "optimizer_encoder", "decoder": "optimizer_decoder"}}  # the others have one optimiser
+SPEC = Spec(OPTIONS["resSize"], 0, OPTIONS["attSize"], OPTIONS["nclass_all"])
+# Our layers by the recorded names.
+PERCEPTRON = {"fc1": "hidden", "fc2": "out"}
+ENCODER = {"linear": "hidden", "mu": "mean", "log_var": "log_variance"}
+DECODER = {"linear": "hidden", "recon": "out"}
+DIRECT = {"encoder": (PERCEPTRON, ("a", "z")), "decoder": (PERCEPTRON, ("x",))}
+LATENT = {"encoder": (ENCODER, ("a", "z")), "decoder": (DECODER, ("z",))}
+LAYOUTS = {"ae": DIRECT, "ae2": DIRECT, "vae": LATENT, "bir_vae": LATENT}
+
+
+@pytest.fixture(params=BLOCKS)
+def objective(request) -> str:
+    return request.param
+
+
+def section(objective):
+    full = OPTIONS["full"][BLOCKS[objective]]
+    return ConfigDict(
+        {
+            "objective": objective, "meant": False, "z_dim": full["nz"], "encoder_width": full["ngh"],
+            "decoder_width": full["ndh"], "lr": full["lr"], "cls_weight": full["cls_weight"],
+            "weight_decay": full["REG_W_LAMBDA"], "information_rate": 13.3,
+        }
+    )  # fmt: skip
+
+
+def layer(tensors, name, inputs=()):
+    """A recorded dense layer; the kernel of a first one is divided by its inputs. A missing gradient is one of zero."""
+    kernel = tensors[f"{name}.weight"].T
+    bias = tensors.get(f"{name}.bias", np.zeros(kernel.shape[1], np.float32))
+    if not inputs:
+        return {"kernel": kernel, "bias": bias}
+    return dict(zip(inputs, np.split(kernel, len(inputs)), strict=True)) | {"bias": bias}
+
+
+def recorded(objective, what):
+    """Parameters of our nets, as recorded under `what`."""
+    nets = {}
+    for net, (layers, inputs) in LAYOUTS[objective].items():
+        folder = f"{BLOCKS[objective]}/{what}" + (
+            "" if what == "w0" else f"/{APART.get(objective, {}).get(net, 'optimizer')}"
+        )
+        start = f"{PREFIXES[objective]}{net}."
+        tensors = {key[len(start) :]: array for key, array in under(ARRAYS, folder).items() if key.startswith(start)}
+        nets[net] = {
+            ours: layer(tensors, theirs, inputs if ours == "hidden" else ()) for theirs, ours in layers.items()
+        }
+    return nets
+
+
+def batch_of(objective):
+    given = under(ARRAYS, f"{BLOCKS[objective]}/in")
+    empty = np.zeros((len(given["x"]), 0), np.float32)
+    return zerodiff.batch(given["x"], empty, given["att"], given["mapped_label"])
+
+
+def noise_of(objective, nets):
+    """The recorded draws; those of BIR-VAE's latent were recorded after scaling."""
+    rng = under(ARRAYS, f"{BLOCKS[objective]}/rng")
+    empty = np.zeros((len(rng["noise"]), 0), np.float32)
+    deviation = 0.25 ** (13.3 / nets.widths.latent) if objective == "bir_vae" else 1.0
+    latent = rng.get("epsilon", rng.get("eps_reparam_numpy", empty)) / deviation
+    draws = (rng["noise"], latent, rng.get("eps_mmd", empty))
+    return autoencoders.Noise(*(jnp.asarray(array, jnp.float32) for array in draws))
+
+
+def start(objective):
+    """The recorded state before the update, and the nets."""
+    options = section(objective)
+    nets = autoencoders.make_nets(options, SPEC)
+    classifier = layer(under(ARRAYS, f"{BLOCKS[objective]}/w0"), "pretrain_cls.fc")
+    upstream = {"seen_classifier": {"classifier": zerodiff.as_jax(classifier)}}
+    hyper = hyper_parameters(options, autoencoders.NUMBERS)
+    state = jax.jit(partial(autoencoders.init, nets, SPEC))(jax.random.key(0), upstream, hyper)
+    return nets, zerodiff.state_with(state, zerodiff.as_jax(recorded(objective, "w0")))
+
+
+def test_losses_equal_recorded(objective):
+    nets, state = start(objective)
+    value = under(ARRAYS, f"{BLOCKS[objective]}/val")
+    noise = noise_of(objective, nets)
+    assert jax.tree.map(lambda draws: draws.shape[1], noise) == nets.widths
+    loss = jax.jit(partial(autoencoders.loss, nets))
+    total, metrics = loss(state.params, state.frozen, batch_of(objective), noise, state.hyper)
+    regularised = sorted(name for name in value if name.startswith("reg_loss"))[-1]
+    wanted = {
+        "loss/features": value["recon_visual_loss"],
+        "loss/classification": value["c_errG_fake"],
+        "loss/decay": value[regularised][0],
+    }
+    if objective == "bir_vae":
+        wanted["loss/mmd"] = value["mmd_loss"]
+    else:
+        wanted["loss/semantics"] = value["recon_att_loss"]
+    for name, theirs in wanted.items():
+        assert_close(metrics[name], theirs, what=name)
+    both = value["encoder_loss"] + value["decoder_loss"] if objective == "ae2" else value["total_loss"]
+    assert_close(total, both[0], what="total")
+    assert set(metrics) == {"loss", *wanted}
+
+
+def test_reconstructions_and_latents_equal_recorded(objective):
+    nets, state = start(objective)
+    value = under(ARRAYS, f"{BLOCKS[objective]}/val")
+    given = (batch_of(objective), noise_of(objective, nets), state.hyper)
+    x, _ = jax.jit(partial(nets.objective.reconstruct, nets))(state.params, *given)
+    assert_close(x, value["recon_visual"])
+    if LAYOUTS[objective] is LATENT:
+        mean, log_variance = jax.jit(partial(autoencoders.encode, nets))(state.params, a=given[0].a, z=given[1].z)
+        assert_close(mean, value["mu"])
+        assert_close(log_variance, value["log_var"])
+
+
+def test_rows_are_synthesised_as_they_are_reconstructed(objective):
+    """The published scripts synthesise by the same pass, on other semantics and fresh noise."""
+    nets, state = start(objective)
+    noise = noise_of(objective, nets)
+    generate = jax.jit(partial(nets.objective.generate, nets))
+    x = generate(state.params, batch_of(objective).a, noise, autoencoders.inference(state)["numbers"])
+    assert_close(x, ARRAYS[f"{BLOCKS[objective]}/val/recon_visual"], OUTPUT)
+
+
+def test_gradients_equal_recorded(objective):
+    nets, state = start(objective)
+    batch, noise = batch_of(objective), noise_of(objective, nets)
+
+    def loss(params):
+        return autoencoders.loss(nets, params, state.frozen, batch, noise, state.hyper)[0]
+
+    gradients = jax.jit(jax.grad(loss))(state.params)
+    zerodiff.assert_gradients_close(gradients, recorded(objective, "grad"), BLOCKS[objective])
+
+
+def test_updates_equal_recorded(objective):
+    nets, state = start(objective)
+    step = jax.jit(partial(autoencoders.update, nets))
+    after, _ = step(state, batch_of(objective), noise_of(objective, nets))
+    for net in autoencoders.NET_NAMES:
+        before, moved = {net: state.params[net]}, {net: after.params[net]}
+        zerodiff.assert_step_close(before, moved, {net: recorded(objective, "after")[net]}, BLOCKS[objective])
