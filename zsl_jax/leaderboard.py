@@ -34,11 +34,16 @@ METHODS = {
     "d2sc": "d2sc_awa2.py:{data}",
     "tfvaegan": "tfvaegan_awa2.py:{data}",
     **{name: f"gan_zoo.py:{name},{{data}}" for name in GANS},
-    "cramergan_tricks": "cramergan_tricks_awa2.py:{data}",
+    "cramergan_tricks": "gan_zoo.py:cramergan_tricks,{data}",
     "clswgan_nearest": "gan_zoo.py:clswgan,{data}",
     **{name: f"autoencoders.py:{name},{{data}}" for name in AUTOENCODERS},
 }
 VARIATIONS = {"clswgan_nearest": {"eval.classifier": "nearest"}}  # fields set beside those of the file
+# What all methods have in common on a data set, whatever their own files say: descriptions of classes, classifiers.
+COMMON = {
+    "digits": ("data.original_semantics=False", "data.normalize_semantics=False", "eval.classifier_epochs=25"),
+    "awa1": ("data.original_semantics=True", "data.normalize_semantics=True", "eval.classifier_epochs=25"),
+}
 SCORES = report.SCORES
 
 FLAGS = flags.FlagValues()  # of its own, so that a process may import several programs
@@ -136,7 +141,7 @@ def make_cells(
       InputError: a file cannot be loaded, or no configuration has a field that is to be set.
     """
     configs = {name: load(name, file, variant, epochs) for name, file in methods.items()}
-    for text in assignments:
+    for text in (*COMMON.get(variant, ()), *assignments):
         assign(text, list(configs.values()))
     cells = []
     for share in shares:

@@ -12,6 +12,10 @@ FIRST_LAYER = {
     "netD_xt": ("x", "next", "a", "r", "t"),
     "netD_rt": ("x", "next", "a", "t"),
     "netD_xc": ("x", "r"),
+    # D2SC's names; its R takes the noisy row before the semantics.
+    "netG_con": ("z", "noisy", "a", "t"),
+    "netD_c0": ("x", "a"),
+    "netD_ct": ("x", "next", "a", "t"),
 }
 
 
@@ -44,13 +48,15 @@ def net(name: str, tensors: dict[str, np.ndarray], widths: dict[str, int]) -> di
     """Our parameter tree of one recorded net; `tensors` by state_dict key, `widths` of each possible input."""
     if name == "netDec":
         return {"hidden": _dense(tensors, "fc1"), "out": _dense(tensors, "fc3")}
+    if name == "netS2V":
+        return _dense(tensors, "fc")
     names = FIRST_LAYER[name]
     first = _split(tensors, names, widths)
     if name == "netE":
         tail = {"hidden2": "fc2", "mean": "linear_means", "log_variance": "linear_log_var"}
         return {"hidden1": first} | {ours: _dense(tensors, theirs) for ours, theirs in tail.items()}
     embeddings = _embeddings(tensors, names)
-    if name in ("netR", "netG"):
+    if name in ("netR", "netG", "netG_con"):
         return {"hidden": first, "out": _dense(tensors, "fc2")} | embeddings
     conditions = {"hidden": {key: value for key, value in first.items() if key != "x"}} | embeddings
     return {"x": {"kernel": first["x"]}, "conditions": conditions, "score": _dense(tensors, "fc2")}

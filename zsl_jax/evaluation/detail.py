@@ -24,32 +24,6 @@ def unpadded(chunks, n: int) -> np.ndarray:
     return np.asarray(chunks).reshape(-1, chunks.shape[-1])[:n]
 
 
-def class_scores(
-    method: Method,
-    params: dict[str, Params],
-    task: Task,
-    key: jax.Array,
-    options: evaluate.EvalOptions,
-    *,
-    space: str,
-    sampler: str,
-    epoch: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores of test_seen and test_unseen over all classes (seen first), and of test_unseen over the unseen ones."""
-    data = evaluate.prepare(task, options.chunk_rows)
-    n_seen_rows, n_unseen_rows = len(task.test_seen.labels), len(task.test_unseen.labels)
-    if method.synthesize is None:
-        columns = np.concatenate([task.seen, task.unseen])
-        seen, unseen = (np.asarray(method_scores(method, params, part))[..., columns] for part in data.scored)
-        zsl = unseen[..., len(task.seen) :]
-    else:
-        made = evaluate.unseen_rows(method, params, data, key, options, sampler)
-        held = evaluate.hold(method, data, made, options, space)
-        fit = partial(fitted, data, made, held, space, key, options, epoch)
-        (seen, unseen), (_, zsl) = fit("gzsl"), fit("zsl")
-    return unpadded(seen, n_seen_rows), unpadded(unseen, n_unseen_rows), unpadded(zsl, n_unseen_rows)
-
-
 def fitted(
     data: evaluate.Prepared,
     made: evaluate.Synthesis,
@@ -88,28 +62,14 @@ def curve(task: Task, seen: np.ndarray, unseen: np.ndarray) -> tuple[np.ndarray,
     return metrics.seen_unseen_curve(gains)
 
 
-def detail(
-    method: Method,
-    params: dict[str, Params],
-    task: Task,
-    key: jax.Array,
-    options: evaluate.EvalOptions,
-    space: str,
-    sampler: str,
-    epoch: int,
-) -> dict[str, np.ndarray]:
-    """Fits the classifiers of `evaluate` once more and reports one classifier epoch in full.
+def accounts(task: Task, seen: np.ndarray, unseen: np.ndarray, zsl: np.ndarray) -> dict[str, np.ndarray]:
+    """What `detail` returns, of class scores.
 
     Args:
-      method, params, task, key, options: as given to `evaluate`: the same keys give the same classifiers.
-      space, sampler, epoch: which space, sampler and classifier epoch.
-
-    Returns:
-      seen_accuracy [n_seen] and unseen_accuracy [n_unseen]: per class, among all classes; zsl_accuracy [n_unseen]:
-      among the unseen classes (all shares; NaN for a class without test rows); confusion [n_unseen, n_unseen]: counts
-      among the unseen classes, true class by row; gamma, U, S [k]: the seen-unseen curve; AUSUC: its area.
+      task: with the labels of the rows.
+      seen, unseen: scores of test_seen and test_unseen [n, C] over all classes, seen ones first.
+      zsl: scores of test_unseen [n, n_unseen] over the unseen classes.
     """
-    seen, unseen, zsl = class_scores(method, params, task, key, options, space=space, sampler=sampler, epoch=epoch)
     all_classes = np.concatenate([task.seen, task.unseen])
     zsl_predicted = zsl.argmax(1)
     gamma, u, s = curve(task, seen, unseen)
@@ -131,3 +91,38 @@ def detail(
         "S": s,
         "AUSUC": np.asarray(metrics.area(u, s)),
     }
+
+
+def detail(
+    method: Method,
+    params: dict[str, Params],
+    task: Task,
+    key: jax.Array,
+    options: evaluate.EvalOptions,
+    space: str,
+    sampler: str,
+    epoch: int,
+) -> dict[str, np.ndarray]:
+    """Fits the classifiers of `evaluate` once more and reports one classifier epoch in full.
+
+    Args:
+      method, params, task, key, options: as given to `evaluate`: the same keys give the same classifiers.
+      space, sampler, epoch: which space, sampler and classifier epoch.
+
+    Returns:
+      seen_accuracy [n_seen] and unseen_accuracy [n_unseen]: per class, among all classes; zsl_accuracy [n_unseen]:
+      among the unseen classes (all shares; NaN for a class without test rows); confusion [n_unseen, n_unseen]: counts
+      among the unseen classes, true class by row; gamma, U, S [k]: the seen-unseen curve; AUSUC: its area.
+    """
+    data = evaluate.prepare(task, options.chunk_rows)
+    n_seen_rows, n_unseen_rows = len(task.test_seen.labels), len(task.test_unseen.labels)
+    if method.synthesize is None:
+        columns = np.concatenate([task.seen, task.unseen])
+        seen, unseen = (np.asarray(method_scores(method, params, part))[..., columns] for part in data.scored)
+        zsl = unseen[..., len(task.seen) :]
+    else:
+        made = evaluate.unseen_rows(method, params, data, key, options, sampler)
+        held = evaluate.hold(method, data, made, options, space)
+        fit = partial(fitted, data, made, held, space, key, options, epoch)
+        (seen, unseen), (_, zsl) = fit("gzsl"), fit("zsl")
+    return accounts(task, unpadded(seen, n_seen_rows), unpadded(unseen, n_unseen_rows), unpadded(zsl, n_unseen_rows))

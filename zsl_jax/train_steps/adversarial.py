@@ -1,5 +1,6 @@
 """What the two ZeroDiff stages share: configuration of the diffusion nets, noisy pairs and Adam."""
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import jax
@@ -9,11 +10,15 @@ import optax
 
 from zsl_jax import diffusion
 from zsl_jax.nets.zerodiff import Critic, Generator
-from zsl_jax.train_steps.method import Params, TrainState
+from zsl_jax.train_steps import mapped
+from zsl_jax.train_steps.method import Metrics, Params, TrainState
 
 PUBLISHED_BETA1 = 0.5
 PUBLISHED_BETA2 = 0.999
 ADAM_EPSILON = 1e-8
+CLIP_EPSILON = 1e-6
+
+Loss = Callable[[dict[str, Params]], tuple[jax.Array, Metrics]]  # of the nets that are trained
 
 
 class Pairs(NamedTuple):
@@ -140,6 +145,16 @@ def gradient_norms(gradients: dict[str, Params]) -> dict[str, jax.Array]:
     return {f"grad_norm/{name}": optax.tree.norm(tree) for name, tree in gradients.items()}
 
 
+def clip(gradients: dict[str, Params], max_norm: jax.Array) -> dict[str, Params]:
+    """Shrinks each net's gradient to a global norm of at most `max_norm` (scalar), as torch's `clip_grad_norm_`."""
+
+    def shrink(tree: Params) -> Params:
+        factor = jnp.minimum(max_norm / (optax.tree.norm(tree) + CLIP_EPSILON), 1.0)
+        return jax.tree.map(lambda leaf: factor * leaf, tree)
+
+    return {name: shrink(tree) for name, tree in gradients.items()}
+
+
 def update(
     state: TrainState, gradients: dict[str, Params], rates: dict[str, jax.Array], beta1: dict[str, float] | None = None
 ) -> TrainState:
@@ -149,3 +164,28 @@ def update(
         beta = (beta1 or {}).get(name, PUBLISHED_BETA1)
         params[name], opt[name] = descend(gradient, opt[name], params[name], rates[name], beta)
     return state._replace(params=params, opt=opt)
+
+
+def minimise(
+    state: TrainState,
+    loss: Loss,
+    rates: dict[str, jax.Array],
+    axis: str | None = None,
+    beta1: dict[str, float] | None = None,
+    max_norm: jax.Array | None = None,
+) -> tuple[TrainState, Metrics, Metrics]:
+    """One Adam step down `loss` of each net named in `rates`; returns state, the loss's metrics and gradient norms.
+
+    Args:
+      state: has the nets' parameters and optimiser states.
+      loss: of the parameters of those nets alone, {name: tree}; a mean over the rows of a batch.
+      rates: learning rate of each net.
+      axis: see `mapped`.
+      beta1: as `update`.
+      max_norm: clips the gradient of each net; the norms returned are those before.
+    """
+    trained = {name: state.params[name] for name in rates}
+    gradients, metrics = mapped.mean(jax.grad(loss, has_aux=True)(trained), axis)
+    norms = gradient_norms(gradients)
+    gradients = gradients if max_norm is None else clip(gradients, max_norm)
+    return update(state, gradients, rates, beta1), metrics, norms

@@ -22,6 +22,13 @@ def own_rows(tree: Any, rows: int, axis: str | None, dim: int = 0) -> Any:
     return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, first, rows, dim), tree)
 
 
+def gather_rows(tree: Any, axis: str | None, dim: int = 0) -> Any:
+    """The rows of all devices, along `dim` of every array of a tree: undoes `own_rows`."""
+    if axis is None:
+        return tree
+    return jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, axis, axis=dim, tiled=True), tree)
+
+
 def mean(tree: Any, axis: str | None) -> Any:
     """The mean over devices of every array of a tree."""
     return tree if axis is None else jax.lax.pmean(tree, axis)

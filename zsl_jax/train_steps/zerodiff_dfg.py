@@ -6,7 +6,8 @@ update of the encoder E and of G, then one adjustment of the gradient-penalty we
 """
 
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -70,11 +71,11 @@ class SamplingNoise(NamedTuple):
     posterior: jax.Array
 
 
-def make_nets(config, spec: Spec) -> Nets:
-    """Builds the nets of a whole configuration (sections "dfg" and "drg") for the sizes of `spec`."""
-    dfg = config.dfg
+def make_nets(config, spec: Spec, drg_name: str = "drg", dfg_name: str = "dfg") -> Nets:
+    """Builds the nets of a whole configuration (with sections of the given names) for the sizes of `spec`."""
+    dfg = config[dfg_name]
     if dfg.embed_type not in EMBED_TYPES:
-        raise InputError(f"config.dfg.embed_type: {dfg.embed_type!r}; choose one of {EMBED_TYPES}")
+        raise InputError(f"config.{dfg_name}.embed_type: {dfg.embed_type!r}; choose one of {EMBED_TYPES}")
     steps, time_dim = dfg.n_steps, dfg.time_dim or spec.a_dim
     z_dim = dfg.z_dim or spec.a_dim
     critic = Critic(dfg.critic_width, steps, time_dim, spec.a_dim)
@@ -88,7 +89,7 @@ def make_nets(config, spec: Spec) -> Nets:
         freeze_decoder=dfg.freeze_decoder,
         use_r=dfg.use_r,
         x0_gates_xt=dfg.x0_gates_xt,
-        representation=zerodiff_drg.make_nets(config.drg, spec),
+        representation=zerodiff_drg.make_nets(config[drg_name], spec, drg_name),
     )
 
 
@@ -179,16 +180,16 @@ def update_critics(
     batch: Batch,
     alphas: dict[str, jax.Array],
     axis: str | None = None,
+    max_norm: jax.Array | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """One Adam step of critics and decoder on given pairs [B, D]."""
-    trained = {name: state.params[name] for name in (*CRITICS, "decoder")}
+    """One Adam step of critics and decoder on given pairs [B, D]; `max_norm` clips the gradient of each."""
 
     def loss(params):
         return critic_loss(nets, params, pairs, batch, alphas, state.hyper, state.extra["penalty_weight"])
 
-    gradients, metrics = mapped.mean(jax.grad(loss, has_aux=True)(trained), axis)
     rates = dict.fromkeys(CRITICS, state.hyper["lr"]) | {"decoder": state.hyper["dec_lr"]}
-    return adversarial.update(state, gradients, rates), metrics | adversarial.gradient_norms(gradients)
+    state, metrics, norms = adversarial.minimise(state, loss, rates, axis, max_norm=max_norm)
+    return state, metrics | norms
 
 
 def critic_step(nets: Nets, state: TrainState, batch: Batch, noise: CriticNoise) -> tuple[TrainState, Metrics]:
@@ -207,50 +208,90 @@ def generator_loss(
 ) -> tuple[jax.Array, Metrics]:
     """VAE, adversarial and semantic reconstruction loss of E and G (and of the decoder when it is in `trained`)."""
     pairs, mean, log_variance = make_pairs(nets, trained, batch, noise)
+    cost = adversarial_cost(nets, frozen, pairs, batch, hyper)
+    vae = losses.binary_cross_entropy(pairs.fake, batch.x) + losses.kl_to_standard_normal(mean, log_variance)
+    reconstruction = decoded_error(nets, trained, frozen, pairs.fake, batch.a)
+    return weigh_generator_terms(vae, cost, reconstruction, hyper)
+
+
+def adversarial_cost(
+    nets: Nets, frozen: dict[str, Params], pairs: Pairs, batch: Batch, hyper: dict[str, jax.Array]
+) -> jax.Array:
+    """The critics' weighted mean scores of what was generated, negated; scalar."""
     given = conditions(nets, pairs, batch.a, batch.r)
     rows = {"x0": pairs.fake, "xt": pairs.fake_t, "xc": pairs.fake}
     scores = {name: apply(nets.critics[name], frozen[name], rows[name], given[name]) for name in CRITICS}
-    cost = -sum(hyper[f"gamma_{name}"] * jnp.mean(score) for name, score in scores.items())
-    vae = losses.binary_cross_entropy(pairs.fake, batch.x) + losses.kl_to_standard_normal(mean, log_variance)
+    return jnp.asarray(-sum(hyper[f"gamma_{name}"] * jnp.mean(score) for name, score in scores.items()))
+
+
+def decoded_error(
+    nets: Nets, trained: dict[str, Params], frozen: dict[str, Params], fake: jax.Array, a: jax.Array
+) -> jax.Array:
+    """The decoder's weighted L1 on fake x [B, D] of semantics a [B, A]; scalar. The decoder may be in either tree."""
     decoder = trained.get("decoder", frozen["decoder"])
-    decoded, _ = apply(nets.decoder, decoder, pairs.fake)
-    reconstruction = losses.weighted_l1(decoded, batch.a)
+    decoded, _ = apply(nets.decoder, decoder, fake)
+    return losses.weighted_l1(decoded, a)
+
+
+def weigh_generator_terms(
+    vae: jax.Array, cost: jax.Array, reconstruction: jax.Array, hyper: dict[str, jax.Array]
+) -> tuple[jax.Array, Metrics]:
+    """The loss of a generator update from its terms (scalars), and all of them as metrics."""
     loss = hyper["gamma_vae"] * vae + hyper["gamma_adv"] * cost + hyper["gamma_recons"] * reconstruction
     metrics = {"loss/generator": loss, "loss/vae": vae, "loss/adversarial": cost, "loss/decoder_fake": reconstruction}
     return loss, metrics
+
+
+def generator_rates(nets: Nets, hyper: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Learning rates of what a generator update trains."""
+    decoder = {} if nets.freeze_decoder else {"decoder": hyper["dec_lr"]}
+    return {"encoder": hyper["lr"], "generator": hyper["lr"]} | decoder
 
 
 def generator_step(
     nets: Nets, state: TrainState, batch: Batch, noise: GeneratorNoise, axis: str | None = None
 ) -> tuple[TrainState, Metrics]:
     """One Adam step of E and G, and of the decoder unless it is frozen, on one batch [B, ...]."""
-    names = ("encoder", "generator") if nets.freeze_decoder else ("encoder", "generator", "decoder")
-    trained = {name: state.params[name] for name in names}
 
     def loss(params):
         return generator_loss(nets, params, state.params, batch, noise, state.hyper)
 
-    gradients, metrics = mapped.mean(jax.grad(loss, has_aux=True)(trained), axis)
-    rates = {"encoder": state.hyper["lr"], "generator": state.hyper["lr"], "decoder": state.hyper["dec_lr"]}
-    state = adversarial.update(state, gradients, rates, {"encoder": ENCODER_BETA1})
-    norms = {f"{name}_step": value for name, value in adversarial.gradient_norms(gradients).items()}
-    return state, metrics | norms
+    return minimise_generator(state, loss, generator_rates(nets, state.hyper), axis)
+
+
+def minimise_generator(
+    state: TrainState,
+    loss: adversarial.Loss,
+    rates: dict[str, jax.Array],
+    axis: str | None,
+    max_norm: jax.Array | None = None,
+) -> tuple[TrainState, Metrics]:
+    """As `adversarial.minimise`, with E's own beta1; norms are named apart from those of the critic updates."""
+    state, metrics, norms = adversarial.minimise(state, loss, rates, axis, {"encoder": ENCODER_BETA1}, max_norm)
+    return state, metrics | {f"{name}_step": value for name, value in norms.items()}
 
 
 def adapt_penalty_weight(state: TrainState, penalty: jax.Array) -> TrainState:
     """Adjusts lambda from the mean over updates of the weighted penalties' sum (scalar)."""
     weight = state.extra["penalty_weight"]
     weight = losses.adapt_lambda(weight, penalty / (state.hyper["gamma_adv"] * weight))
-    return state._replace(extra={"penalty_weight": weight})
+    return state._replace(extra=state.extra | {"penalty_weight": weight})
 
 
 def train_step(
-    nets: Nets, state: TrainState, batches: Batch, key: jax.Array, axis: str | None = None
+    nets: Any,
+    state: TrainState,
+    batches: Batch,
+    key: jax.Array,
+    axis: str | None = None,
+    critics: Callable[..., tuple[TrainState, Metrics]] = update_critics,
+    generator: Callable[..., tuple[TrainState, Metrics]] = generator_step,
 ) -> tuple[TrainState, Metrics]:
     """`critic_iter` critic updates, the adaptation of lambda, then one update of E and G on the last batch.
 
     E and G are frozen while the critics learn, so their fakes for all updates are made in one pass. For `axis` see
-    `zsl_jax.train_steps.mapped`.
+    `zsl_jax.train_steps.mapped`. Systems that extend this one pass their nets with updates of their own: `critics` as
+    `update_critics`, `generator` as `generator_step`.
     """
     updates, rows, width = batches.x.shape
     chex.assert_shape(batches.a, (updates, rows, None))
@@ -262,14 +303,14 @@ def train_step(
     pairs, _, _ = make_pairs(nets, state.params, batches, noise)
 
     def one_update(state, given):
-        return update_critics(nets, state, *given, axis=axis)
+        return critics(nets, state, *given, axis=axis)
 
     state, metrics = jax.lax.scan(one_update, state, (pairs, batches, noise.alphas))
     metrics = {name: jnp.mean(value) for name, value in metrics.items()}
     state = adapt_penalty_weight(state, metrics["penalty/sum"])
     last = jax.tree.map(lambda leaf: leaf[-1], batches)
     last_noise = mapped.own_rows(draw_generator_noise(nets, generator_key, (everyone,)), rows, axis)
-    state, generated = generator_step(nets, state, last, last_noise, axis)
+    state, generated = generator(nets, state, last, last_noise, axis)
     return state, metrics | generated | {"lambda": state.extra["penalty_weight"]}
 
 
@@ -291,18 +332,26 @@ def parameter_shapes(nets: Nets, spec: Spec) -> dict[str, Params]:
 
 
 def init(
-    nets: Nets, hyper: dict[str, jax.Array], spec: Spec, key: jax.Array, upstream: dict[str, Params]
+    nets: Nets,
+    hyper: dict[str, jax.Array],
+    spec: Spec,
+    key: jax.Array,
+    upstream: dict[str, Params],
+    drg_name: str = "drg",
+    dfg_name: str = "dfg",
 ) -> TrainState:
-    """Fresh parameters and optimiser states; `upstream["drg"]` holds stage 1.
+    """Fresh parameters and optimiser states; `upstream[drg_name]` holds stage 1.
 
     Raises:
       InputError: there are no representations, or stage 1 is missing.
     """
     zerodiff_drg.require_representations(spec)
-    if "drg" not in upstream:
-        raise InputError("config.stages: 'dfg' needs 'drg' before it, which makes the representations it builds on")
+    if drg_name not in upstream:
+        raise InputError(
+            f"config.stages: {dfg_name!r} needs {drg_name!r} before it, which makes the representations it builds on"
+        )
     params = draw_published(key, parameter_shapes(nets, spec))
-    frozen = {"representation": upstream["drg"]["generator"]}
+    frozen = {"representation": upstream[drg_name]["generator"]}
     extra = {"penalty_weight": hyper["penalty_weight"]}
     return adversarial.fresh_state(params, frozen, hyper, extra)
 

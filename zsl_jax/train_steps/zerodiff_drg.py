@@ -5,6 +5,8 @@ is `critic_iter` updates of the critics (on r_0 and on r_t) and of the semantic 
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import chex
 import jax
@@ -45,10 +47,10 @@ class Nets:
     feed: str
 
 
-def make_nets(config, spec: Spec) -> Nets:
-    """Builds the nets of `config` (a "drg" section) for the sizes of `spec`."""
+def make_nets(config, spec: Spec, section: str = "drg") -> Nets:
+    """Builds the nets of `config` (a "drg" section, of the given name) for the sizes of `spec`."""
     if config.feed not in FEEDS:
-        raise InputError(f"config.drg.feed: {config.feed!r}; choose one of {FEEDS}")
+        raise InputError(f"config.{section}.feed: {config.feed!r}; choose one of {FEEDS}")
     steps, embed = config.n_steps, config.embed_dim or spec.a_dim
     critic = Critic(config.critic_width, steps, config.time_dim or spec.a_dim, spec.a_dim)
     return Nets(
@@ -95,18 +97,21 @@ def critic_loss(
     return loss + reconstruction, metrics
 
 
+def critic_rates(hyper: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Learning rates of what a critic update trains."""
+    return dict.fromkeys(CRITICS, hyper["lr"]) | {"decoder": hyper["dec_lr"]}
+
+
 def update_critics(
     nets: Nets, state: TrainState, pairs: Pairs, a: jax.Array, alphas: dict[str, jax.Array], axis: str | None = None
 ) -> tuple[TrainState, Metrics]:
     """One Adam step of critics and decoder on given pairs [B, R]."""
-    trained = {name: state.params[name] for name in (*CRITICS, "decoder")}
 
     def loss(params):
         return critic_loss(nets, params, pairs, a, alphas, state.hyper)
 
-    gradients, metrics = mapped.mean(jax.grad(loss, has_aux=True)(trained), axis)
-    rates = dict.fromkeys(CRITICS, state.hyper["lr"]) | {"decoder": state.hyper["dec_lr"]}
-    return adversarial.update(state, gradients, rates), metrics | adversarial.gradient_norms(gradients)
+    state, metrics, norms = adversarial.minimise(state, loss, critic_rates(state.hyper), axis)
+    return state, metrics | norms
 
 
 def critic_step(nets: Nets, state: TrainState, batch: Batch, noise: CriticNoise) -> tuple[TrainState, Metrics]:
@@ -118,14 +123,20 @@ def critic_step(nets: Nets, state: TrainState, batch: Batch, noise: CriticNoise)
 def generator_loss(
     nets: Nets, generator: Params, frozen: dict[str, Params], batch: Batch, noise: GeneratorNoise, hyper: dict
 ) -> tuple[jax.Array, Metrics]:
-    """The critics' mean score of what R generates, negated; the decoder's error is logged and gives no gradient."""
-    pairs = make_pairs(nets, generator, batch.r, batch.a, noise)
-    given = conditions(pairs, batch.a)
+    """The loss of R on one batch [B, ...], and its terms."""
+    return generator_objective(nets, frozen, make_pairs(nets, generator, batch.r, batch.a, noise), batch.a, hyper)
+
+
+def generator_objective(
+    nets: Nets, frozen: dict[str, Params], pairs: Pairs, a: jax.Array, hyper: dict
+) -> tuple[jax.Array, Metrics]:
+    """The critics' mean score of what R generated, negated; the decoder's error is logged and gives no gradient."""
+    given = conditions(pairs, a)
     score_r0 = jnp.mean(apply(nets.critics["r0"], frozen["r0"], pairs.fake, given["r0"]))
     score_rt = jnp.mean(apply(nets.critics["rt"], frozen["rt"], pairs.fake_t, given["rt"]))
     loss = -hyper["gamma_x0"] * score_r0 - hyper["gamma_xt"] * score_rt
     decoded, _ = apply(nets.decoder, frozen["decoder"], jax.lax.stop_gradient(pairs.fake))
-    return loss, {"loss/generator": loss, "loss/decoder_fake": losses.mean_squared(decoded, batch.a)}
+    return loss, {"loss/generator": loss, "loss/decoder_fake": losses.mean_squared(decoded, a)}
 
 
 def generator_step(
@@ -133,21 +144,28 @@ def generator_step(
 ) -> tuple[TrainState, Metrics]:
     """One Adam step of R on one batch [B, ...]."""
 
-    def loss(generator):
-        return generator_loss(nets, generator, state.params, batch, noise, state.hyper)
+    def loss(trained):
+        return generator_loss(nets, trained["generator"], state.params, batch, noise, state.hyper)
 
-    gradient, metrics = mapped.mean(jax.grad(loss, has_aux=True)(state.params["generator"]), axis)
-    gradients = {"generator": gradient}
-    state = adversarial.update(state, gradients, {"generator": state.hyper["lr"]})
-    return state, metrics | adversarial.gradient_norms(gradients)
+    state, metrics, norms = adversarial.minimise(state, loss, {"generator": state.hyper["lr"]}, axis)
+    return state, metrics | norms
 
 
 def train_step(
-    nets: Nets, state: TrainState, batches: Batch, key: jax.Array, axis: str | None = None
+    nets: Any,
+    state: TrainState,
+    batches: Batch,
+    key: jax.Array,
+    axis: str | None = None,
+    critics: Callable[..., tuple[TrainState, Metrics]] = update_critics,
+    generator: Callable[..., tuple[TrainState, Metrics]] = generator_step,
+    extras: tuple[Any, ...] = (),
 ) -> tuple[TrainState, Metrics]:
     """`critic_iter` critic updates, then one generator update on the last batch; `axis`: see `mapped`.
 
-    R is frozen while the critics learn, so its fakes for all updates are made in one pass.
+    R is frozen while the critics learn, so its fakes for all updates are made in one pass. Systems that extend this one
+    pass their nets with updates of their own: `critics` as `update_critics`, which gets the trees `extras` (with a
+    leading axis of the critic updates) after `alphas`, and `generator` as `generator_step`.
     """
     updates, rows, width = batches.r.shape
     chex.assert_shape(batches.a, (updates, rows, None))
@@ -158,12 +176,12 @@ def train_step(
     pairs = make_pairs(nets, state.params["generator"], batches.r, batches.a, noise)
 
     def one_update(state, given):
-        return update_critics(nets, state, *given, axis=axis)
+        return critics(nets, state, *given, axis=axis)
 
-    state, metrics = jax.lax.scan(one_update, state, (pairs, batches.a, noise.alphas))
+    state, metrics = jax.lax.scan(one_update, state, (pairs, batches.a, noise.alphas, *extras))
     last = jax.tree.map(lambda leaf: leaf[-1], batches)
     last_noise = mapped.own_rows(draw_generator_noise(nets, generator_key, (everyone,)), rows, axis)
-    state, generated = generator_step(nets, state, last, last_noise, axis)
+    state, generated = generator(nets, state, last, last_noise, axis)
     return state, {name: jnp.mean(value) for name, value in metrics.items()} | generated
 
 

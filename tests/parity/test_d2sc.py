@@ -1,0 +1,376 @@
+"""Every recorded step of D2SC, both stages: losses, gradients before and after clipping, updated weights, sampling."""
+
+import functools
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from tests.parity import weights, zerodiff
+from tests.parity.recorded import GRADIENT, OUTPUT, assert_close, load, under
+from zsl_jax import losses
+from zsl_jax.nets.layers import apply
+from zsl_jax.train_steps import adversarial, d2sc, zerodiff_dfg, zerodiff_drg
+from zsl_jax.train_steps.adversarial import CriticNoise, GeneratorNoise
+from zsl_jax.train_steps.method import Batch, TrainState, hyper_parameters
+
+ARRAYS, META = load("d2sc_step")
+OPTIONS = META["options"]
+WIDTHS = zerodiff.widths(OPTIONS)
+SPEC = zerodiff.spec(OPTIONS)
+DRG_CRITICS = {"r0": "netD_c0", "rt": "netD_ct", "decoder": "netDec"}
+DFG_CRITICS = {"x0": "netD_x0", "xt": "netD_xt", "xc": "netD_xc", "decoder": "netDec"}
+DFG_GENERATORS = {"encoder": "netE", "generator": "netG"}
+if not OPTIONS["freeze_dec"]:
+    DFG_GENERATORS["decoder"] = "netDec"
+BLOCKS = [f"D{k + 1}" for k in range(OPTIONS["n_D_steps"])]
+NEGATIVES = {"none": "none", "mismatch_att": "mismatched"}
+
+
+def config() -> Any:
+    drg, dfg = OPTIONS["drg"], OPTIONS["dfg"]
+    lowest, highest = dfg["kld_clamp"]
+    assert lowest == 0
+    first: Any = zerodiff.config({**OPTIONS, **drg})
+    second: Any = zerodiff.config({**OPTIONS, **dfg})
+    made = {d2sc.DRG: first.drg.to_dict(), d2sc.DFG: second.dfg.to_dict()}
+    made[d2sc.DRG] |= {
+        "gamma_con_step": drg["gamma_CON_step"], "negatives": NEGATIVES[drg["drg_neg_sampling"]],
+        "negative_ratio": drg["drg_neg_ratio"],
+    }  # fmt: skip
+    made[d2sc.DFG] |= {
+        "kl_limit": highest, "gamma_mmd": dfg["gamma_mmd"], "mmd_sigma": dfg["mmd_sigma"],
+        "gamma_center": dfg["gamma_center"], "clip_norm": dfg["clip_max_norm"], "train_s2v": False, "unseen_bias": 0.0,
+    }  # fmt: skip
+    return ConfigDict(made)
+
+
+DRG_NETS = d2sc.make_prior_nets(config(), SPEC)
+DFG_NETS = d2sc.make_feature_nets(config(), SPEC)
+
+
+def recorded(prefix: str, names: dict[str, str]) -> dict[str, Any]:
+    return weights.nets(names, ARRAYS, prefix, WIDTHS)
+
+
+def fresh_state(stage: str) -> TrainState:
+    method = d2sc.STAGES[stage](config(), SPEC)
+    hyper = hyper_parameters(config()[stage], method.numbers)
+    if stage == d2sc.DRG:
+        trees = recorded("drg/w0", DRG_CRITICS | {"generator": "netG_con"})
+        return zerodiff.state_with(jax.jit(method.init)(jax.random.key(0), {}, hyper), zerodiff.as_jax(trees))
+    trees = zerodiff.as_jax(recorded("dfg/w0", DFG_CRITICS | DFG_GENERATORS | {"prior": "netG_con", "s2v": "netS2V"}))
+    state = jax.jit(method.init)(jax.random.key(0), {d2sc.DRG: {"generator": trees.pop("prior")}}, hyper)
+    s2v = trees.pop("s2v")
+    assert jax.tree.map(jnp.shape, s2v) == jax.tree.map(jnp.shape, state.frozen["s2v"])
+    return zerodiff.state_with(state._replace(frozen=state.frozen | {"s2v": s2v}), trees)
+
+
+def batch_of(block: str) -> Batch:
+    given = under(ARRAYS, f"{block}/in")
+    x = given.get("x_0_real", np.zeros((len(given["label"]), 0), np.float32))
+    return zerodiff.batch(x, given["con_0_real"], given["att_0_real"], given["label"])
+
+
+def generator_noise_of(block: str) -> GeneratorNoise:
+    rng = under(ARRAYS, f"{block}/rng")
+    return GeneratorNoise(jnp.asarray(rng["eps_E" if block.startswith("dfg") else "z"]), zerodiff.pair_noise(rng))
+
+
+def critic_noise_of(block: str, names: dict[str, str]) -> CriticNoise:
+    rng = under(ARRAYS, f"{block}/rng")
+    critics = {ours: theirs.removeprefix("netD_") for ours, theirs in names.items() if ours != "decoder"}
+    alphas = {ours: jnp.asarray(rng[f"alpha_gp_{theirs}"]) for ours, theirs in critics.items()}
+    return CriticNoise(*generator_noise_of(block), alphas)
+
+
+def assert_values(values: dict[str, Any], recorded_values: dict[str, np.ndarray], names: dict[str, str]) -> None:
+    for ours, theirs in names.items():
+        assert_close(values[ours], recorded_values[theirs], what=theirs)
+
+
+def assert_stepped(state: TrainState, after: TrainState, prefix: str, names: dict[str, str]) -> None:
+    old, new = ({name: one.params[name] for name in names} for one in (state, after))
+    zerodiff.assert_step_close(old, new, recorded(prefix, names), prefix)
+
+
+# Stage 1.
+
+
+def negatives_of(block: str) -> d2sc.Negatives:
+    rng = under(ARRAYS, f"{block}/rng")
+    noise = d2sc.NegativeNoise(jnp.argsort(jnp.asarray(rng["neg_idx_perm"])), jnp.asarray(rng["neg_att_perm"]))
+    return d2sc.make_negatives(noise, batch_of(block).a, jnp.float32(OPTIONS["drg"]["drg_neg_ratio"]))
+
+
+def drg_critics(state: TrainState, block: str):
+    """The recorded critic update's pairs, gradients and metrics, and the state after it."""
+    batch, noise, negatives = batch_of(block), critic_noise_of(block, DRG_CRITICS), negatives_of(block)
+    pairs = zerodiff_drg.make_pairs(DRG_NETS, state.params["generator"], batch.r, batch.a, noise)
+
+    def loss(params):
+        return d2sc.prior_critic_loss(DRG_NETS, params, pairs, batch.a, noise.alphas, negatives, state.hyper)
+
+    gradients, metrics = jax.grad(loss, has_aux=True)({name: state.params[name] for name in DRG_CRITICS})
+    after, _ = d2sc.update_prior_critics(DRG_NETS, state, pairs, batch.a, noise.alphas, negatives)
+    return pairs, gradients, metrics, after
+
+
+def check_drg_critics(block: str, pairs, gradients, metrics) -> None:
+    value = under(ARRAYS, f"{block}/val")
+    names = {"real_t": "con_t_real", "following": "con_tp1_real", "fake": "con_0_fake", "fake_t": "con_t_fake"}
+    assert_values(pairs._asdict(), value, names)
+    assert_values(metrics, value, {"penalty/r0": "gp_c0", "penalty/rt": "gp_ct", "loss/decoder": "R_cost"})
+    assert_close(metrics["wasserstein/r0"], value["criticD_real_c0"] * -1 - value["criticD_fake_c0"], what="W_c0")
+    assert_close(metrics["wasserstein/rt"], -value["criticD_real_ct"] - value["criticG_fake_ct"], what="W_ct")
+    assert_close(metrics["score/mismatched"], value["criticD_mismatch_c0"], what="criticD_mismatch_c0")
+    critic = value["criticD_real"] + value["criticD_fake__2"] + value["gp"]
+    assert_close(metrics["loss/critic"], critic, what="critic loss")
+    zerodiff.assert_gradients_close(gradients, recorded(f"{block}/grad", DRG_CRITICS), block)
+
+
+def check_negatives(block: str) -> None:
+    value, negatives = under(ARRAYS, f"{block}/val"), negatives_of(block)
+    assert set(np.flatnonzero(negatives.weights)) == set(value["idx"])
+    assert np.count_nonzero(negatives.weights) == value["n_neg"]
+    assert_close(negatives.a[value["idx"]], value["att_mismatch"], what="att_mismatch")
+
+
+def drg_generator(state: TrainState):
+    batch, noise = batch_of(f"drg/{BLOCKS[-1]}"), generator_noise_of("drg/G")
+
+    def loss(generator):
+        return d2sc.prior_generator_loss(DRG_NETS, generator, state.params, batch, noise, state.hyper)
+
+    gradient, metrics = jax.grad(loss, has_aux=True)(state.params["generator"])
+    pairs = zerodiff_drg.make_pairs(DRG_NETS, state.params["generator"], batch.r, batch.a, noise)
+    return pairs, {"generator": gradient}, metrics, d2sc.prior_generator_step(DRG_NETS, state, batch, noise)[0]
+
+
+def check_drg_generator(pairs, gradients, metrics) -> None:
+    value, names = under(ARRAYS, "drg/G/val"), {"generator": "netG_con"}
+    assert_values(pairs._asdict(), value, {"fake": "con_0_fake", "fake_t": "con_t_fake", "real_t": "con_t_real"})
+    assert_values(metrics, value, {
+        "loss/consistency": "con_step_consistency", "loss/decoder_fake": "loss_att_mse", "loss/generator": "errG__3",
+    })  # fmt: skip
+    gamma = OPTIONS["drg"]["gamma_CON_step"]
+    assert_close(metrics["loss/generator"] - gamma * metrics["loss/consistency"], value["errG__2"], what="errG__2")
+    zerodiff.assert_gradients_close(gradients, recorded("drg/G/grad", names), "drg/G")
+
+
+def test_representation_steps_equal_recorded():
+    state = fresh_state(d2sc.DRG)
+    for block in (f"drg/{block}" for block in BLOCKS):
+        pairs, gradients, metrics, after = jax.jit(drg_critics, static_argnums=1)(state, block)
+        check_drg_critics(block, pairs, gradients, metrics)
+        check_negatives(block)
+        assert_stepped(state, after, f"{block}/after", DRG_CRITICS)
+        state = after
+    pairs, gradients, metrics, after = jax.jit(drg_generator)(state)
+    check_drg_generator(pairs, gradients, metrics)
+    assert_stepped(state, after, "drg/G/after", {"generator": "netG_con"})
+
+
+# Stage 2.
+
+
+def dfg_critics(state: TrainState, block: str):
+    """As `drg_critics`; gradients before and after clipping, and the latents."""
+    batch, noise = batch_of(block), critic_noise_of(block, DFG_CRITICS)
+    pairs, mean, log_variance = zerodiff_dfg.make_pairs(DFG_NETS, state.params, batch, noise)
+    z = mean + jnp.exp(0.5 * log_variance) * noise.z
+    latents = {"means": mean, "log_var": log_variance, "z": z}
+
+    def loss(params):
+        weight = state.extra["penalty_weight"]
+        return zerodiff_dfg.critic_loss(DFG_NETS, params, pairs, batch, noise.alphas, state.hyper, weight)
+
+    gradients, metrics = jax.grad(loss, has_aux=True)({name: state.params[name] for name in DFG_CRITICS})
+    clipped = adversarial.clip(gradients, state.hyper["clip_norm"])
+    after, norms = d2sc.update_feature_critics(DFG_NETS, state, pairs, batch, noise.alphas)
+    return pairs, latents, gradients, clipped, metrics | norms, after
+
+
+def check_clipping(block: str, names: dict[str, str], gradients, clipped, metrics, suffix: str = "") -> None:
+    zerodiff.assert_gradients_close(gradients, recorded(f"{block}/preclip", names), f"{block} before")
+    zerodiff.assert_gradients_close(clipped, recorded(f"{block}/grad", names), f"{block} after")
+    for ours, theirs in names.items():
+        norm = ARRAYS[f"{block}/gradnorm/{theirs}"]
+        assert norm > OPTIONS["dfg"]["clip_max_norm"]  # it was clipped
+        assert_close(metrics[f"grad_norm/{ours}{suffix}"], norm, GRADIENT, what=theirs)
+
+
+def check_dfg_critics(block: str, pairs, latents, metrics) -> None:
+    value = under(ARRAYS, f"{block}/val")
+    for name, array in latents.items():
+        assert_close(array, value[name], what=name)
+    names = {"real_t": "x_t_real", "following": "x_tp1_real", "fake": "x_0_fake", "fake_t": "x_t_fake"}
+    assert_values(pairs._asdict(), value, names)
+    for name in zerodiff_dfg.CRITICS:
+        assert_close(metrics[f"penalty/{name}"], value[f"gp_{name}"], what=f"gp_{name}")
+        assert_close(metrics[f"wasserstein/{name}"], value[f"Wasserstein_D_{name}"].mean(), what=f"W_{name}")
+    assert_values(metrics, value, {"loss/mutual": "distill_loss__2", "loss/decoder": "R_cost", "penalty/sum": "gp"})
+    critic = value["criticD_real__2"] + value["criticD_fake__2"] + value["gp"]
+    assert_close(metrics["loss/critic"], critic, what="critic loss")
+
+
+def check_test_scores(state: TrainState, block: str) -> None:
+    """The scores of test rows of seen classes that the published program logs, after the update."""
+    value, t = under(ARRAYS, f"{block}/val"), jnp.asarray(ARRAYS[f"{block}/rng/ts"], jnp.int32)
+    a, r, next_x = (jnp.asarray(value[f"test_seen_{name}"]) for name in ("att_0_real", "con_0_real", "x_tp1_real"))
+    given = {"x0": {"a": a}, "xt": {"next": next_x, "a": a, "r": r, "t": t}, "xc": {"r": r}}
+    rows = {"x0": "x_0_real", "xt": "x_t_real", "xc": "x_0_real"}
+    for name, condition in given.items():
+        x = jnp.asarray(value[f"test_seen_{rows[name]}"])
+        scores = apply(DFG_NETS.critics[name], state.params[name], x, condition)
+        assert_close(scores[:, None], value[f"criticD_test_real_{name}"], what=f"criticD_test_real_{name}")
+
+
+def dfg_generator(state: TrainState):
+    batch, noise = batch_of(f"dfg/{BLOCKS[-1]}"), generator_noise_of("dfg/G")
+    frozen = state.frozen | state.params
+
+    def loss(trained):
+        return d2sc.feature_generator_loss(DFG_NETS, trained, frozen, batch, noise, state.hyper)
+
+    trained = {name: state.params[name] for name in DFG_GENERATORS} | {"s2v": state.frozen["s2v"]}
+    gradients, metrics = jax.grad(loss, has_aux=True)(trained)
+    s2v = gradients.pop("s2v")
+    clipped = adversarial.clip(gradients, state.hyper["clip_norm"])
+    after, norms = d2sc.feature_generator_step(DFG_NETS, state, batch, noise)
+    made = zerodiff_dfg.make_pairs(DFG_NETS, state.params, batch, noise)
+    return made, gradients, clipped, s2v, metrics | norms, after
+
+
+def check_dfg_generator(made, metrics) -> None:
+    value, recons = under(ARRAYS, "dfg/G/val"), under(ARRAYS, "dfg/G/loss_fn")
+    pairs, mean, log_variance = made
+    assert_values(pairs._asdict(), value, {"fake": "x_0_fake", "fake_t": "x_t_fake", "real_t": "x_t_real"})
+    assert_close(mean, value["means"], what="means")
+    assert_close(losses.mean_squared(pairs.fake, pairs.real), recons["Recon"], what="Recon")
+    assert_close(losses.kl_to_standard_normal(mean, log_variance), recons["KLD"], what="KLD")
+    assert_values(metrics, value, {
+        "loss/vae": "vae_loss_seen", "loss/adversarial": "G_cost", "loss/mmd": "mmd", "loss/center": "center",
+        "loss/decoder_fake": "R_cost", "loss/generator": "errG__6",
+    })  # fmt: skip
+
+
+def test_feature_steps_equal_recorded():
+    state = fresh_state(d2sc.DFG)
+    total = 0.0
+    for block in (f"dfg/{block}" for block in BLOCKS):
+        pairs, latents, gradients, clipped, metrics, after = jax.jit(dfg_critics, static_argnums=1)(state, block)
+        check_dfg_critics(block, pairs, latents, metrics)
+        check_clipping(block, DFG_CRITICS, gradients, clipped, metrics)
+        assert_stepped(state, after, f"{block}/after", DFG_CRITICS)
+        total += float(metrics["penalty/sum"])
+        assert_close(total, ARRAYS[f"{block}/val/gp_sum__2"], what="gp_sum")
+        check_test_scores(after, block)
+        state = after
+    made, gradients, clipped, s2v, metrics, after = jax.jit(dfg_generator)(state)
+    check_dfg_generator(made, metrics)
+    check_clipping("dfg/G", DFG_GENERATORS, gradients, clipped, metrics, "_step")
+    assert_stepped(state, after, "dfg/G/after", DFG_GENERATORS)
+    # What the published code computes for S2V and never uses.
+    stray = recorded("dfg/G/stray_grad", {"s2v": "netS2V"})["s2v"]
+    zerodiff.assert_trees_close(s2v, stray, GRADIENT, "S2V")
+    np.testing.assert_array_equal(after.frozen["s2v"]["kernel"], state.frozen["s2v"]["kernel"])
+
+
+def test_centres_equal_recorded():
+    s2v = zerodiff.as_jax(recorded("dfg/w0", {"s2v": "netS2V"}))["s2v"]
+    made = d2sc.centres(s2v, jnp.asarray(ARRAYS["dfg/G/val/centers"]))
+    assert_close(made, ARRAYS["dfg/G/val/visual_semantic_centers"])
+
+
+# Losses alone.
+
+
+@pytest.mark.parametrize("case", sorted({key.split("/")[1] for key in ARRAYS if key.startswith("mmd/")}))
+def test_discrepancy_equals_recorded(case):
+    found = under(ARRAYS, f"mmd/{case}")
+    if "x" not in found:  # rows of the real size are not stored: of any, the kernels between different rows underflow
+        rows, width = (int(part[1:]) for part in case.split("_"))
+        drawn = np.random.default_rng(0).random((2, rows, width)).astype(np.float32)
+        found |= {"x": drawn[0], "y": drawn[1]}
+    loss = jax.jit(jax.value_and_grad(losses.gaussian_discrepancy))
+    value, gradient = loss(jnp.asarray(found["x"]), jnp.asarray(found["y"]), OPTIONS["dfg"]["mmd_sigma"])
+    assert_close(value, found["value"])
+    if "grad_x" in found:
+        assert_close(gradient, found["grad_x"], GRADIENT)
+        assert_close(jnp.linalg.norm(gradient), found["gradnorm"], GRADIENT)
+    else:
+        assert jnp.linalg.norm(gradient) < 1e-10
+
+
+def test_centre_distance_equals_recorded():
+    """The original looks its centres up by label and forces labels into the table; ours takes each row's centre."""
+    found = under(ARRAYS, "center")
+    rows = found["centers"][np.clip(found["labels"], 0, len(found["centers"]) - 1)]
+    loss = jax.jit(jax.value_and_grad(losses.centre_distance))
+    value, gradient = loss(jnp.asarray(found["features"]), jnp.asarray(rows))
+    assert_close(value, found["value"])
+    assert_close(gradient, found["grad_features"], GRADIENT)
+
+
+@pytest.mark.parametrize("case", OPTIONS["kld"])
+def test_vae_loss_equals_recorded(case):
+    found = under(ARRAYS, f"loss_fn/{case}")
+    limit = OPTIONS["dfg"]["kld_clamp"][1]
+    given = [jnp.asarray(found[name]) for name in ("recon_x", "mean", "log_var")]
+
+    def loss(fake, mean, log_variance):
+        return d2sc.vae_loss(fake, jnp.asarray(found["x"]), mean, log_variance, jnp.float32(limit), None)
+
+    value, gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))(*given)
+    assert_close(value, found["value"])
+    for gradient, name in zip(gradients, ("recon", "mean", "log_var"), strict=True):
+        assert_close(gradient, found[f"grad_{name}"], GRADIENT, what=name)
+    assert_close(losses.mean_squared(given[0], jnp.asarray(found["x"])), found["val/Recon"])
+    assert_close(losses.kl_to_standard_normal(*given[1:]), found["val/KLD"])
+
+
+# Sampling.
+
+
+@functools.cache
+def sampling_params(bias: float) -> dict[str, Any]:
+    params = zerodiff.as_jax(recorded("dfg/sample/w", {"generator": "netG", "representation": "netG_con"}))
+    table = jnp.asarray(ARRAYS["dfg/G/val/centers"])
+    seen = (
+        jnp.full_like(table, jnp.inf).at[np.array(OPTIONS["seenclasses"])].set(table[np.array(OPTIONS["seenclasses"])])
+    )
+    return params | {"latents": {"bias": jnp.float32(bias), "seen": seen}}
+
+
+@pytest.mark.parametrize("sampler", ["one", "pro"])
+@pytest.mark.parametrize("case", OPTIONS["sample_classes"])
+def test_samples_equal_recorded(case, sampler):
+    """As published the bias is added only to as many rows as there are unseen classes: that is what `n3` has."""
+    found = under(ARRAYS, f"dfg/sample/{case}_{sampler}")
+    rng = under(found, "rng")
+    classes = OPTIONS["sample_classes"][case]
+    biased = len(classes) == len(OPTIONS["unseenclasses"])
+    assert biased == ("val/z__2" in found)
+    params = sampling_params(OPTIONS["dfg"]["unseen_bias"] if biased else 0.0)
+    steps = [rng.get(f"noise_posterior_step{i}", np.zeros_like(rng["x_T"])) for i in range(DFG_NETS.schedule.n_steps)]
+    z, z_r, x_t, r_t = (jnp.asarray(rng[name]) for name in ("z", "z_con", "x_T", "con_T"))
+    noise = zerodiff_dfg.SamplingNoise(z, z_r, x_t, r_t, jnp.asarray(np.stack(steps)))
+    a = jnp.asarray(found["in/att"])
+    assert_close(noise.z + d2sc.latent_bias(params["latents"], a), found["val/z__2" if biased else "val/z"], OUTPUT)
+    made = jax.jit(partial(d2sc.sample, DFG_NETS), static_argnums=3)(params, a, noise, sampler == "pro")
+    assert_close(made["x"], found["x_0_fake"], what="x")
+    assert_close(made["r"], found["con_0_fake"], what="r")
+
+
+def test_bias_of_unseen_classes_equals_recorded():
+    recorded_bias = ARRAYS["dfg/w0/unseen_bias"]
+    table = ARRAYS["dfg/G/val/centers"]
+    bias = d2sc.latent_bias(sampling_params(OPTIONS["dfg"]["unseen_bias"])["latents"], jnp.asarray(table))
+    unseen = np.array(OPTIONS["unseenclasses"])
+    assert_close(np.broadcast_to(bias[unseen], recorded_bias.shape), recorded_bias)
+    assert not np.delete(np.asarray(bias), unseen, axis=0).any()
