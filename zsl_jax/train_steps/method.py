@@ -76,8 +76,8 @@ class Method:
       numbers: fields of the stage's section of the configuration that reach the method by way of `hyper` alone, dotted
         where they are nested: runs that differ in these alone share one compiled program.
       produces: "x" or "r" when the stage makes that view of the data for later stages, by `embed` from raw features.
-      auxiliary: the stage trains something for later stages and is judged by its held-out loss, as one that makes a view
-        is; but it sees the views made so far, and makes none.
+      auxiliary: the stage trains something for later stages and is judged by its held-out loss, as a stage that makes a
+        view is; but it sees the views made so far, and makes none. Nothing is scored.
     """
 
     name: str

@@ -1,0 +1,261 @@
+"""Every recorded adversarial objective of the zoo: losses, penalties, gradients, updated weights, extra numbers."""
+
+import functools
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.parity import zerodiff
+from tests.parity.recorded import assert_close, load, under
+from zsl_jax import defaults
+from zsl_jax.train_steps import gan_objectives, gan_zoo
+from zsl_jax.train_steps.gan_zoo import CriticNoise, Noise
+from zsl_jax.train_steps.method import Spec, hyper_parameters
+
+ARRAYS, META = load("gan_zoo")
+OPTIONS = META["options"]
+SPEC = Spec(OPTIONS["resSize"], 0, OPTIONS["attSize"], OPTIONS["nclass_all"])
+# Recorded block by our objective; "main" is CramerGAN with the zoo's tricks.
+BLOCKS = {
+    "wgan": "WGAN", "cramergan": "CramerGAN", "lsgan": "LSGAN", "nsgan": "NSGAN", "mmgan": "MMGAN",
+    "ransgan": "RaNSGAN", "dragan": "DRAGAN", "fishergan": "FisherGAN", "began": "BEGAN", "infogan": "InfoGAN",
+    "main": "main", "fgan_squared_hellinger": "fGAN_hellinger",
+} | {f"fgan_{name}": f"fGAN_{name}" for name in ("total_variation", "forward_kl", "reverse_kl", "pearson", "jensen_shannon")}  # fmt: skip # noqa: E501
+# Options that a program takes but does not use.
+UNUSED = {"wgan": {"cls_weight": 0.0, "weight_decay": 0.0}, "main": {"cls_weight": 0.0, "penalty": "unit"}}
+STARTS = {"fishergan": {"lambda": OPTIONS["fisher"]["LAMBDA_start"]}, "began": {"k": OPTIONS["began"]["K_start"]}}
+GENERATOR = {"fc1": "hidden", "fc2": "out"}
+READER = {"linear": "hidden", "inference": "out"}
+
+
+@pytest.fixture(params=BLOCKS)
+def name(request) -> str:
+    return request.param
+
+
+def folders(name: str) -> list[str]:
+    """Folders of the recorded iterations of an objective."""
+    block = BLOCKS[name]
+    count = OPTIONS["iterations"].get(block, OPTIONS["iterations"]["default"])
+    return [block] if count == 1 else [f"{block}/it{k + 1}" for k in range(count)]
+
+
+@functools.cache
+def section(name: str) -> Any:
+    full = OPTIONS["full"][BLOCKS[name]]
+    config = defaults.gan("cramergan" if name == "main" else name)
+    config.update(
+        {
+            "critic_iter": full["critic_iter"], "z_dim": full.get("z_dim", full["nz"]),
+            "categories": full.get("disc_dim", 0), "continuous": full.get("cont_dim", 0),
+            "generator_width": full["ngh"], "critic_width": full["ndh"], "lr": full["lr"],
+            "penalty_weight": float(full["lambda1"]), "cls_weight": full["cls_weight"],
+            "weight_decay": full["REG_W_LAMBDA"], "rho": OPTIONS["fisher"]["RHO"],
+            "semantic_noise": OPTIONS["main_att_noise"] if name == "main" else 0.0,
+            "synthesis_noise": OPTIONS["main_syn"]["att_noise"] if name == "main" else 0.0,
+        } | UNUSED.get(name, {})
+    )  # fmt: skip
+    return config
+
+
+@functools.cache
+def nets(name: str) -> gan_zoo.Nets:
+    return gan_zoo.make_nets(section(name), SPEC)
+
+
+def tensors_of(folder: str, net: str) -> dict[str, np.ndarray]:
+    start = f"{folder}/{net}."
+    return {key[len(start) :]: array for key, array in ARRAYS.items() if key.startswith(start)}
+
+
+def dense(tensors: dict[str, np.ndarray], layer: str) -> dict[str, np.ndarray]:
+    return {"kernel": tensors[f"{layer}.weight"].T, "bias": tensors[f"{layer}.bias"]}
+
+
+def split(tensors: dict[str, np.ndarray], layer: str, first: str, first_width: int, second: str) -> dict:
+    """A recorded layer on the concatenation of two inputs."""
+    kernel = tensors[f"{layer}.weight"].T
+    return {first: kernel[:first_width], second: kernel[first_width:], "bias": tensors[f"{layer}.bias"]}
+
+
+def generator_of(folder: str) -> dict:
+    tensors = tensors_of(folder, "netG")
+    return {"hidden": split(tensors, "fc1", "a", SPEC.a_dim, "z"), "out": dense(tensors, "fc2")}
+
+
+def critic_of(folder: str) -> dict:
+    tensors = tensors_of(folder, "netD")
+    first, last = ("encoder", "decoder") if "encoder.weight" in tensors else ("fc1", "fc2")
+    both = split(tensors, first, "x", SPEC.x_dim, "a")
+    return {
+        "x": {"kernel": both["x"]},
+        "a": {"kernel": both["a"], "bias": both["bias"]},
+        "score": dense(tensors, last),
+    }
+
+
+def reader_of(folder: str) -> dict:
+    tensors = tensors_of(folder, "netQ")
+    return {ours: dense(tensors, theirs) for theirs, ours in READER.items()}
+
+
+NETS = {
+    "critic": ("optimizerD", critic_of),
+    "generator": ("optimizerG", generator_of),
+    "reader": ("optimizerQ", reader_of),
+}
+
+
+def recorded(folder: str, what: str, net: str) -> dict:
+    """Recorded gradient ("grad") or updated parameters ("after") of one of our nets."""
+    optimiser, convert = NETS[net]
+    return convert(f"{folder}/{what}/{optimiser}")
+
+
+def start(name: str):
+    block = BLOCKS[name]
+    upstream = {"seen_classifier": {"classifier": dense(tensors_of(f"{block}/w0", "pretrain_cls"), "fc")}}
+    hyper = hyper_parameters(section(name), gan_zoo.NUMBERS)
+    made = partial(gan_zoo.init, nets(name), SPEC)
+    state = jax.jit(made)(jax.random.key(0), zerodiff.as_jax(upstream), hyper)
+    params = {net: NETS[net][1](f"{block}/w0") for net in state.params}
+    extra = {key: jnp.float32(value) for key, value in STARTS.get(name, {}).items()}
+    return zerodiff.state_with(state, zerodiff.as_jax(params))._replace(extra=state.extra | extra)
+
+
+def batch_of(folder: str):
+    given = under(ARRAYS, f"{folder}/in")
+    empty = np.zeros((len(given["x"]), 0), np.float32)
+    return zerodiff.batch(given["x"], empty, given["att"], given["mapped_label"])
+
+
+def noise_of(folder: str, *which: tuple[str, str]) -> Noise:
+    """Recorded noise of rows beside each other [B, K, ...]; `which`: names of the latent's and the semantics' draws."""
+    rng = under(ARRAYS, f"{folder}/rng")
+
+    def latent(end: str) -> np.ndarray:
+        if f"z_{end}" not in rng:
+            return rng[f"noise_{end}"]
+        category = np.eye(OPTIONS["disc_dim"], dtype=np.float32)[rng[f"cat_{end}"]]
+        return np.concatenate([rng[f"z_{end}"], category, rng[f"cont_{end}"]], axis=1)
+
+    z = np.stack([latent(end) for end, _ in which], axis=1)
+    zero = np.zeros((len(z), SPEC.a_dim), np.float32)
+    semantics = np.stack([rng.get(f"att_noise_{number}", zero) for _, number in which], axis=1)
+    return Noise(jnp.asarray(z), jnp.asarray(semantics))
+
+
+def critic_noise_of(name: str, folder: str) -> CriticNoise:
+    """The fake of the penalty is the last one."""
+    rng = under(ARRAYS, f"{folder}/rng")
+    rows = noise_of(folder, ("2", "2"), ("1", "1")) if "noise_2" in rng else noise_of(folder, ("D", ""))
+    uniform = rng.get("perturb_uniform", np.zeros((len(rng["alpha"]), 0), np.float32))
+    return CriticNoise(rows, jnp.asarray(rng["alpha"]), jnp.asarray(uniform))
+
+
+def check_critic(name: str, state, folder: str):
+    """Losses and gradient of the critic; returns the updated state."""
+    value, batch, noise = under(ARRAYS, f"{folder}/val"), batch_of(folder), critic_noise_of(name, folder)
+    fakes = jax.jit(partial(gan_zoo.make_fakes, nets(name)))(state, batch.a, noise.rows)
+    assert_close(fakes[0][:, -1], value["fake"], what="fake")
+
+    def loss(critic):
+        return gan_zoo.critic_loss(nets(name), critic, batch, fakes, noise, state.extra, state.hyper)
+
+    gradient, metrics = jax.jit(jax.grad(loss, has_aux=True))(state.params["critic"])
+    total = value["disc_loss"] if "disc_loss" in value and name != "infogan" else value["D_cost"]
+    assert_close(metrics["penalty"], value["gradient_penalty"], what="gradient_penalty")
+    assert_close(metrics["loss/critic"], total.reshape(()), what="critic loss")
+    if "OMEGA" in value:
+        assert_close(metrics["omega"], value["OMEGA"], what="OMEGA")
+    if "DX_loss" in value:
+        assert_close(metrics["score/real"], value["DX_loss"], what="DX_loss")
+        assert_close(metrics["score/fake"], value["DG_loss"], what="DG_loss")
+    zerodiff.assert_gradients_close(gradient, recorded(folder, "grad", "critic"), f"{folder} critic")
+    after, metrics = jax.jit(partial(gan_zoo.critic_step, nets(name)))(state, batch, noise)
+    check_step(state, after, folder, "critic")
+    return after, metrics
+
+
+def check_step(before, after, folder: str, net: str):
+    zerodiff.assert_step_close(before.params[net], after.params[net], recorded(folder, "after", net), folder + net)
+
+
+def check_generator(name: str, state, folder: str):
+    """Terms and gradient of the generator; returns the updated state."""
+    value, batch, noise = under(ARRAYS, f"{folder}/val"), batch_of(folder), noise_of(folder, ("G", "3"))
+
+    def loss(params):
+        return gan_zoo.generator_loss(nets(name), params, state, batch, noise)
+
+    gradient, metrics = jax.jit(jax.grad(loss, has_aux=True))({"generator": state.params["generator"]})
+    likelihood = value.get("c_errG_fake", value.get("c_errG"))
+    total = value["errG"].reshape(()) - (value["gen_loss"] if name == "cramergan" else 0)  # a constant there
+    assert_close(metrics["loss/adversarial"], value["G_cost"], what="G_cost")
+    assert_close(metrics["loss/classification"], state.hyper["cls_weight"] * likelihood, what="c_errG")
+    if name != "wgan":
+        assert_close(metrics["loss/decay"], value["reg_loss__4"].reshape(()), what="reg_loss")
+    assert_close(metrics["loss/generator"], total, what="errG")
+    zerodiff.assert_gradients_close(gradient["generator"], recorded(folder, "grad", "generator"), f"{folder} generator")
+    after, _ = jax.jit(partial(gan_zoo.generator_step, nets(name)))(state, batch, noise)
+    check_step(state, after, folder, "generator")
+    return after
+
+
+def check_reader(name: str, state, folder: str):
+    value, batch, noise = under(ARRAYS, f"{folder}/val"), batch_of(folder), noise_of(folder, ("Q", ""))
+    fake, _ = jax.jit(partial(gan_zoo.make_fakes, nets(name)))(state, batch.a, noise)
+
+    def loss(reader):
+        return gan_zoo.information(nets(name), reader, fake, noise.z)
+
+    information, gradient = jax.jit(jax.value_and_grad(loss))(state.params["reader"])
+    assert_close(information, value["MI_loss"], what="MI_loss")
+    zerodiff.assert_gradients_close(gradient, recorded(folder, "grad", "reader"), f"{folder} reader")
+    after, _ = jax.jit(partial(gan_zoo.reader_step, nets(name)))(state, batch, noise)
+    check_step(state, after, folder, "reader")
+
+
+def test_updates_equal_recorded(name):
+    state = start(name)
+    for folder in folders(name):
+        value = under(ARRAYS, f"{folder}/val")
+        state, metrics = check_critic(name, state, folder)
+        if "LAMBDA" in value:
+            assert_close(state.extra["lambda"], value["LAMBDA"].reshape(()), what="LAMBDA")
+        state = check_generator(name, state, folder)
+        if "K_update" in value:
+            state = state._replace(extra=gan_objectives.control(state.extra, metrics, state.hyper))
+            assert_close(state.extra["k"], value["K_update"], what="K")
+            assert_close(state.extra["best"], value["convergence"], what="convergence")
+        if nets(name).objective.info:
+            check_reader(name, state, folder)
+
+
+def test_all_adversarial_blocks_are_checked():
+    adversarial = {
+        block for block, options in OPTIONS["full"].items() if options["script"].startswith(("GAN/", "main"))
+    }
+    assert set(BLOCKS.values()) == adversarial
+    assert set(BLOCKS) - {"main"} == set(gan_objectives.PUBLISHED)
+
+
+def test_synthesis_equals_recorded():
+    """Half of a class's rows are made of its semantics as they are, the others of noisy ones."""
+    rng, options = under(ARRAYS, "main_syn/rng"), OPTIONS["main_syn"]
+    generator = zerodiff.as_jax(generator_of("main_syn/w"))
+    half = options["num"] // 2
+    made = []
+    for place, label in enumerate(options["classes"]):
+        a = jnp.asarray(np.tile(ARRAYS["main_syn/attribute"][label], (options["num"], 1)))
+        z = np.concatenate([rng[f"c{place}_noise_1"], rng[f"c{place}_noise_2"]])
+        semantics = np.concatenate([np.zeros((half, SPEC.a_dim), np.float32), rng[f"c{place}_att_noise"]])
+        noisy = np.arange(options["num"]) >= half
+        deviation = jnp.asarray(options["att_noise"] * noisy[:, None], jnp.float32)
+        noise = Noise(jnp.asarray(z), jnp.asarray(semantics))
+        made.append(jax.jit(partial(gan_zoo.make_rows, nets("main")))(generator, a, noise, deviation)[0])
+    assert_close(np.concatenate(made), ARRAYS["main_syn/feature"])

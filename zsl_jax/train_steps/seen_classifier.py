@@ -1,0 +1,83 @@
+"""A linear softmax classifier of the seen classes, trained on real rows for the generators of later stages.
+
+Frozen, it tells a generator whether its rows are recognised as their class (f-CLSWGAN, Xian et al. 2018, equation 4).
+"""
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+from zsl_jax.nets.layers import draw_published
+from zsl_jax.train_steps import adversarial, mapped
+from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState
+
+NEVER = -1e9  # logit of a class without training rows
+
+
+def logits_of(classifier: Params, x: jax.Array) -> jax.Array:
+    """Class logits [..., C] of rows x [..., D] by {"kernel" [D, C], "bias" [C]}."""
+    flat = x.reshape(-1, x.shape[-1]) @ classifier["kernel"] + classifier["bias"][None, :]
+    return flat.reshape(*x.shape[:-1], -1)
+
+
+def negative_log_likelihood(classifier: Params, x: jax.Array, labels: jax.Array) -> jax.Array:
+    """Mean over rows x [..., D] of -log softmax at labels [...]."""
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits_of(classifier, x), labels))
+
+
+def among(classifier: Params, seen: jax.Array) -> Params:
+    """The classifier among the classes that were seen [C] (0 or 1) alone: other classes never have a share."""
+    return classifier | {"bias": jnp.where(seen > 0, classifier["bias"], NEVER)}
+
+
+def train_step(
+    state: TrainState, batches: Batch, key: jax.Array, axis: str | None = None
+) -> tuple[TrainState, Metrics]:
+    """One Adam step on one batch (leading axis 1); nothing is drawn. `axis`: see `mapped`."""
+    del key
+    chex.assert_shape(batches.labels, (1, None))
+    x, labels = batches.x[0], batches.labels[0]
+    own = jnp.max(jax.nn.one_hot(labels, state.extra["seen"].shape[0]), axis=0)
+    seen = jnp.maximum(state.extra["seen"], jnp.ceil(mapped.mean(own, axis)))
+
+    def loss(classifier: Params) -> jax.Array:
+        return negative_log_likelihood(among(classifier, seen), x, labels)
+
+    value, gradient = mapped.mean(jax.value_and_grad(loss)(state.params["classifier"]), axis)
+    gradients = {"classifier": gradient}
+    state = adversarial.update(state, gradients, {"classifier": state.hyper["lr"]})
+    return state._replace(extra={"seen": seen}), {"loss": value} | adversarial.gradient_norms(gradients)
+
+
+def init(spec: Spec, key: jax.Array, hyper: dict[str, jax.Array]) -> TrainState:
+    """Fresh weights; which classes have training rows is found out while training."""
+    shapes = {"kernel": (spec.x_dim, spec.n_classes), "bias": (spec.n_classes,)}
+    drawn = draw_published(key, {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()})
+    return adversarial.fresh_state({"classifier": drawn}, {}, hyper, {"seen": jnp.zeros(spec.n_classes)})
+
+
+def inference(state: TrainState) -> dict[str, Params]:
+    """The classifier among the classes that have training rows."""
+    return {"classifier": among(state.params["classifier"], state.extra["seen"])}
+
+
+def build(config: Any, spec: Spec) -> Method:
+    """The classifier as a method; it takes nothing but `seen_classifier.lr` from the configuration."""
+    del config
+    return Method(
+        name="seen classifier",
+        batches_per_step=1,
+        init=lambda key, upstream, hyper: init(spec, key, hyper),
+        train_step=train_step,
+        mapped_step=train_step,
+        inference=inference,
+        scores=lambda params, views: logits_of(params["classifier"], views["x"]),
+        numbers=("lr",),
+        auxiliary=True,
+    )
+
+
+STAGES = {"seen_classifier": build}
