@@ -17,6 +17,7 @@ from zsl_jax.benchmarking.cases import Case
 from zsl_jax.benchmarking.timing import Effort
 from zsl_jax.benchmarking.work import Machine
 from zsl_jax.errors import InputError
+from zsl_jax.training import loop
 from zsl_jax.training.stage import shapes
 
 ROOT = Path(__file__).parents[1]
@@ -213,6 +214,16 @@ def test_optimiser_steps_of_each_net(frozen):
         assert work.of_iteration(stage, stage.rows().arrays).update_bytes == moved
 
 
+def test_a_first_pass_of_tfvaegan_has_no_feedback():
+    config = tiny.narrow(defaults.tfvaegan())
+    config.data, config.tfvaegan.batch_size = small().data, 16
+    stage = cases.stage_of(Case(config, "tfvaegan"))
+    drawn = jax.ShapeDtypeStruct((stage.method.batches_per_step, stage.batch_size), np.int32)
+    batches = jax.eval_shape(loop.gather, stage.rows().arrays, drawn)
+    steps = work.optimiser_steps(stage.method, shapes(stage), batches, work.hyper_of(stage))
+    assert steps == {"critic": 5, "decoder": 6, "encoder": 1, "generator": 1, "feedback": 0}
+
+
 @pytest.mark.parametrize(("optimiser", "passes"), [("adam", 7), ("sgd", 5)])
 def test_passes_of_other_optimisers(optimiser, passes):
     config = with_views()
@@ -267,6 +278,22 @@ def test_jobs_have_the_sizes_of_our_side():
     assert job is not None
     own = {"x_dim": 8, "r_dim": 5, "a_dim": 4, "z_dim": 4, "rows": 100, "batch": 16, "n_classes": 8}
     assert own.items() <= job["sizes"].items()
+
+
+@pytest.mark.parametrize(
+    ("stage", "field", "value"),
+    [("drg", "feed", "following"), ("drg", "schedule", "linear"), ("dfg", "schedule", "linear"),
+     ("dfg", "use_r", False), ("dfg", "x0_gates_xt", False)],
+)  # fmt: skip
+def test_options_that_the_other_side_lacks_are_not_compared(stage, field, value, tmp_path, machine):
+    config = small()
+    config[stage][field] = value
+    if field == "schedule":
+        config[stage].beta_max = 0.9
+    python = fake_python(tmp_path, "raise SystemExit('not to be started')")
+    with pytest.raises(InputError, match=rf"config\.{stage}\.{field}: {value!r}, but PyTorch's side"):
+        timing.time_stage(Case(config, stage), Effort(1, 1, python), machine)
+    assert "torch_seconds" not in timing.time_stage(Case(config, stage), Effort(1, 1), machine)
 
 
 def test_a_worker_that_ends_is_reported_by_its_last_words(tmp_path):

@@ -28,6 +28,14 @@ def test_a_scan_counts_each_of_its_steps():
     assert costs.total(counts, "flops") == 7 * 2 * 3 * 4 * 4
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_dearest_branch_of_a_conditional_counts(turned):
+    cheap, dear = lambda a, b: a @ b, lambda a, b: (a @ b @ b.T) @ b
+    branches = (dear, cheap) if turned else (cheap, dear)
+    counts = costs.products(lambda one, a, b: jax.lax.cond(one, *branches, a, b), jnp.bool_(True), A, B)
+    assert costs.total(counts, "flops") == 3 * 2 * 3 * 4 * 5
+
+
 def test_batch_dimensions():
     stacked = jax.ShapeDtypeStruct((6, 3, 4), jnp.float32)
     other = jax.ShapeDtypeStruct((6, 4, 5), jnp.float32)

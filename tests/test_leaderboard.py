@@ -1,6 +1,9 @@
 """The leaderboard: cells, rows of finished runs, references, ranks, resuming, time limits."""
 
 import csv
+import shutil
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,7 @@ import pytest
 
 from zsl_jax import leaderboard, sweep
 from zsl_jax.errors import InputError
-from zsl_jax.training import stage
+from zsl_jax.training import experiment, stage
 from zsl_jax.training.writers import read_json
 
 CONFIG = """
@@ -52,7 +55,7 @@ def lines(where: Path) -> list[dict[str, str]]:
 def test_every_run_has_a_line_and_every_cell_a_row(workdir):
     rows = lines(workdir)
     found = [(row["method"], row["percent"], row["seed"]) for row in rows]
-    assert found == [(m, p, s) for p in ("100", "50") for m in ("slow", "fast") for s in ("0", "1")]
+    assert found == [(m, p, s) for p in ("100", "50") for m in ("fast", "slow") for s in ("0", "1")]
     table = (workdir / "leaderboard.md").read_text()
     for name in ("slow", "fast", "chance", "ESZSL x"):
         assert table.count(f"\n| {name} | ") == 2
@@ -71,17 +74,59 @@ def test_half_of_the_rows_are_half_of_the_rows(workdir):
 
 def test_the_same_command_trains_nothing_again(workdir, file, monkeypatch):
     before = lines(workdir)
-    monkeypatch.setattr(stage, "run_stage", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(experiment, "run", lambda *_: pytest.fail("trained again"))
     assert run(file, workdir) == 0
     assert lines(workdir) == before
 
 
 def test_a_method_that_takes_too_long_is_left_out_and_gone_on_with(file, tmp_path, capsys):
     assert run(file, tmp_path, "--minutes=0.0001") == 1
-    assert "slow,100: not finished within 0.0001 minutes" in capsys.readouterr().err
+    assert "slow,100, seed 1: not within 0.0001 minutes" in capsys.readouterr().err
     assert not (tmp_path / "leaderboard.csv").exists()
     assert run(file, tmp_path) == 0
     assert len(lines(tmp_path)) == 8
+
+
+def test_runs_that_finished_in_time_stay_in_the_table(file, workdir, tmp_path, capsys):
+    shutil.copytree(workdir, tmp_path / "board")
+    shutil.rmtree(tmp_path / "board" / "slow,100" / "seed_1")
+    assert run(file, tmp_path / "board", "--minutes=0.0001") == 1
+    assert "slow,100, seed 1: not within" in capsys.readouterr().err
+    assert len(lines(tmp_path / "board")) == 7
+
+
+def test_a_signal_is_not_taken_for_the_time_limit():
+    stop = stage.StopRequest()
+    stop.signum = signal.SIGTERM
+    with stage.time_limit(stop, 1e-6):
+        time.sleep(0.05)
+    assert stop.signum == signal.SIGTERM
+
+
+def test_an_unexpected_error_leaves_the_other_methods_alone(file, tmp_path, monkeypatch, capsys):
+    def break_slow(config, *rest):
+        if config.drg.lr < 1e-4:
+            raise MemoryError("no room")
+        return load(config, *rest)
+
+    load = experiment.load
+    monkeypatch.setattr(experiment, "load", break_slow)
+    assert run(file, tmp_path) == 1
+    assert "slow,50, seed 0: MemoryError: no room" in capsys.readouterr().err
+    assert {row["method"] for row in lines(tmp_path)} == {"fast"}
+
+
+def test_methods_on_different_data_are_not_compared(file):
+    own = {"one": file, "other": str(leaderboard.CONFIGS / "gan_zoo.py:wgan,digits")}
+    with pytest.raises(InputError, match=r"data\.source is synthetic for one and digits for other"):
+        leaderboard.make_cells(own, "tiny", [100], 0, [])
+
+
+def test_arguments_of_ones_own_configuration_may_have_commas():
+    found = leaderboard.chosen(["mine=gan_zoo.py:wgan", "digits", "zerodiff", "wgan=x.py"])
+    assert found["mine"] == "gan_zoo.py:wgan,digits"
+    assert found["zerodiff"].endswith("configs/zerodiff_{data}.py")
+    assert found["wgan"] == "x.py"
 
 
 def test_the_best_comes_first():
@@ -109,6 +154,9 @@ def test_fields_are_set_where_they_are(file):
     [
         (["--methods=zerodif"], "no 'zerodif'; there are zerodiff"),
         (["--percent=0"], "whole numbers from 1 to 100"),
+        (["--percent=50,50"], "whole numbers from 1 to 100"),
+        (["--percent=\u00b2"], "whole numbers from 1 to 100"),
+        (["--methods=wgan", "--set=gan.lr=1e-3,1e-4"], "one value is needed"),
         (["--seeds=0"], "seeds"),
         (["--data=mars", "--methods=wgan"], "mars"),
         (["digits"], "is not a flag"),
@@ -122,7 +170,7 @@ def test_bad_input_is_one_line_and_code_2(arguments, message, tmp_path, capsys):
 
 
 def test_all_methods_have_a_configuration_for_digits():
-    cells = leaderboard.make_cells(leaderboard.METHODS, "digits", [100], 0, [])
+    cells = leaderboard.make_cells(leaderboard.chosen(["all"]), "digits", [100], 0, [])
     assert [cell.values["method"] for cell in cells] == list(leaderboard.METHODS)
     common = {(c.data.source, c.data.original_semantics, c.eval.classifier_epochs) for c in map(config_of, cells)}
     assert common == {("digits", False, 25)}

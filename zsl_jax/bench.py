@@ -8,6 +8,10 @@
 Trains each stage for some iterations, `--repeats` times, after one chunk that compiles; nothing is scored, and what
 earlier stages would leave is stood in for by random numbers. Prints a table and writes all numbers to `--out`. Run it
 alone: anything else on the machine shows in the numbers.
+
+TF-VAEGAN's passes over the rows are by turns without and with feedback. Its timing and the bytes of its optimisers are
+of the first pass, without, unless the iterations asked for go beyond it; FLOP, bytes and rate of its products are of
+the dearer pass, with feedback.
 """
 
 import sys

@@ -46,7 +46,8 @@ class Product(NamedTuple):
 def products(function: Callable[..., Any], *arguments: Any) -> Counter[Product]:
     """The matrix products that a function's trace holds, with their numbers; a scan's body counts for each step.
 
-    Loops of unknown length count once. Nothing is executed: arguments may be `jax.ShapeDtypeStruct`s.
+    Loops of unknown length count once; of a conditional's branches, the one with the most FLOP. Nothing is executed:
+    arguments may be `jax.ShapeDtypeStruct`s.
     """
     counts: Counter[Product] = Counter()
     for product, times in _walk(jax.make_jaxpr(function)(*arguments).jaxpr, 1):
@@ -61,10 +62,22 @@ def _walk(jaxpr: Any, times: int) -> Iterator[tuple[Product, int]]:
             dimensions = equation.params["dimension_numbers"]
             yield Product(left.shape, right.shape, left.dtype.name, _as_tuples(dimensions)), times
         inner = times * equation.params.get("length", 1) if equation.primitive.name == "scan" else times
-        for value in equation.params.values():
-            for one in value if isinstance(value, tuple | list) else (value,):
-                if hasattr(one, "eqns") or hasattr(one, "jaxpr"):
-                    yield from _walk(getattr(one, "jaxpr", one), inner)
+        found = [list(_walk(body, inner)) for body in _bodies(equation)]
+        if equation.primitive.name == "cond":
+            found = [max(found, key=_flops)]
+        for counted in found:
+            yield from counted
+
+
+def _bodies(equation: Any) -> Iterator[Any]:
+    for value in equation.params.values():
+        for one in value if isinstance(value, tuple | list) else (value,):
+            if hasattr(one, "eqns") or hasattr(one, "jaxpr"):
+                yield getattr(one, "jaxpr", one)
+
+
+def _flops(counted: list[tuple[Product, int]]) -> int:
+    return sum(times * product.flops for product, times in counted)
 
 
 def _as_tuples(dimensions: Any) -> Any:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from absl import flags
 
@@ -36,13 +37,27 @@ METHODS = {
     **{name: f"gan_zoo.py:{name},{{data}}" for name in GANS},
     "cramergan_tricks": "gan_zoo.py:cramergan_tricks,{data}",
     "clswgan_nearest": "gan_zoo.py:clswgan,{data}",
+    "cramergan_meant": "gan_zoo.py:cramergan,{data}",
+    "ransgan_meant": "gan_zoo.py:ransgan,{data}",
+    "nsgan_light_penalty": "gan_zoo.py:nsgan,{data}",
     **{name: f"autoencoders.py:{name},{{data}}" for name in AUTOENCODERS},
 }
-VARIATIONS = {"clswgan_nearest": {"eval.classifier": "nearest"}}  # fields set beside those of the file
+VARIATIONS = {  # fields set beside those of the file
+    "clswgan_nearest": {"eval.classifier": "nearest"},
+    "cramergan_meant": {"gan.meant": True, "gan.penalty_weight": 10.0},
+    "ransgan_meant": {"gan.meant": True},
+    "nsgan_light_penalty": {"gan.penalty_weight": 1.0},
+}
 # What all methods have in common on a data set, whatever their own files say: descriptions of classes, classifiers.
 COMMON = {
     "digits": ("data.original_semantics=False", "data.normalize_semantics=False", "eval.classifier_epochs=25"),
     "awa1": ("data.original_semantics=True", "data.normalize_semantics=True", "eval.classifier_epochs=25"),
+}
+# Fields of the data section in which all methods must agree, by source (some need no representations).
+SAME_DATA = {
+    "xlsa17": ("dataset", "features", "semantics", "original_semantics", "normalize_semantics"),
+    "digits": ("unseen", "original_semantics", "normalize_semantics"),
+    "synthetic": ("synthetic", "normalize_semantics"),
 }
 SCORES = report.SCORES
 
@@ -70,19 +85,18 @@ def leaderboard(arguments: list[str]) -> int:
     workdir = Path(FLAGS.workdir)
     cells = make_cells(chosen(FLAGS.methods), FLAGS.data, percentages(FLAGS.percent), FLAGS.epochs, FLAGS.set)
     runs.prepare(cells[0].config, aloud=False)
-    rows: list[dict[str, Any]] = []
-    broken: list[str] = []
+    unfinished: list[str] = []
     for cell in cells:
         print(f"{cell.name}: {FLAGS.seeds} seeds", file=sys.stderr)
-        found, ended = run_cell(cell, FLAGS.seeds, workdir, FLAGS.minutes)
-        rows, broken = rows + found, broken + ended
-        if rows:
+        unfinished += run_cell(cell, FLAGS.seeds, workdir, FLAGS.minutes)
+        jax.clear_caches()  # the next method has programs of its own
+        if rows := finished(workdir):
             write(rows, workdir, FLAGS.data)
-    if rows:
+    if rows := finished(workdir):
         print(markdown(rows, FLAGS.data))
-    for line in broken:
+    for line in unfinished:
         print(f"not in the table: {line}", file=sys.stderr)
-    return 0 if rows and not broken else 1
+    return 1 if unfinished else 0
 
 
 def parse(arguments: list[str]) -> None:
@@ -112,24 +126,31 @@ def chosen(names: Sequence[str]) -> dict[str, str]:
     Raises:
       InputError: there is no such method.
     """
+    files = {name: str(CONFIGS / file) for name, file in METHODS.items()}
     if list(names) == ["all"]:
-        return METHODS
-    own = dict(name.split("=", 1) for name in names if "=" in name)
-    for name in names:
-        if "=" not in name and name not in METHODS:
+        return files
+    found: dict[str, str] = {}
+    for part in names:
+        name, equals, file = part.partition("=")
+        if equals or name in files:
+            found[name] = file or files[name]
+        elif found and "=" in names[names.index(part) - 1]:  # the rest of CONFIGURATION:ARGUMENT,ARGUMENT
+            found[list(found)[-1]] += f",{part}"
+        else:
             raise InputError(f"--methods: no {name!r}; there are {', '.join(METHODS)}, or NAME=CONFIGURATION")
-    return {name.partition("=")[0]: own.get(name.partition("=")[0]) or METHODS[name] for name in names}
+    return found
 
 
 def percentages(listed: Sequence[str]) -> list[int]:
     """The shares of the training rows.
 
     Raises:
-      InputError: one is not a whole number from 1 to 100.
+      InputError: one is not a whole number from 1 to 100, or stands there twice.
     """
-    if not all(text.isdigit() and 1 <= int(text) <= 100 for text in listed):
-        raise InputError(f"--percent {','.join(listed)}: whole numbers from 1 to 100 are needed")
-    return [int(text) for text in listed]
+    shares = [int(text) for text in listed if text.isascii() and text.isdecimal()]
+    if len(set(shares)) < len(listed) or not all(1 <= share <= 100 for share in shares):
+        raise InputError(f"--percent {','.join(listed)}: different whole numbers from 1 to 100 are needed")
+    return shares
 
 
 def make_cells(
@@ -138,11 +159,14 @@ def make_cells(
     """Each method at each share of the training rows.
 
     Raises:
-      InputError: a file cannot be loaded, or no configuration has a field that is to be set.
+      InputError: a file cannot be loaded, no configuration has a field that is to be set, or methods would be compared
+        on different data.
     """
     configs = {name: load(name, file, variant, epochs) for name, file in methods.items()}
     for text in (*COMMON.get(variant, ()), *assignments):
         assign(text, list(configs.values()))
+    require_same_data(configs)
+    sweep.require_one_precision(configs.values())
     cells = []
     for share in shares:
         for name, config in configs.items():
@@ -153,8 +177,7 @@ def make_cells(
 
 def load(name: str, file: str, variant: str, epochs: int) -> Any:
     """A method's configuration on a data set."""
-    path = file.replace("{data}", variant)
-    config = sweep.load(str(CONFIGS / path) if name in METHODS else path, VARIATIONS.get(name, {}), "--methods")
+    config = sweep.load(file.replace("{data}", variant), VARIATIONS.get(name, {}), "--methods")
     if epochs:
         for section in config.stages:
             if "syn_num" in config[section]:  # generators
@@ -163,11 +186,24 @@ def load(name: str, file: str, variant: str, epochs: int) -> Any:
     return config
 
 
+def require_same_data(configs: dict[str, Any]) -> None:
+    """Raises InputError when two methods' configurations have other features, semantics or splits."""
+    first, *others = configs
+    for field in ("source", *SAME_DATA.get(configs[first].data.source, ())):
+        for name in others:
+            values = [str(configs[one].data[field]) for one in (first, name)]
+            if values[0] != values[1]:
+                raise InputError(
+                    f"data.{field} is {values[0]} for {first} and {values[1]} for {name}; "
+                    f"give all the same by --set data.{field}=VALUE"
+                )
+
+
 def assign(text: str, configs: Sequence[Any]) -> None:
     """Sets a field in all configurations that have it.
 
     Raises:
-      InputError: none has it, or the value is of another type.
+      InputError: none has it, the value is of another type, or there are several.
     """
     problems = []
     for config in configs:
@@ -176,32 +212,53 @@ def assign(text: str, configs: Sequence[Any]) -> None:
         except InputError as error:
             problems.append(error)
         else:
+            if len(values) > 1:
+                raise InputError(f"--set {text}: one value is needed")
             config.update_from_flattened_dict({field: values[0]})
     if len(problems) == len(configs):
         raise problems[0]
 
 
-def run_cell(cell: sweep.Cell, seeds: int, workdir: Path, minutes: float) -> tuple[list[dict[str, Any]], list[str]]:
-    """Trains the seeds of a method side by side; a row for each finished run, a line for each other.
+def run_cell(cell: sweep.Cell, seeds: int, workdir: Path, minutes: float) -> list[str]:
+    """Trains the seeds of a method side by side; returns a line for each run that did not finish.
 
     Raises:
       Interrupted: a signal came that was not the time limit's; all runs are saved.
     """
-    work = [(cell, seed) for seed in range(seeds)]
-    try:
-        ends = sweep.train(work, workdir, most=0, seconds=60 * minutes)
-    except stage.Interrupted as interrupted:
-        if interrupted.signum != stage.TIME_IS_UP:
-            raise
-        return [], [f"{cell.name}: not finished within {minutes:g} minutes; the same command goes on"]
-    rows = [row_of(cell, seed, end.result) for (_, seed), end in ends if isinstance(end, runs.Finished)]
-    return rows, [f"{cell.name}, seed {seed}: {end}" for (_, seed), end in ends if not isinstance(end, runs.Finished)]
+    ends = sweep.train([(cell, seed) for seed in range(seeds)], workdir, most=0, seconds=60 * minutes)
+    lines = []
+    for (_, seed), end in ends:
+        if isinstance(end, stage.Interrupted):
+            if end.signum != stage.TIME_IS_UP:
+                raise end
+            lines.append(f"{cell.name}, seed {seed}: not within {minutes:g} minutes; the same command goes on")
+        elif isinstance(end, Exception):  # e.g. no memory: the other methods may do better
+            lines.append(f"{cell.name}, seed {seed}: {type(end).__name__}: {runs.plain(end)}")
+    return lines
 
 
-def row_of(cell: sweep.Cell, seed: int, result: dict[str, Any]) -> dict[str, Any]:
+def finished(workdir: Path) -> list[dict[str, Any]]:
+    """A row for each finished run in the workdir, those of earlier commands too.
+
+    Raises:
+      InputError: a result is damaged, or runs are on different data.
+    """
+    rows = []
+    for path in sorted(workdir.glob("*,*/seed_*/result.json")):
+        name, _, share = path.parts[-3].rpartition(",")
+        seed = path.parts[-2].removeprefix("seed_")
+        if share.isdecimal() and seed.isdecimal():
+            rows.append(row_of({"method": name, "percent": int(share), "seed": int(seed)}, writers.read_json(path)))
+    if len({(row["seed"], row["data"]) for row in rows}) > len({row["seed"] for row in rows}):  # seeds may draw splits
+        raise InputError(f"{workdir}: holds runs on different data; give each data set a workdir of its own")
+    return sorted(rows, key=lambda row: (-row["percent"], row["method"], row["seed"]))
+
+
+def row_of(place: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
     """One line of leaderboard.csv: the run's scores by protocol, its seconds, and those of the reference rows."""
     space = result["headline"]["space"]
-    row = cell.values | {"seed": seed, "space": space, "seconds": round(sum(leaves(result["seconds"])), 1)}
+    row = place | {"space": space, "seconds": round(sum(leaves(result["seconds"])), 1)}
+    row["data"] = result["dataset"]["fingerprint"][:12]
     for protocol in ("validated", "last", "oracle"):
         found = result["protocols"].get(protocol, {}).get(space, {})
         row |= {f"{protocol}/{score}": found[score] for score in SCORES if score in found}

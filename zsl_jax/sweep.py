@@ -18,7 +18,7 @@ import itertools
 import re
 import runpy
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ def sweep(arguments: list[str]) -> int:
     cells = make_cells(FLAGS.config, FLAGS.also, FLAGS.grid, FLAGS.zip, overridden())
     work = [(cell, FLAGS.config.seed + number) for cell in cells for number in range(FLAGS.seeds)]
     ends = train(work, workdir, FLAGS.most)
+    require_known(end for _, end in ends)
     rows = [row_of(cell, seed, end.result) for (cell, seed), end in ends if isinstance(end, runs.Finished)]
     broken = [f"{cell.name}, seed {seed}: {end}" for (cell, seed), end in ends if not isinstance(end, runs.Finished)]
     if rows:
@@ -112,8 +113,7 @@ def make_cells(
         zipped = [parse_values(base, text, "--zip") for text in zips]
         for values in combinations(crossed, zipped):
             cells.append(Cell(folder_name(label | values), label | values, changed(base, values)))
-    if len({cell.config.matmul_precision for cell in cells}) > 1:
-        raise InputError("matmul_precision: one process has one; sweep it by a command for each value")
+    require_one_precision(cell.config for cell in cells)
     return cells
 
 
@@ -219,8 +219,7 @@ def train(
 ) -> list[tuple[tuple[Cell, int], Any]]:
     """Trains all runs side by side, for `seconds` at the most (0: no limit); returns each with what it ended with.
 
-    Raises:
-      Interrupted: a signal came or the time is up; all runs are saved.
+    That is a `runs.Finished` or an exception: `Interrupted` if a signal came or the time is up.
     """
     ends: dict[int, Any] = {}
     with (
@@ -235,12 +234,20 @@ def train(
             bar.update()
 
         lockstep.drive_all(started, most, tuple(jax.devices()), finish)
-    for end in ends.values():
-        if isinstance(end, stage.Interrupted):
-            raise end
-        if isinstance(end, Exception) and not isinstance(end, InputError | stage.Diverged):
-            raise end
     return [(one, ends[number]) for number, one in enumerate(work)]
+
+
+def require_known(ends: Iterable[Any]) -> None:
+    """Raises what a run ended with, if it is a signal, or an error that says nothing about its options or numbers."""
+    broken = [end for end in ends if isinstance(end, Exception) and not isinstance(end, InputError | stage.Diverged)]
+    for end in sorted(broken, key=lambda end: not isinstance(end, stage.Interrupted)):
+        raise end
+
+
+def require_one_precision(configs: Iterable[Any]) -> None:
+    """Raises InputError when configurations of one process ask for several precisions."""
+    if len({config.matmul_precision for config in configs}) > 1:
+        raise InputError("matmul_precision: one process has one; sweep it by a command for each value")
 
 
 def _start(cell: Cell, seed: int, workdir: Path, stop: stage.StopRequest) -> lockstep.Run[runs.Finished]:

@@ -70,7 +70,8 @@ def time_stage(case: Case, effort: Effort, machine: Machine) -> dict[str, Any]:
     requests = cases.requests_of(stage, case.seeds, effort.iterations)
     own_work = work.of_iteration(stage, requests[0].rows.arrays).times(case.seeds)
     chunks = Chunks(requests, cases.devices_of(case))
-    job = torch_worker.stage_job(stage, case.config[case.stage]) if case.seeds == 1 else None
+    compared = effort.torch_python and case.seeds == 1
+    job = torch_worker.stage_job(stage, case.config[case.stage]) if compared else None
     first = chunks.seconds()
     empty = statistics.median(chunks.empty_seconds() for _ in range(EMPTY_CHUNKS))
     ours, theirs = time_in_turns(chunks.seconds, effort.iterations, effort, job)

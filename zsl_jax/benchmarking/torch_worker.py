@@ -28,6 +28,8 @@ FIELDS = {
         "gamma_dist", "factor_dist",
     ),
 }  # fmt: skip
+# Fields that the program lacks, since it computes what was published, with the value they must have.
+PUBLISHED = {"schedule": "variance_preserving", "feed": "current", "use_r": True, "x0_gates_xt": True}
 Job = dict[str, Any]  # what the program takes as its argument
 
 
@@ -97,9 +99,18 @@ def stage_job(stage: Stage, section: Any) -> Job | None:
     Args:
       stage: what our side trains.
       section: the stage's section of the configuration.
+
+    Raises:
+      InputError: an option is not as published, so that the program would compute something else.
     """
     if stage.name not in FIELDS:
         return None
+    for field, published in PUBLISHED.items():
+        if field in section and section[field] != published:
+            raise InputError(
+                f"config.{stage.name}.{field}: {section[field]!r}, but PyTorch's side knows {published!r} alone; "
+                "use that, or leave out --compare torch"
+            )
     views, a_dim = stage.train.views(), stage.semantics.shape[1]
     sizes = {name: section[name] for name in FIELDS[stage.name]}
     sizes |= {name: section[name] or a_dim for name in ("z_dim", "time_dim", "embed_dim")}

@@ -11,7 +11,7 @@ import numpy as np
 from zsl_jax import costs
 from zsl_jax.train_steps.method import Batch, Method, TrainState
 from zsl_jax.training import loop
-from zsl_jax.training.stage import Stage, shapes
+from zsl_jax.training.stage import Stage, shapes, starting
 
 # Passes of an optimiser over a net: gradient, weight and its own arrays are read, the last two written.
 WEIGHT_PASSES, OPTIMISER_PASSES = 3, 2
@@ -62,25 +62,33 @@ def of_iteration(stage: Stage, rows: loop.Resident) -> Work:
     drawn = jax.ShapeDtypeStruct((method.batches_per_step, stage.batch_size), np.int32)
     batches = jax.eval_shape(loop.gather, rows, drawn)
     products = costs.products(method.train_step, state, batches, jax.eval_shape(lambda: jax.random.key(0)))
-    steps = optimiser_steps(method, state, batches)
+    steps = optimiser_steps(method, state, batches, hyper_of(stage))
     return Work(products, sum(n * step_bytes(state.params[net], state.opt[net]) for net, n in steps.items()))
 
 
-def optimiser_steps(method: Method, state: TrainState, batches: Batch) -> dict[str, int]:
+def hyper_of(stage: Stage) -> Any:
+    """The numbers of a stage's first state."""
+    make, *given = starting(stage)
+    return jax.jit(lambda *given: make(*given).hyper)(*given)
+
+
+def optimiser_steps(method: Method, state: TrainState, batches: Batch, hyper: Any) -> dict[str, int]:
     """How often one iteration runs each net's optimiser, as the step counters say that optimisers keep.
 
-    The iteration is compiled for these counters alone, which leaves out nearly all of it. It starts from zeros: steps
-    that are taken now and then count if the first iteration takes them. An optimiser without a counter, such as plain
-    SGD, is taken to run once.
+    The iteration is compiled for these counters alone, which leaves out nearly all of it. It starts from zeros but for
+    `hyper`: steps that are taken now and then count if the first iteration takes them. An optimiser without a counter,
+    such as plain SGD, is taken to run once.
 
     Args:
       method: whose `train_step` is looked at.
       state: its shapes.
       batches: their shapes.
+      hyper: the state's numbers, as they are.
     """
 
     def counters() -> dict[str, list[jax.Array]]:
-        after, _ = method.train_step(_zeros(state), _zeros(batches), jax.random.key(0))
+        start = _zeros(state)._replace(hyper=hyper)
+        after, _ = method.train_step(start, _zeros(batches), jax.random.key(0))
         return {net: [leaf for leaf in jax.tree.leaves(opt) if _counts(leaf)] for net, opt in after.opt.items()}
 
     return {net: max(map(int, found), default=1) for net, found in jax.jit(counters)().items()}

@@ -34,7 +34,9 @@ def scores(
 
     def nearer(best, rows):
         others = fetch(rows)
-        distances = squares[None, :] - 2 * others @ features.T + jnp.sum(others**2, axis=1)[:, None]
+        # Small differences of large numbers: not for TF32.
+        products = jnp.matmul(others, features.T, precision=lax.Precision.HIGHEST)
+        distances = squares[None, :] - 2 * products + jnp.sum(others**2, axis=1)[:, None]
         return jnp.maximum(best, jax.ops.segment_max(-distances, labels[rows], n_classes)), None
 
     start = jnp.full((n_classes, features.shape[0]), -jnp.inf)

@@ -1,4 +1,4 @@
-"""What the two ZeroDiff stages share: configuration of the diffusion nets, noisy pairs and Adam."""
+"""What stages share: Adam's steps of named nets, for all but fine-tuning; noisy pairs, for those with a diffusion."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol

@@ -35,10 +35,9 @@ from zsl_jax.nets.autoencoders import GaussianEncoder, RectifiedPerceptron
 from zsl_jax.nets.layers import apply, draw_published
 from zsl_jax.train_steps import adversarial, mapped
 from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState
-from zsl_jax.train_steps.seen_classifier import negative_log_likelihood
+from zsl_jax.train_steps.seen_classifier import frozen_from, negative_log_likelihood, require_classifier
 
 NUMBERS = ("lr", "cls_weight", "weight_decay", "information_rate")
-CLASSIFIER_STAGE = "seen_classifier"
 NET_NAMES: tuple[str, ...] = ("encoder", "decoder")
 
 Terms = dict[str, jax.Array]
@@ -355,8 +354,7 @@ def parameter_shapes(nets: Nets, spec: Spec) -> dict[str, Params]:
 
 def init(nets: Nets, spec: Spec, key: jax.Array, upstream: dict[str, Params], hyper: Hyper) -> TrainState:
     """Fresh parameters and optimiser states; the seen classes' classifier is frozen, if there is one."""
-    frozen = {name: upstream[CLASSIFIER_STAGE][name] for name in ("classifier",) if CLASSIFIER_STAGE in upstream}
-    return adversarial.fresh_state(draw_published(key, parameter_shapes(nets, spec)), frozen, hyper, {})
+    return adversarial.fresh_state(draw_published(key, parameter_shapes(nets, spec)), frozen_from(upstream), hyper, {})
 
 
 def inference(state: TrainState) -> dict[str, Params]:
@@ -371,17 +369,6 @@ def synthesize(nets: Nets, params: dict[str, Params], semantics: jax.Array, keys
     return {"x": nets.objective.generate(nets, params, semantics, noise, params["numbers"])}
 
 
-def require_classifier(config: Any) -> None:
-    """Raises InputError when the classifier's term has a weight, but no earlier stage trains the classifier."""
-    stages = tuple(config.stages)
-    earlier = stages[: stages.index("autoencoder")] if "autoencoder" in stages else stages
-    if config.autoencoder.cls_weight > 0 and CLASSIFIER_STAGE not in earlier:
-        raise InputError(
-            f"config.autoencoder.cls_weight: {config.autoencoder.cls_weight} needs the stage {CLASSIFIER_STAGE!r} "
-            "before 'autoencoder' in config.stages; add it, or set cls_weight to 0"
-        )
-
-
 def build(config: Any, spec: Spec) -> Method:
     """An autoencoder as a method; `config` is a whole configuration with an "autoencoder" section.
 
@@ -391,7 +378,7 @@ def build(config: Any, spec: Spec) -> Method:
       InputError: there is no such objective, or the stage it needs is missing.
     """
     nets = make_nets(config.autoencoder, spec)
-    require_classifier(config)
+    require_classifier(config, "autoencoder")
     on_shares = None
     if nets.objective.additive:
         on_shares = lambda state, batches, key, axis: train_step(nets, state, batches, key, axis)  # noqa: E731

@@ -19,20 +19,18 @@ import numpy as np
 import optax
 
 from zsl_jax import losses
-from zsl_jax.errors import InputError
 from zsl_jax.nets.autoencoders import RectifiedPerceptron
 from zsl_jax.nets.gan_zoo import CodeReader, Critic
 from zsl_jax.nets.layers import apply, draw_published
 from zsl_jax.train_steps import adversarial, mapped
 from zsl_jax.train_steps.gan_objectives import PENALTIES, Numbers, Objective, Scores, choose
 from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState
-from zsl_jax.train_steps.seen_classifier import negative_log_likelihood
+from zsl_jax.train_steps.seen_classifier import frozen_from, negative_log_likelihood, require_classifier
 
 NUMBERS = (
     "lr", "penalty_weight", "cls_weight", "weight_decay", "semantic_noise", "synthesis_noise",
     "energy_weight", "rho", "diversity", "k_rate", "plateau_epochs", "info_weight",
 )  # fmt: skip
-CLASSIFIER_STAGE = "seen_classifier"
 Fakes = tuple[jax.Array, jax.Array]  # generated rows [..., D] and the noise that was added to their semantics [..., A]
 
 
@@ -290,9 +288,10 @@ def parameter_shapes(nets: Nets, spec: Spec) -> dict[str, Params]:
 
 def init(nets: Nets, spec: Spec, key: jax.Array, upstream: dict[str, Params], hyper: Numbers) -> TrainState:
     """Fresh parameters and optimiser states; the classifier of seen classes is frozen, if there is one."""
-    frozen = {"classifier": upstream[CLASSIFIER_STAGE]["classifier"]} if CLASSIFIER_STAGE in upstream else {}
     extra = {name: jnp.float32(value) for name, value in nets.objective.extra.items()}
-    return adversarial.fresh_state(draw_published(key, parameter_shapes(nets, spec)), frozen, hyper, extra)
+    return adversarial.fresh_state(
+        draw_published(key, parameter_shapes(nets, spec)), frozen_from(upstream), hyper, extra
+    )
 
 
 def inference(state: TrainState) -> dict[str, Params]:
@@ -313,17 +312,6 @@ def synthesize(nets: Nets, params: dict[str, Params], semantics: jax.Array, keys
     return {"x": make_rows(nets, params["generator"], semantics, noise, deviation)[0]}
 
 
-def require_classifier(config: Any) -> None:
-    """Raises InputError when the classifier's term has a weight, but no earlier stage trains the classifier."""
-    stages = tuple(config.stages)
-    earlier = stages[: stages.index("gan")] if "gan" in stages else stages
-    if config.gan.cls_weight > 0 and CLASSIFIER_STAGE not in earlier:
-        raise InputError(
-            f"config.gan.cls_weight: {config.gan.cls_weight} needs the stage {CLASSIFIER_STAGE!r} before 'gan' in "
-            "config.stages; add it, or set cls_weight to 0"
-        )
-
-
 def build(config: Any, spec: Spec) -> Method:
     """An adversarial generator as a method; `config` is a whole configuration with a "gan" section.
 
@@ -333,7 +321,7 @@ def build(config: Any, spec: Spec) -> Method:
       InputError: there is no such objective, or the stage it needs is missing.
     """
     nets = make_nets(config.gan, spec)
-    require_classifier(config)
+    require_classifier(config, "gan")
     step = partial(train_step, nets)
     return Method(
         name=f"gan {config.gan.objective}",

@@ -10,10 +10,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from zsl_jax.errors import InputError
 from zsl_jax.nets.layers import draw_published
 from zsl_jax.train_steps import adversarial, mapped
 from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState
 
+NAME = "seen_classifier"  # of the stage
 NEVER = -1e9  # logit of a class without training rows
 
 
@@ -64,6 +66,22 @@ def inference(state: TrainState) -> dict[str, Params]:
     return {"classifier": among(state.params["classifier"], state.extra["seen"])}
 
 
+def frozen_from(upstream: dict[str, Params]) -> dict[str, Params]:
+    """The frozen nets of a later stage: {"classifier": ...} if an earlier one trained it, else none."""
+    return {"classifier": upstream[NAME]["classifier"]} if NAME in upstream else {}
+
+
+def require_classifier(config: Any, section: str) -> None:
+    """Raises InputError when a section's `cls_weight` is above 0, but no earlier stage trains the classifier."""
+    stages, weight = tuple(config.stages), config[section].cls_weight
+    earlier = stages[: stages.index(section)] if section in stages else stages
+    if weight > 0 and NAME not in earlier:
+        raise InputError(
+            f"config.{section}.cls_weight: {weight} needs the stage {NAME!r} before {section!r} in config.stages; "
+            "add it, or set cls_weight to 0"
+        )
+
+
 def build(config: Any, spec: Spec) -> Method:
     """The classifier as a method; it takes nothing but `seen_classifier.lr` from the configuration."""
     del config
@@ -80,4 +98,4 @@ def build(config: Any, spec: Spec) -> Method:
     )
 
 
-STAGES = {"seen_classifier": build}
+STAGES = {NAME: build}

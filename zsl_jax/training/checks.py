@@ -45,10 +45,10 @@ def check_options(config) -> None:
     _check_choice("eval.classifier", config.eval.classifier, fits.KINDS)
     _check_choice("upstream", config.upstream, UPSTREAM)
     _check_choice("eval.select", config.eval.select, SELECT)
-    if config.eval.classifier == "nearest" and config.eval.seen_factor != 1:
+    if config.eval.seen_factor <= 0 or (config.eval.seen_factor != 1 and config.eval.classifier != "prototype"):
         raise InputError(
-            f"config.eval.seen_factor: {config.eval.seen_factor}, but scores of the nearest neighbour are negative "
-            "distances, which a factor below 1 makes better; use 1, or another config.eval.classifier"
+            f"config.eval.seen_factor: {config.eval.seen_factor} with classifier {config.eval.classifier!r}; a factor "
+            "above 0 lowers the scores of prototypes, which are not negative; use 1 with other classifiers"
         )
     if config.stage:
         _check_choice("stage", config.stage, config.stages)

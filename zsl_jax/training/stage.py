@@ -143,7 +143,11 @@ class StopRequest:
 @contextmanager
 def time_limit(stop: StopRequest, seconds: float) -> Iterator[None]:
     """Asks to stop after some seconds (0: never), as a signal would."""
-    timer = threading.Timer(seconds, setattr, (stop, "signum", TIME_IS_UP))
+
+    def ask() -> None:
+        stop.signum = stop.signum or TIME_IS_UP  # a signal that came before is what is heard
+
+    timer = threading.Timer(seconds, ask)
     if seconds:
         timer.start()
     try:
