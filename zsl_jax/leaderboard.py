@@ -49,6 +49,7 @@ VARIATIONS = {  # fields set beside those of the file
     "nsgan_light_penalty": {"gan.penalty_weight": 1.0},
 }
 # What all methods have in common on a data set, whatever their own files say: descriptions of classes, classifiers.
+# Those of the digits are signed, as suits most; ae and ae2, whose reconstructed semantics are rectified, lose by it.
 COMMON = {
     "digits": ("data.original_semantics=False", "data.normalize_semantics=False", "eval.classifier_epochs=25"),
     "awa1": ("data.original_semantics=True", "data.normalize_semantics=True", "eval.classifier_epochs=25"),
