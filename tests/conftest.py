@@ -5,6 +5,10 @@ import os
 # Most of the time of these tests is compilation: leave out LLVM's optimisations, which don't change what is computed.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 
+import atexit
+import shutil
+import tempfile
+
 import jax
 import pytest
 
@@ -13,6 +17,13 @@ jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
+# Programs that return in another module, after `_forget_compiled_programs`, are read back. A folder for each process,
+# since two may not write to one at a time.
+COMPILED = tempfile.mkdtemp(prefix="zsl_jax_tests_")
+atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", COMPILED)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 jax.config.update("jax_default_matmul_precision", "highest")
 
 
