@@ -79,12 +79,10 @@ def test_the_same_command_trains_nothing_again(workdir, file, monkeypatch):
     assert lines(workdir) == before
 
 
-def test_a_method_that_takes_too_long_is_left_out_and_gone_on_with(file, tmp_path, capsys):
+def test_a_method_that_takes_too_long_is_left_out(file, tmp_path, capsys):
     assert run(file, tmp_path, "--minutes=0.0001") == 1
     assert "slow,100, seed 1: not within 0.0001 minutes" in capsys.readouterr().err
     assert not (tmp_path / "leaderboard.csv").exists()
-    assert run(file, tmp_path) == 0
-    assert len(lines(tmp_path)) == 8
 
 
 def test_runs_that_finished_in_time_stay_in_the_table(file, workdir, tmp_path, capsys):
