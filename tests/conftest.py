@@ -6,11 +6,14 @@ import os
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 
 import atexit
+import gc
 import shutil
 import tempfile
 
 import jax
 import pytest
+
+gc.set_threshold(50_000)  # JAX's traces are many small objects: looking through them as often as by default takes long
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)

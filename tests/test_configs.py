@@ -35,6 +35,7 @@ VARIANTS = {
     "cramergan_tricks_sun.py": ("",),
     "d2sc_awa2.py": ("", ":digits", ":awa1"),
     "gan_zoo.py": (":wgan,digits", ":cramergan,awa2", ":clswgan,awa1"),
+    "own_data.py": ("", ":representations"),
     "tfvaegan_awa2.py": ("", ":digits", ":awa1"),
     "tfvaegan_cub.py": ("",),
     "tfvaegan_flo.py": ("",),
@@ -260,7 +261,7 @@ def test_published_tricks(dataset, syn_num):
 
 @functools.cache
 def compiled(stage: str, static: str) -> tuple[contract.Method, Any]:
-    """A stage and its compiled step, by the JSON of all stages' options that are no traced numbers."""
+    """A stage and its compiled step, by the JSON of its own and earlier stages' options that are no traced numbers."""
     method = registry.find(stage)(ConfigDict(json.loads(static)), SPEC)
     return method, jax.jit(method.train_step)
 
@@ -269,12 +270,15 @@ def trained_stages(config: Any) -> list[str]:
     return [stage for stage in config.stages if not stage.startswith("finetune")]
 
 
-def static_options(config: Any) -> str:
-    sections = {stage: config[stage].to_dict() for stage in trained_stages(config)}
+def static_options(config: Any, last: str) -> str:
+    """Those of the stages up to `last`; the width of the noise, here that of the semantics, is no difference."""
+    trained = trained_stages(config)
+    stages = trained[: trained.index(last) + 1]
+    sections = {stage: config[stage].to_dict() for stage in stages}
     for stage, section in sections.items():
         section.update(dict.fromkeys(registry.find(stage)(config, SPEC).numbers, 0.0))
-        section.update({"epochs": 0, "syn_num": 0, "classifier_lr": 0.0})
-    return json.dumps(sections | {"stages": list(config.stages)})
+        section.update({"epochs": 0, "syn_num": 0, "classifier_lr": 0.0} | ({"z_dim": 0} if "z_dim" in section else {}))
+    return json.dumps(sections | {"stages": stages})
 
 
 def off(numbers: dict[str, Any], critic: str) -> bool:
@@ -287,7 +291,7 @@ def test_one_iteration_of_each_stage(name):
     config = tiny.narrow(ConfigDict(load(name).to_dict()))
     upstream = {}
     for stage in trained_stages(config):
-        method, step = compiled(stage, static_options(config))
+        method, step = compiled(stage, static_options(config, stage))
         numbers = contract.hyper_parameters(config[stage], method.numbers)
         shapes = jax.eval_shape(method.init, jax.random.key(0), upstream, numbers)
         state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)

@@ -6,7 +6,9 @@ import signal
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import jax
 import pytest
 
 from zsl_jax import leaderboard, sweep
@@ -15,31 +17,39 @@ from zsl_jax.training import experiment, stage
 from zsl_jax.training.writers import read_json
 
 CONFIG = """
-from tests import tiny
-from zsl_jax import defaults
+from tests import linear
 
 
 def get_config(rate="1e-3"):
-    config = tiny.synthetic(tiny.narrow(defaults.zerodiff()))
-    config.stages = ("drg",)
-    config.drg.lr = float(rate)
+    config = linear.tiny_run("linear")
+    config.linear.lr = float(rate)
     return config
 """
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory) -> str:
-    path = tmp_path_factory.mktemp("configs") / "tiny_drg.py"
+    path = tmp_path_factory.mktemp("configs") / "tiny_linear.py"
     path.write_text(CONFIG)
     return str(path)
 
 
 @pytest.fixture(scope="module")
 def workdir(file, tmp_path_factory) -> Path:
-    """A finished leaderboard of two methods, two seeds and two shares of the rows."""
+    """A finished leaderboard of two methods, two seeds and two shares of the rows.
+
+    Programs are kept from method to method: these two have the same.
+    """
     where = tmp_path_factory.mktemp("board")
-    assert run(file, where) == 0
+    with mock.patch.object(jax, "clear_caches"):
+        assert run(file, where) == 0
     return where
+
+
+@pytest.fixture
+def undrawn(monkeypatch) -> None:
+    """No figure after each method, where others look at it."""
+    monkeypatch.setattr(leaderboard.figures, "leaderboard", lambda *_: None)
 
 
 def run(file: str, where: Path, *more: str) -> int:
@@ -72,6 +82,7 @@ def test_half_of_the_rows_are_half_of_the_rows(workdir):
     assert sizes == [100, 50]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_same_command_trains_nothing_again(workdir, file, monkeypatch):
     before = lines(workdir)
     monkeypatch.setattr(experiment, "run", lambda *_: pytest.fail("trained again"))
@@ -80,11 +91,12 @@ def test_the_same_command_trains_nothing_again(workdir, file, monkeypatch):
 
 
 def test_a_method_that_takes_too_long_is_left_out(file, tmp_path, capsys):
-    assert run(file, tmp_path, "--minutes=0.0001") == 1
+    assert run(file, tmp_path, "--percent=100", "--minutes=0.0001") == 1
     assert "slow,100, seed 1: not within 0.0001 minutes" in capsys.readouterr().err
     assert not (tmp_path / "leaderboard.csv").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_runs_that_finished_in_time_stay_in_the_table(file, workdir, tmp_path, capsys):
     shutil.copytree(workdir, tmp_path / "board")
     shutil.rmtree(tmp_path / "board" / "slow,100" / "seed_1")
@@ -101,15 +113,16 @@ def test_a_signal_is_not_taken_for_the_time_limit():
     assert stop.signum == signal.SIGTERM
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_unexpected_error_leaves_the_other_methods_alone(file, tmp_path, monkeypatch, capsys):
     def break_slow(config, *rest):
-        if config.drg.lr < 1e-4:
+        if config.linear.lr < 1e-4:
             raise MemoryError("no room")
         return load(config, *rest)
 
     load = experiment.load
     monkeypatch.setattr(experiment, "load", break_slow)
-    assert run(file, tmp_path) == 1
+    assert run(file, tmp_path, "--percent=50") == 1
     assert "slow,50, seed 0: MemoryError: no room" in capsys.readouterr().err
     assert {row["method"] for row in lines(tmp_path)} == {"fast"}
 
@@ -140,9 +153,9 @@ def test_the_best_comes_first():
 
 
 def test_fields_are_set_where_they_are(file):
-    cells = leaderboard.make_cells({"own": f"{file}:0.5"}, "tiny", [100], 3, ["drg.syn_num=9"])
+    cells = leaderboard.make_cells({"own": f"{file}:0.5"}, "tiny", [100], 3, ["linear.syn_num=9"])
     config: Any = cells[0].config
-    assert (config.drg.lr, config.drg.syn_num, config.drg.epochs) == (0.5, 9, 3)
+    assert (config.linear.lr, config.linear.syn_num, config.linear.epochs) == (0.5, 9, 3)
     with pytest.raises(InputError, match=r"--set nothing.here: the configuration has no such field"):
         leaderboard.make_cells({"own": file}, "tiny", [100], 0, ["nothing.here=1"])
 

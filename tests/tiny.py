@@ -16,10 +16,10 @@ SPEC = Spec(x_dim=6, r_dim=5, a_dim=3, n_classes=4)
 WIDTH = 8
 
 
-def random_like(tree: Any, seed: int = 0) -> Any:
-    """Standard normal arrays of a tree's shapes: unlike fresh weights, no bias is zero and no gradient tiny."""
+def random_like(tree: Any, seed: int = 0, deviation: float = 1.0) -> Any:
+    """Normal arrays of a tree's shapes: unlike fresh weights, no bias is zero and no gradient tiny."""
     random = np.random.default_rng(seed)
-    return jax.tree.map(lambda leaf: jnp.asarray(random.normal(size=leaf.shape), jnp.float32), tree)
+    return jax.tree.map(lambda leaf: jnp.asarray(deviation * random.normal(size=leaf.shape), jnp.float32), tree)
 
 
 def zerodiff_config(**dfg: Any) -> Any:
@@ -48,10 +48,11 @@ def synthetic(config: Any, seed: int = 0) -> Any:
     config.data.percent = 100
     made_up = {"preset": "", "seen": 5, "unseen": 3, "a_dim": 4, "x_dim": 10, "r_dim": 6, "trainval": 100}
     config.data.synthetic.update(made_up | {"test_seen": 25, "test_unseen": 30})
-    for stage in (config.finetune_x, config.finetune_r, config.drg, config.dfg):
+    for stage in (one for one in config.values() if isinstance(one, ConfigDict) and "batch_size" in one):
         stage.epochs, stage.batch_size = 1, 16
+        if "syn_num" in stage:
+            stage.syn_num = 6
     config.finetune_r.paco.queue = 32
-    config.drg.syn_num = config.dfg.syn_num = 6
     config.eval.first, config.eval.every = 0, 1
     config.eval.classifier_epochs = 2
     config.eval.spaces, config.eval.samplers = ("V", "C"), ("one_step",)

@@ -44,7 +44,10 @@ class Schedule(NamedTuple):
 
 
 def vp_betas(beta_min: float, beta_max: float, n_steps: int) -> np.ndarray:
-    """Betas [T] of the variance-preserving process sampled at T + 1 times (Xiao et al., appendix B)."""
+    """Betas [T] float32 of the variance-preserving process sampled at T + 1 times (Xiao et al., appendix B).
+
+    `make_schedule` checks the numbers: 0 < beta_min < beta_max, n_steps >= 1.
+    """
     time = np.arange(n_steps + 1, dtype=np.float32) / np.float32(n_steps)
     time = time * np.float32(1.0 - SMALLEST_TIME) + np.float32(SMALLEST_TIME)
     log_mean = np.float32(-0.25) * time**2 * np.float32(beta_max - beta_min) - np.float32(0.5 * beta_min) * time
@@ -55,7 +58,7 @@ def vp_betas(beta_min: float, beta_max: float, n_steps: int) -> np.ndarray:
 
 
 def linear_betas(beta_min: float, beta_max: float, n_steps: int) -> np.ndarray:
-    """Betas [T] rising linearly from beta_min by (beta_max - beta_min) / T, as in DDPM; beta_max is not reached."""
+    """Betas [T] float32 from beta_min in steps of (beta_max - beta_min) / T, as in DDPM; beta_max is not reached."""
     step = np.arange(n_steps, dtype=np.float32) / np.float32(n_steps)
     return np.float32(beta_max - beta_min) * step + np.float32(beta_min)
 

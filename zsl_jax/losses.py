@@ -1,6 +1,7 @@
 """Losses of generative zero-shot learning, as pure functions of arrays.
 
-B rows, D feature width, A semantics width; every function returns a scalar unless it says otherwise.
+B rows, D feature width, A semantics width, Z latent width. Every function returns a scalar unless it says otherwise;
+none checks its arguments: shapes that do not fit end in JAX's own error.
 """
 
 import jax

@@ -14,14 +14,14 @@ from absl import flags
 
 from zsl_jax import report
 from zsl_jax.errors import InputError
-from zsl_jax.training import experiment, outcome, processes, stage, writers
+from zsl_jax.training import checks, experiment, outcome, processes, stage, writers
 from zsl_jax.training.lockstep import Run
 
-RESULT = "result.json"
+RESULT = writers.RESULT
 # Fields that may differ when a run is resumed: they change where things are or when they are written, not the numbers.
 FREE_FIELDS = ("data.root", "stage", "figures", "checkpoint_every", "parallel", "compilation_cache")
 HOST_FIELDS = ("data.root", "compilation_cache")  # that may differ between the processes of a run
-FINGERPRINT = "data_fingerprint"  # kept beside the configuration, so that a run never goes on with other data
+FINGERPRINT = writers.FINGERPRINT
 PRECISIONS = {"default": None, "high": "high", "highest": "highest", "bfloat16": "BF16_BF16_F32"}
 
 
@@ -54,6 +54,41 @@ def parse(values: flags.FlagValues, arguments: list[str], required: tuple[str, .
     missing = [name for name in required if getattr(values, name) is None]
     if missing:
         raise InputError(f"--{missing[0]} is missing; e.g. --config configs/zerodiff_digits.py --workdir runs/digits")
+
+
+def parse_plain(
+    values: flags.FlagValues, arguments: list[str], doc: str, required: dict[str, str], files: bool = False
+) -> list[str]:
+    """Reads the flags of a program without --config; with --help it prints `doc` and the flags and ends the process.
+
+    Args:
+      values: the program's flags.
+      arguments: the program's name and its arguments.
+      doc: what the program does.
+      required: flags that must be given, with an example of each.
+      files: whether arguments that are no flags are names of files.
+
+    Returns:
+      The arguments that are no flags.
+
+    Raises:
+      InputError: an unknown flag, a bad value, a missing flag.
+    """
+    if {"--help", "-h"} & set(arguments):
+        print(doc, values.get_help(), sep="\n")
+        raise SystemExit(0)
+    for name in values:
+        values[name].unparse()  # lists keep what an earlier call in this process gave
+    try:
+        rest = values(arguments)
+    except flags.Error as error:
+        raise InputError(plain(error)) from error
+    if len(rest) > 1 and not files:
+        raise InputError(f"{rest[1]!r} is not a flag; see --help")
+    missing = [name for name in required if getattr(values, name) is None]
+    if missing:
+        raise InputError(f"--{missing[0]} is missing; e.g. --{missing[0]} {required[missing[0]]}")
+    return rest[1:]
 
 
 def plain(error: Exception) -> str:
@@ -120,6 +155,7 @@ def complete(config: Any, workdir: Path, stop: stage.StopRequest, bars: bool = T
     if signum := stop.heard():
         raise stage.Interrupted(signum, "before it began")
     dataset = processes.all_do(lambda: experiment.load(config))
+    processes.first_does(lambda: checks.check_imports(config, dataset, workdir))
     claimed = config.to_dict() | {FINGERPRINT: dataset.fingerprint()}
     require_same(claimed)
     with contextlib.ExitStack() as held:

@@ -1,5 +1,6 @@
 """The recorded updates of the zoo's autoencoders: losses, gradients, updated weights."""
 
+import functools
 from functools import partial
 
 import jax
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from tests.parity import zerodiff
+from tests.parity import weights, zerodiff
 from tests.parity.recorded import OUTPUT, assert_close, load, under
+from zsl_jax.interop import published
 from zsl_jax.train_steps import autoencoders
 from zsl_jax.train_steps.method import Spec, hyper_parameters
 
@@ -19,13 +21,8 @@ BLOCKS = {"ae": "AE", "ae2": "AE2", "vae": "VAE", "bir_vae": "BIR_VAE"}
 PREFIXES = {"ae": "autoencoder.", "ae2": "", "vae": "vae.", "bir_vae": "birvae."}
 APART = {"ae2": {"encoder": "optimizer_encoder", "decoder": "optimizer_decoder"}}  # the others have one optimiser
 SPEC = Spec(OPTIONS["resSize"], 0, OPTIONS["attSize"], OPTIONS["nclass_all"])
-# Our layers by the recorded names.
-PERCEPTRON = {"fc1": "hidden", "fc2": "out"}
-ENCODER = {"linear": "hidden", "mu": "mean", "log_var": "log_variance"}
-DECODER = {"linear": "hidden", "recon": "out"}
-DIRECT = {"encoder": (PERCEPTRON, ("a", "z")), "decoder": (PERCEPTRON, ("x",))}
-LATENT = {"encoder": (ENCODER, ("a", "z")), "decoder": (DECODER, ("z",))}
-LAYOUTS = {"ae": DIRECT, "ae2": DIRECT, "vae": LATENT, "bir_vae": LATENT}
+SIZES = {"a": SPEC.a_dim}
+LATENT = ("vae", "bir_vae")
 
 
 @pytest.fixture(params=BLOCKS)
@@ -44,27 +41,18 @@ def section(objective):
     )  # fmt: skip
 
 
-def layer(tensors, name, inputs=()):
-    """A recorded dense layer; the kernel of a first one is divided by its inputs. A missing gradient is one of zero."""
-    kernel = tensors[f"{name}.weight"].T
-    bias = tensors.get(f"{name}.bias", np.zeros(kernel.shape[1], np.float32))
-    if not inputs:
-        return {"kernel": kernel, "bias": bias}
-    return dict(zip(inputs, np.split(kernel, len(inputs)), strict=True)) | {"bias": bias}
-
-
 def recorded(objective, what):
     """Parameters of our nets, as recorded under `what`."""
     nets = {}
-    for net, (layers, inputs) in LAYOUTS[objective].items():
+    for net, layout in published.autoencoder({"objective": objective, "meant": False}).items():
         folder = f"{BLOCKS[objective]}/{what}" + (
             "" if what == "w0" else f"/{APART.get(objective, {}).get(net, 'optimizer')}"
         )
-        start = f"{PREFIXES[objective]}{net}."
-        tensors = {key[len(start) :]: array for key, array in under(ARRAYS, folder).items() if key.startswith(start)}
-        nets[net] = {
-            ours: layer(tensors, theirs, inputs if ours == "hidden" else ()) for theirs, ours in layers.items()
-        }
+        tensors = weights.tensors_of(ARRAYS, f"{folder}/{PREFIXES[objective]}{net}.")
+        for layer in layout.layers:  # a missing gradient is one of zero
+            rows = len(tensors[f"{layer.name}.weight"])
+            tensors.setdefault(f"{layer.name}.bias", np.zeros(rows, np.float32))
+        nets[net] = weights.tree(layout, tensors, SIZES)
     return nets
 
 
@@ -84,24 +72,40 @@ def noise_of(objective, nets):
     return autoencoders.Noise(*(jnp.asarray(array, jnp.float32) for array in draws))
 
 
+@functools.cache
 def start(objective):
     """The recorded state before the update, and the nets."""
     options = section(objective)
     nets = autoencoders.make_nets(options, SPEC)
-    classifier = layer(under(ARRAYS, f"{BLOCKS[objective]}/w0"), "pretrain_cls.fc")
+    linear = weights.tensors_of(ARRAYS, f"{BLOCKS[objective]}/w0/pretrain_cls.fc.")
+    classifier = {"kernel": linear["weight"].T, "bias": linear["bias"]}
     upstream = {"seen_classifier": {"classifier": zerodiff.as_jax(classifier)}}
     hyper = hyper_parameters(options, autoencoders.NUMBERS)
     state = jax.jit(partial(autoencoders.init, nets, SPEC))(jax.random.key(0), upstream, hyper)
     return nets, zerodiff.state_with(state, zerodiff.as_jax(recorded(objective, "w0")))
 
 
-def test_losses_equal_recorded(objective):
+@functools.cache
+def update(objective):
+    """The loss and its terms, its gradients, and the state after the recorded update."""
     nets, state = start(objective)
+
+    @jax.jit
+    def run(state, batch, noise):
+        def loss(params):
+            return autoencoders.loss(nets, params, state.frozen, batch, noise, state.hyper)
+
+        values, gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
+        return values, gradients, autoencoders.update(nets, state, batch, noise)[0]
+
+    return run(state, batch_of(objective), noise_of(objective, nets))
+
+
+def test_losses_equal_recorded(objective):
+    nets, _ = start(objective)
     value = under(ARRAYS, f"{BLOCKS[objective]}/val")
-    noise = noise_of(objective, nets)
-    assert jax.tree.map(lambda draws: draws.shape[1], noise) == nets.widths
-    loss = jax.jit(partial(autoencoders.loss, nets))
-    total, metrics = loss(state.params, state.frozen, batch_of(objective), noise, state.hyper)
+    assert jax.tree.map(lambda draws: draws.shape[1], noise_of(objective, nets)) == nets.widths
+    total, metrics = update(objective)[0]
     regularised = sorted(name for name in value if name.startswith("reg_loss"))[-1]
     wanted = {
         "loss/features": value["recon_visual_loss"],
@@ -125,7 +129,7 @@ def test_reconstructions_and_latents_equal_recorded(objective):
     given = (batch_of(objective), noise_of(objective, nets), state.hyper)
     x, _ = jax.jit(partial(nets.objective.reconstruct, nets))(state.params, *given)
     assert_close(x, value["recon_visual"])
-    if LAYOUTS[objective] is LATENT:
+    if objective in LATENT:
         mean, log_variance = jax.jit(partial(autoencoders.encode, nets))(state.params, a=given[0].a, z=given[1].z)
         assert_close(mean, value["mu"])
         assert_close(log_variance, value["log_var"])
@@ -141,20 +145,11 @@ def test_rows_are_synthesised_as_they_are_reconstructed(objective):
 
 
 def test_gradients_equal_recorded(objective):
-    nets, state = start(objective)
-    batch, noise = batch_of(objective), noise_of(objective, nets)
-
-    def loss(params):
-        return autoencoders.loss(nets, params, state.frozen, batch, noise, state.hyper)[0]
-
-    gradients = jax.jit(jax.grad(loss))(state.params)
-    zerodiff.assert_gradients_close(gradients, recorded(objective, "grad"), BLOCKS[objective])
+    zerodiff.assert_gradients_close(update(objective)[1], recorded(objective, "grad"), BLOCKS[objective])
 
 
 def test_updates_equal_recorded(objective):
-    nets, state = start(objective)
-    step = jax.jit(partial(autoencoders.update, nets))
-    after, _ = step(state, batch_of(objective), noise_of(objective, nets))
+    (_, state), after = start(objective), update(objective)[2]
     for net in autoencoders.NET_NAMES:
         before, moved = {net: state.params[net]}, {net: after.params[net]}
         zerodiff.assert_step_close(before, moved, {net: recorded(objective, "after")[net]}, BLOCKS[objective])

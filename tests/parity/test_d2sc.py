@@ -20,7 +20,7 @@ from zsl_jax.train_steps.method import Batch, TrainState, hyper_parameters
 
 ARRAYS, META = load("d2sc_step")
 OPTIONS = META["options"]
-WIDTHS = zerodiff.widths(OPTIONS)
+SIZES = zerodiff.sizes(OPTIONS)
 SPEC = zerodiff.spec(OPTIONS)
 DRG_CRITICS = {"r0": "netD_c0", "rt": "netD_ct", "decoder": "netDec"}
 DFG_CRITICS = {"x0": "netD_x0", "xt": "netD_xt", "xc": "netD_xc", "decoder": "netDec"}
@@ -54,7 +54,7 @@ DFG_NETS = d2sc.make_feature_nets(config(), SPEC)
 
 
 def recorded(prefix: str, names: dict[str, str]) -> dict[str, Any]:
-    return weights.nets(names, ARRAYS, prefix, WIDTHS)
+    return weights.nets(names, ARRAYS, prefix, SIZES)
 
 
 def fresh_state(stage: str) -> TrainState:
@@ -107,9 +107,9 @@ def negatives_of(block: str) -> d2sc.Negatives:
     return d2sc.make_negatives(noise, batch_of(block).a, jnp.float32(OPTIONS["drg"]["drg_neg_ratio"]))
 
 
-def drg_critics(state: TrainState, block: str):
-    """The recorded critic update's pairs, gradients and metrics, and the state after it."""
-    batch, noise, negatives = batch_of(block), critic_noise_of(block, DRG_CRITICS), negatives_of(block)
+@jax.jit
+def drg_critics(state: TrainState, batch: Batch, noise: CriticNoise, negatives: d2sc.Negatives):
+    """A critic update's pairs, gradients and metrics, and the state after it."""
     pairs = zerodiff_drg.make_pairs(DRG_NETS, state.params["generator"], batch.r, batch.a, noise)
 
     def loss(params):
@@ -165,7 +165,8 @@ def check_drg_generator(pairs, gradients, metrics) -> None:
 def test_representation_steps_equal_recorded():
     state = fresh_state(d2sc.DRG)
     for block in (f"drg/{block}" for block in BLOCKS):
-        pairs, gradients, metrics, after = jax.jit(drg_critics, static_argnums=1)(state, block)
+        given = batch_of(block), critic_noise_of(block, DRG_CRITICS), negatives_of(block)
+        pairs, gradients, metrics, after = drg_critics(state, *given)
         check_drg_critics(block, pairs, gradients, metrics)
         check_negatives(block)
         assert_stepped(state, after, f"{block}/after", DRG_CRITICS)
@@ -178,9 +179,9 @@ def test_representation_steps_equal_recorded():
 # Stage 2.
 
 
-def dfg_critics(state: TrainState, block: str):
+@jax.jit
+def dfg_critics(state: TrainState, batch: Batch, noise: CriticNoise):
     """As `drg_critics`; gradients before and after clipping, and the latents."""
-    batch, noise = batch_of(block), critic_noise_of(block, DFG_CRITICS)
     pairs, mean, log_variance = zerodiff_dfg.make_pairs(DFG_NETS, state.params, batch, noise)
     z = mean + jnp.exp(0.5 * log_variance) * noise.z
     latents = {"means": mean, "log_var": log_variance, "z": z}
@@ -263,7 +264,8 @@ def test_feature_steps_equal_recorded():
     state = fresh_state(d2sc.DFG)
     total = 0.0
     for block in (f"dfg/{block}" for block in BLOCKS):
-        pairs, latents, gradients, clipped, metrics, after = jax.jit(dfg_critics, static_argnums=1)(state, block)
+        given = batch_of(block), critic_noise_of(block, DFG_CRITICS)
+        pairs, latents, gradients, clipped, metrics, after = dfg_critics(state, *given)
         check_dfg_critics(block, pairs, latents, metrics)
         check_clipping(block, DFG_CRITICS, gradients, clipped, metrics)
         assert_stepped(state, after, f"{block}/after", DFG_CRITICS)

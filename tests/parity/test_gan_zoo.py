@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.parity import zerodiff
+from tests.parity import weights, zerodiff
 from tests.parity.recorded import assert_close, load, under
 from zsl_jax import defaults
+from zsl_jax.interop import published
 from zsl_jax.train_steps import gan_objectives, gan_zoo
 from zsl_jax.train_steps.gan_zoo import CriticNoise, Noise
 from zsl_jax.train_steps.method import Spec, hyper_parameters
@@ -28,8 +29,9 @@ BLOCKS = {
 # Options that a program takes but does not use.
 UNUSED = {"wgan": {"cls_weight": 0.0, "weight_decay": 0.0}, "main": {"cls_weight": 0.0, "penalty": "unit"}}
 STARTS = {"fishergan": {"lambda": OPTIONS["fisher"]["LAMBDA_start"]}, "began": {"k": OPTIONS["began"]["K_start"]}}
-GENERATOR = {"fc1": "hidden", "fc2": "out"}
-READER = {"linear": "hidden", "inference": "out"}
+SIZES = {"x": SPEC.x_dim, "a": SPEC.a_dim}
+LAYOUT = published.gan({"objective": "infogan"}) | published.gan({"objective": "wgan"})
+AUTOENCODING = published.gan({"objective": "began"})["critic"]
 
 
 @pytest.fixture(params=BLOCKS)
@@ -68,39 +70,25 @@ def nets(name: str) -> gan_zoo.Nets:
 
 
 def tensors_of(folder: str, net: str) -> dict[str, np.ndarray]:
-    start = f"{folder}/{net}."
-    return {key[len(start) :]: array for key, array in ARRAYS.items() if key.startswith(start)}
+    return weights.tensors_of(ARRAYS, f"{folder}/{net}.")
 
 
-def dense(tensors: dict[str, np.ndarray], layer: str) -> dict[str, np.ndarray]:
-    return {"kernel": tensors[f"{layer}.weight"].T, "bias": tensors[f"{layer}.bias"]}
-
-
-def split(tensors: dict[str, np.ndarray], layer: str, first: str, first_width: int, second: str) -> dict:
-    """A recorded layer on the concatenation of two inputs."""
-    kernel = tensors[f"{layer}.weight"].T
-    return {first: kernel[:first_width], second: kernel[first_width:], "bias": tensors[f"{layer}.bias"]}
+def classifier_of(folder: str) -> dict[str, np.ndarray]:
+    tensors = tensors_of(folder, "pretrain_cls")
+    return {"kernel": tensors["fc.weight"].T, "bias": tensors["fc.bias"]}
 
 
 def generator_of(folder: str) -> dict:
-    tensors = tensors_of(folder, "netG")
-    return {"hidden": split(tensors, "fc1", "a", SPEC.a_dim, "z"), "out": dense(tensors, "fc2")}
+    return weights.tree(LAYOUT["generator"], tensors_of(folder, "netG"), SIZES)
 
 
 def critic_of(folder: str) -> dict:
     tensors = tensors_of(folder, "netD")
-    first, last = ("encoder", "decoder") if "encoder.weight" in tensors else ("fc1", "fc2")
-    both = split(tensors, first, "x", SPEC.x_dim, "a")
-    return {
-        "x": {"kernel": both["x"]},
-        "a": {"kernel": both["a"], "bias": both["bias"]},
-        "score": dense(tensors, last),
-    }
+    return weights.tree(AUTOENCODING if "encoder.weight" in tensors else LAYOUT["critic"], tensors, SIZES)
 
 
 def reader_of(folder: str) -> dict:
-    tensors = tensors_of(folder, "netQ")
-    return {ours: dense(tensors, theirs) for theirs, ours in READER.items()}
+    return weights.tree(LAYOUT["reader"], tensors_of(folder, "netQ"), SIZES)
 
 
 NETS = {
@@ -118,7 +106,7 @@ def recorded(folder: str, what: str, net: str) -> dict:
 
 def start(name: str):
     block = BLOCKS[name]
-    upstream = {"seen_classifier": {"classifier": dense(tensors_of(f"{block}/w0", "pretrain_cls"), "fc")}}
+    upstream = {"seen_classifier": {"classifier": classifier_of(f"{block}/w0")}}
     hyper = hyper_parameters(section(name), gan_zoo.NUMBERS)
     made = partial(gan_zoo.init, nets(name), SPEC)
     state = jax.jit(made)(jax.random.key(0), zerodiff.as_jax(upstream), hyper)
@@ -157,16 +145,27 @@ def critic_noise_of(name: str, folder: str) -> CriticNoise:
     return CriticNoise(rows, jnp.asarray(rng["alpha"]), jnp.asarray(uniform))
 
 
+@functools.cache
+def critic_update(name: str):
+    """(state, batch, noise) -> fakes; gradient and terms of the critic's loss; state and metrics after its step."""
+
+    def update(state, batch, noise):
+        fakes = gan_zoo.make_fakes(nets(name), state, batch.a, noise.rows)
+
+        def loss(critic):
+            return gan_zoo.critic_loss(nets(name), critic, batch, fakes, noise, state.extra, state.hyper)
+
+        differentiated = jax.grad(loss, has_aux=True)(state.params["critic"])
+        return fakes[0], differentiated, gan_zoo.critic_step(nets(name), state, batch, noise)
+
+    return jax.jit(update)
+
+
 def check_critic(name: str, state, folder: str):
     """Losses and gradient of the critic; returns the updated state."""
     value, batch, noise = under(ARRAYS, f"{folder}/val"), batch_of(folder), critic_noise_of(name, folder)
-    fakes = jax.jit(partial(gan_zoo.make_fakes, nets(name)))(state, batch.a, noise.rows)
-    assert_close(fakes[0][:, -1], value["fake"], what="fake")
-
-    def loss(critic):
-        return gan_zoo.critic_loss(nets(name), critic, batch, fakes, noise, state.extra, state.hyper)
-
-    gradient, metrics = jax.jit(jax.grad(loss, has_aux=True))(state.params["critic"])
+    fake, (gradient, metrics), (after, stepped) = critic_update(name)(state, batch, noise)
+    assert_close(np.asarray(fake)[:, -1], value["fake"], what="fake")
     total = value["disc_loss"] if "disc_loss" in value and name != "infogan" else value["D_cost"]
     assert_close(metrics["penalty"], value["gradient_penalty"], what="gradient_penalty")
     assert_close(metrics["loss/critic"], total.reshape(()), what="critic loss")
@@ -176,23 +175,32 @@ def check_critic(name: str, state, folder: str):
         assert_close(metrics["score/real"], value["DX_loss"], what="DX_loss")
         assert_close(metrics["score/fake"], value["DG_loss"], what="DG_loss")
     zerodiff.assert_gradients_close(gradient, recorded(folder, "grad", "critic"), f"{folder} critic")
-    after, metrics = jax.jit(partial(gan_zoo.critic_step, nets(name)))(state, batch, noise)
     check_step(state, after, folder, "critic")
-    return after, metrics
+    return after, stepped
 
 
 def check_step(before, after, folder: str, net: str):
     zerodiff.assert_step_close(before.params[net], after.params[net], recorded(folder, "after", net), folder + net)
 
 
+@functools.cache
+def generator_update(name: str):
+    """(state, batch, noise) -> gradient and terms of the generator's loss; state after its step."""
+
+    def update(state, batch, noise):
+        def loss(params):
+            return gan_zoo.generator_loss(nets(name), params, state, batch, noise)
+
+        differentiated = jax.grad(loss, has_aux=True)({"generator": state.params["generator"]})
+        return differentiated, gan_zoo.generator_step(nets(name), state, batch, noise)[0]
+
+    return jax.jit(update)
+
+
 def check_generator(name: str, state, folder: str):
     """Terms and gradient of the generator; returns the updated state."""
     value, batch, noise = under(ARRAYS, f"{folder}/val"), batch_of(folder), noise_of(folder, ("G", "3"))
-
-    def loss(params):
-        return gan_zoo.generator_loss(nets(name), params, state, batch, noise)
-
-    gradient, metrics = jax.jit(jax.grad(loss, has_aux=True))({"generator": state.params["generator"]})
+    (gradient, metrics), after = generator_update(name)(state, batch, noise)
     likelihood = value.get("c_errG_fake", value.get("c_errG"))
     total = value["errG"].reshape(()) - (value["gen_loss"] if name == "cramergan" else 0)  # a constant there
     assert_close(metrics["loss/adversarial"], value["G_cost"], what="G_cost")
@@ -201,22 +209,31 @@ def check_generator(name: str, state, folder: str):
         assert_close(metrics["loss/decay"], value["reg_loss__4"].reshape(()), what="reg_loss")
     assert_close(metrics["loss/generator"], total, what="errG")
     zerodiff.assert_gradients_close(gradient["generator"], recorded(folder, "grad", "generator"), f"{folder} generator")
-    after, _ = jax.jit(partial(gan_zoo.generator_step, nets(name)))(state, batch, noise)
     check_step(state, after, folder, "generator")
     return after
 
 
+@functools.cache
+def reader_update(name: str):
+    """(state, batch, noise) -> information and its gradient; state after the reader's step."""
+
+    def update(state, batch, noise):
+        fake, _ = gan_zoo.make_fakes(nets(name), state, batch.a, noise)
+
+        def loss(reader):
+            return gan_zoo.information(nets(name), reader, fake, noise.z)
+
+        differentiated = jax.value_and_grad(loss)(state.params["reader"])
+        return differentiated, gan_zoo.reader_step(nets(name), state, batch, noise)[0]
+
+    return jax.jit(update)
+
+
 def check_reader(name: str, state, folder: str):
     value, batch, noise = under(ARRAYS, f"{folder}/val"), batch_of(folder), noise_of(folder, ("Q", ""))
-    fake, _ = jax.jit(partial(gan_zoo.make_fakes, nets(name)))(state, batch.a, noise)
-
-    def loss(reader):
-        return gan_zoo.information(nets(name), reader, fake, noise.z)
-
-    information, gradient = jax.jit(jax.value_and_grad(loss))(state.params["reader"])
+    (information, gradient), after = reader_update(name)(state, batch, noise)
     assert_close(information, value["MI_loss"], what="MI_loss")
     zerodiff.assert_gradients_close(gradient, recorded(folder, "grad", "reader"), f"{folder} reader")
-    after, _ = jax.jit(partial(gan_zoo.reader_step, nets(name)))(state, batch, noise)
     check_step(state, after, folder, "reader")
 
 
@@ -249,7 +266,7 @@ def test_synthesis_equals_recorded():
     rng, options = under(ARRAYS, "main_syn/rng"), OPTIONS["main_syn"]
     generator = zerodiff.as_jax(generator_of("main_syn/w"))
     half = options["num"] // 2
-    made = []
+    made, make_rows = [], jax.jit(partial(gan_zoo.make_rows, nets("main")))
     for place, label in enumerate(options["classes"]):
         a = jnp.asarray(np.tile(ARRAYS["main_syn/attribute"][label], (options["num"], 1)))
         z = np.concatenate([rng[f"c{place}_noise_1"], rng[f"c{place}_noise_2"]])
@@ -257,5 +274,5 @@ def test_synthesis_equals_recorded():
         noisy = np.arange(options["num"]) >= half
         deviation = jnp.asarray(options["att_noise"] * noisy[:, None], jnp.float32)
         noise = Noise(jnp.asarray(z), jnp.asarray(semantics))
-        made.append(jax.jit(partial(gan_zoo.make_rows, nets("main")))(generator, a, noise, deviation)[0])
+        made.append(make_rows(generator, a, noise, deviation)[0])
     assert_close(np.concatenate(made), ARRAYS["main_syn/feature"])

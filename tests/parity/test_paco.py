@@ -1,5 +1,6 @@
 """PaCo loss, key queue, key encoder and SGD against recorded steps of the published implementation."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -85,7 +86,7 @@ def test_loss_of_a_step(block, before, step):
         logits = ARRAYS[f"{step}/pooled_q"] @ linear["weight"].T + linear["bias"][None, :]
         return paco_loss(jnp.asarray(features), target, logits, _moco_weights(block))
 
-    value, grads = jax.value_and_grad(loss)(_params(before, "linear.", ("weight", "bias")))
+    value, grads = jax.jit(jax.value_and_grad(loss))(_params(before, "linear.", ("weight", "bias")))
     recorded.assert_close(value, ARRAYS[f"{step}/loss"], recorded.OUTPUT, what="loss")
     for name, grad in grads.items():
         recorded.assert_close(grad, ARRAYS[f"{step}/grad/linear.{name}"], recorded.GRADIENT, what=f"linear.{name}")
@@ -132,7 +133,7 @@ def test_sgd_step(block, before, step):
     if not before.endswith("state0"):
         memory = recorded.under(ARRAYS, before.removesuffix("state") + "sgd_momentum")
         state = jax.tree.unflatten(jax.tree.structure(state), jax.tree.leaves(memory))
-    new, state = update_nets(tool, {"all": grads}, {"all": state}, {"all": params})
+    new, state = jax.jit(partial(update_nets, tool))({"all": grads}, {"all": state}, {"all": params})
     after_memory = dict(zip(sorted(grads), jax.tree.leaves(state), strict=True))
     for name in grads:
         after = ARRAYS[f"{step}/state/{name}"]

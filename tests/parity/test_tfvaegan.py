@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from tests.parity import zerodiff
+from tests.parity import weights, zerodiff
 from tests.parity.recorded import assert_close, load, under
+from zsl_jax.interop import published
 from zsl_jax.nets.layers import apply
 from zsl_jax.train_steps import tfvaegan
 from zsl_jax.train_steps.method import Batch, Spec, TrainState, hyper_parameters
@@ -27,41 +28,14 @@ OPTIMISERS = {
     "generator": "optimizerG", "feedback": "optimizerF", "encoder": "optimizer", "critic": "optimizerD",
     "decoder": "optimizerDec",
 }  # fmt: skip
-LAYERS = {
-    "generator": {"last": "fc3"},
-    "feedback": {"hidden": "fc1", "out": "fc2"},
-    "encoder": {"hidden2": "fc3", "mean": "linear_means", "log_variance": "linear_log_var"},
-    "critic": {"score": "fc2"},
-    "decoder": {"hidden": "fc1", "out": "fc3"},
-}
-WIDTHS = {"x": OPTIONS["resSize"], "a": OPTIONS["attSize"], "z": OPTIONS["latent_size"]}
-# Inputs of a first layer, in the order of the recorded weight's columns.
-INPUTS = {"generator": ("z", "a"), "encoder": ("x", "a"), "critic": ("x", "a")}
-
-
-def dense(tensors, name):
-    return {"kernel": tensors[f"{name}.weight"].T, "bias": tensors[f"{name}.bias"]}
-
-
-def first_layer(tensors, names):
-    """The first layer's kernel, one block of rows for each input."""
-    kernel = tensors["fc1.weight"].T
-    ends = np.cumsum([WIDTHS[name] for name in names])
-    assert ends[-1] == len(kernel)
-    return dict(zip(names, np.split(kernel, ends[:-1]), strict=True)) | {"bias": tensors["fc1.bias"]}
+LAYOUT = published.tfvaegan({})
+SIZES = {"x": OPTIONS["resSize"], "a": OPTIONS["attSize"], "z_dim": OPTIONS["latent_size"]}
 
 
 def recorded(prefix: str, name: str) -> Any:
     """Our parameter tree of the net `name` as recorded below `prefix`."""
-    start = f"{prefix}/{NETS[name]}."
-    tensors = {key.removeprefix(start): jnp.asarray(value) for key, value in ARRAYS.items() if key.startswith(start)}
-    layers: dict[str, Any] = {ours: dense(tensors, theirs) for ours, theirs in LAYERS[name].items()}
-    if name not in INPUTS:
-        return layers
-    first = first_layer(tensors, INPUTS[name])
-    if name == "critic":
-        return layers | {"x": {"kernel": first.pop("x")}, "conditions": {"hidden": first}}
-    return layers | {"first" if name == "generator" else "hidden1": first}
+    tensors = weights.tensors_of(ARRAYS, f"{prefix}/{NETS[name]}.")
+    return zerodiff.as_jax(weights.tree(LAYOUT[name], tensors, SIZES))
 
 
 def config(tag: str) -> ConfigDict:
@@ -185,14 +159,38 @@ def check_fakes(value: dict[str, np.ndarray], z: jax.Array, made: dict[str, jax.
     assert_close(made["fake"], nth(value, "fake", 2 * k), what="second pass")
 
 
+@functools.cache
+def decoder_update(tag: str) -> Any:
+    """(state, batch) -> gradient and terms of the decoder's loss; state after its step."""
+
+    def update(state, batch):
+        loss = functools.partial(tfvaegan.decoder_loss, nets(tag))
+        differentiated = jax.grad(loss, has_aux=True)(state.params["decoder"], batch, state.hyper)
+        return differentiated, tfvaegan.decoder_step(nets(tag), state, batch)[0]
+
+    return jax.jit(update)
+
+
 def check_decoder_update(state: TrainState, tag: str, block: str, k: int) -> TrainState:
-    batch, value = batch_of(block, k), under(ARRAYS, f"{block}/val")
-    loss = functools.partial(tfvaegan.decoder_loss, nets(tag))
-    gradient, metrics = jax.jit(jax.grad(loss, has_aux=True))(state.params["decoder"], batch, state.hyper)
-    assert_close(metrics["loss/decoder"], nth(value, "R_cost", k), what="R_cost")
+    (gradient, metrics), after = decoder_update(tag)(state, batch_of(block, k))
+    assert_close(metrics["loss/decoder"], nth(under(ARRAYS, f"{block}/val"), "R_cost", k), what="R_cost")
     check_gradient(gradient, block, "decoder", k)
-    after, _ = compiled(tag, "decoder_step")(state, batch)
     return check_step(state, after, block, {"decoder": k})
+
+
+@functools.cache
+def critic_update(tag: str) -> Any:
+    """(state, batch, fakes, alpha) -> gradient and terms of the critic's loss; state after its step."""
+
+    def update(state, batch, fake, alpha):
+        def loss(critic):
+            weight = state.extra["penalty_weight"]
+            return tfvaegan.critic_loss(nets(tag), critic, batch, fake, alpha, state.hyper, weight)
+
+        differentiated = jax.grad(loss, has_aux=True)(state.params["critic"])
+        return differentiated, tfvaegan.critic_step(nets(tag), state, batch, fake, alpha)[0]
+
+    return jax.jit(update)
 
 
 def check_critic_update(state: TrainState, tag: str, loop: int, k: int) -> TrainState:
@@ -201,20 +199,30 @@ def check_critic_update(state: TrainState, tag: str, loop: int, k: int) -> Train
     batch, noise, value = batch_of(block, k), critic_noise(block, k), under(ARRAYS, f"{block}/val")
     z, made = fakes_function(tag, loop)(state.params, batch, noise)
     check_fakes(value, z, made, loop, k)
-
-    def loss(critic):
-        weight = state.extra["penalty_weight"]
-        return tfvaegan.critic_loss(nets(tag), critic, batch, made["fake"], noise.alpha, state.hyper, weight)
-
-    gradient, metrics = jax.jit(jax.grad(loss, has_aux=True))(state.params["critic"])
+    (gradient, metrics), after = critic_update(tag)(state, batch, made["fake"], noise.alpha)
     gamma = OPTIONS["gammaD"]
     assert_close(metrics["loss/critic"], nth(value, "D_cost", k), what="D_cost")
     scale = nth(value, "criticD_real", 2 * k)  # the estimate is a difference of scores that may be larger
     assert_close(gamma * metrics["wasserstein/critic"], nth(value, "Wasserstein_D", k), scale=scale, what="W")
     assert_close(gamma * metrics["penalty/critic"], nth(value, "gradient_penalty", k), what="penalty")
     check_gradient(gradient, block, "critic", k)
-    after, _ = compiled(tag, "critic_step")(state, batch, made["fake"], noise.alpha)
     return check_step(state, after, block, {"critic": k})
+
+
+@functools.cache
+def generator_update(tag: str, loop: int) -> Any:
+    """(state, batch, noise) -> gradients and terms of the generator's loss; state after the step."""
+
+    def update(state, batch, noise):
+        names = tfvaegan.generator_rates(nets(tag), state.hyper, feedback=bool(loop))
+
+        def loss(trained):
+            return tfvaegan.generator_loss(nets(tag), trained, state.params, batch, noise, state.hyper, bool(loop))
+
+        differentiated = jax.grad(loss, has_aux=True)({name: state.params[name] for name in names})
+        return differentiated, tfvaegan.generator_step(nets(tag), state, batch, noise, feedback=bool(loop))[0]
+
+    return jax.jit(update)
 
 
 def check_generator_update(state: TrainState, tag: str, loop: int) -> None:
@@ -222,20 +230,14 @@ def check_generator_update(state: TrainState, tag: str, loop: int) -> None:
     value, noise, batch = under(ARRAYS, f"{block}/val"), generator_noise(block), batch_of(block, UPDATES)
     np.testing.assert_array_equal(batch.x, ARRAYS[f"{block}/in/x_last"])
     np.testing.assert_array_equal(batch.a, ARRAYS[f"{block}/in/att_last"])
-    names = tuple(tfvaegan.generator_rates(nets(tag), state.hyper, feedback=bool(loop)))
-
-    def loss(trained):
-        return tfvaegan.generator_loss(nets(tag), trained, state.params, batch, noise, state.hyper, bool(loop))
-
-    gradients, metrics = jax.jit(jax.grad(loss, has_aux=True))({name: state.params[name] for name in names})
+    (gradients, metrics), after = generator_update(tag, loop)(state, batch, noise)
     assert_close(metrics["loss/vae"], value["vae_loss_seen"], what="vae_loss_seen")
     assert_close(metrics["loss/adversarial"], value["G_cost"], what="G_cost")
     assert_close(metrics["loss/decoder_fake"], nth(value, "R_cost", UPDATES + 1), what="R_cost")
     assert_close(metrics["loss/generator"], value["errG__3"], what="errG")
-    steps = {name: UPDATES + 1 if name == "decoder" else 1 for name in names}
+    steps = {name: UPDATES + 1 if name == "decoder" else 1 for name in gradients}
     for name, count in steps.items():
         check_gradient(gradients[name], block, name, count)
-    after, _ = compiled(tag, "generator_step", feedback=bool(loop))(state, batch, noise)
     check_step(state, after, block, steps)
 
 

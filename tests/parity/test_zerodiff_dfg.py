@@ -16,7 +16,7 @@ from zsl_jax.train_steps.method import hyper_parameters
 
 ARRAYS, META = load("zerodiff_dfg_step")
 OPTIONS = META["options"]
-WIDTHS = zerodiff.widths(OPTIONS)
+SIZES = zerodiff.sizes(OPTIONS)
 NETS = zerodiff_dfg.make_nets(zerodiff.config(OPTIONS), zerodiff.spec(OPTIONS))
 CRITIC_NAMES = {"x0": "netD_x0", "xt": "netD_xt", "xc": "netD_xc", "decoder": "netDec"}
 GENERATOR_NAMES = {"encoder": "netE", "generator": "netG"}
@@ -26,7 +26,7 @@ BLOCKS = [f"D{k + 1}" for k in range(OPTIONS["n_D_steps"])]
 
 
 def recorded(prefix, names):
-    return weights.nets(names, ARRAYS, prefix, WIDTHS)
+    return weights.nets(names, ARRAYS, prefix, SIZES)
 
 
 def fresh_state():
@@ -54,10 +54,21 @@ def critic_noise_of(block):
     return zerodiff_dfg.CriticNoise(*generator_noise_of(block), alphas)
 
 
-def check_critic_block(state, block):
-    value = under(ARRAYS, f"{block}/val")
-    batch, noise = batch_of(block), critic_noise_of(block)
-    pairs, mean, log_variance = jax.jit(partial(zerodiff_dfg.make_pairs, NETS))(state.params, batch, noise)
+@jax.jit
+def critic_update(state, batch, noise):
+    """Pairs and latents, gradients and metrics, the state after the step."""
+    pairs, *latents = zerodiff_dfg.make_pairs(NETS, state.params, batch, noise)
+
+    def loss(params):
+        weight = state.extra["penalty_weight"]
+        return zerodiff_dfg.critic_loss(NETS, params, pairs, batch, noise.alphas, state.hyper, weight)
+
+    differentiated = jax.grad(loss, has_aux=True)({name: state.params[name] for name in CRITIC_NAMES})
+    return (pairs, *latents), differentiated, zerodiff_dfg.critic_step(NETS, state, batch, noise)[0]
+
+
+def check_critic_block(block, made, gradients, metrics):
+    value, (pairs, mean, log_variance) = under(ARRAYS, f"{block}/val"), made
     assert_close(mean, value["means"], what="means")
     assert_close(log_variance, value["log_var"], what="log_var")
     for ours, theirs in {
@@ -67,12 +78,6 @@ def check_critic_block(state, block):
         "fake_t": "x_t_fake",
     }.items():
         assert_close(getattr(pairs, ours), value[theirs], what=theirs)
-
-    def loss(params):
-        weight = state.extra["penalty_weight"]
-        return zerodiff_dfg.critic_loss(NETS, params, pairs, batch, noise.alphas, state.hyper, weight)
-
-    gradients, metrics = jax.jit(jax.grad(loss, has_aux=True))({name: state.params[name] for name in CRITIC_NAMES})
     for name in zerodiff_dfg.CRITICS:
         assert_close(metrics[f"penalty/{name}"], value[f"gp_{name}"], what=f"gp_{name}")
         assert_close(metrics[f"wasserstein/{name}"], value[f"Wasserstein_D_{name}"].mean(), what=f"W_{name}")
@@ -84,13 +89,19 @@ def check_critic_block(state, block):
     zerodiff.assert_gradients_close(gradients, recorded(f"{block}/grad", CRITIC_NAMES), block)
 
 
-def check_generator_block(state, block, batch):
-    value, noise = under(ARRAYS, f"{block}/val"), generator_noise_of(block)
+@jax.jit
+def generator_update(state, batch, noise):
+    """Gradients and metrics, the state after the step."""
 
     def loss(trained):
         return zerodiff_dfg.generator_loss(NETS, trained, state.params, batch, noise, state.hyper)
 
-    gradients, metrics = jax.jit(jax.grad(loss, has_aux=True))({name: state.params[name] for name in GENERATOR_NAMES})
+    differentiated = jax.grad(loss, has_aux=True)({name: state.params[name] for name in GENERATOR_NAMES})
+    return differentiated, zerodiff_dfg.generator_step(NETS, state, batch, noise)[0]
+
+
+def check_generator_block(block, gradients, metrics):
+    value = under(ARRAYS, f"{block}/val")
     assert_close(metrics["loss/vae"], value["vae_loss_seen"], what="vae_loss")
     assert_close(metrics["loss/adversarial"], value["G_cost"], what="G_cost")
     assert_close(metrics["loss/decoder_fake"], value["R_cost"], what="R_cost")
@@ -100,17 +111,15 @@ def check_generator_block(state, block, batch):
 
 def test_steps_equal_recorded():
     state = fresh_state()
-    critic_step = jax.jit(partial(zerodiff_dfg.critic_step, NETS))
     for block in BLOCKS:
-        check_critic_block(state, block)
         before = {name: state.params[name] for name in CRITIC_NAMES}
-        state, _ = critic_step(state, batch_of(block), critic_noise_of(block))
+        made, differentiated, state = critic_update(state, batch_of(block), critic_noise_of(block))
+        check_critic_block(block, made, *differentiated)
         after = {name: state.params[name] for name in CRITIC_NAMES}
         zerodiff.assert_step_close(before, after, recorded(f"{block}/after", CRITIC_NAMES), block)
-    last = batch_of(BLOCKS[-1])
-    check_generator_block(state, "G", last)
     before = {name: state.params[name] for name in GENERATOR_NAMES}
-    state, _ = jax.jit(partial(zerodiff_dfg.generator_step, NETS))(state, last, generator_noise_of("G"))
+    differentiated, state = generator_update(state, batch_of(BLOCKS[-1]), generator_noise_of("G"))
+    check_generator_block("G", *differentiated)
     after = {name: state.params[name] for name in GENERATOR_NAMES}
     zerodiff.assert_step_close(before, after, recorded("G/after", GENERATOR_NAMES), "G")
 

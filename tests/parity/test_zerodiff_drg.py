@@ -1,7 +1,5 @@
 """Every recorded step of stage 1 (DRG): losses, gradients, updated weights, sampling."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +11,7 @@ from zsl_jax.train_steps.method import hyper_parameters
 
 ARRAYS, META = load("zerodiff_drg_step")
 OPTIONS = META["options"]
-WIDTHS = zerodiff.widths(OPTIONS)
+SIZES = zerodiff.sizes(OPTIONS)
 NETS = zerodiff_drg.make_nets(zerodiff.config(OPTIONS).drg, zerodiff.spec(OPTIONS))
 CRITIC_NAMES = {"r0": "netD_r0", "rt": "netD_rt", "decoder": "netDec"}
 NAMES = CRITIC_NAMES | {"generator": "netR"}
@@ -21,7 +19,7 @@ BLOCKS = [f"D{k + 1}" for k in range(OPTIONS["n_D_steps"])]
 
 
 def recorded(prefix, names=NAMES):
-    return weights.nets(names, ARRAYS, prefix, WIDTHS)
+    return weights.nets(names, ARRAYS, prefix, SIZES)
 
 
 def fresh_state():
@@ -48,10 +46,20 @@ def critic_noise_of(block):
     return zerodiff_drg.CriticNoise(*generator_noise_of(block), alphas)
 
 
-def check_critic_block(state, block):
+@jax.jit
+def critic_update(state, batch, noise):
+    """Pairs, gradients and metrics, the state after the step."""
+    pairs = zerodiff_drg.make_pairs(NETS, state.params["generator"], batch.r, batch.a, noise)
+
+    def loss(params):
+        return zerodiff_drg.critic_loss(NETS, params, pairs, batch.a, noise.alphas, state.hyper)
+
+    differentiated = jax.grad(loss, has_aux=True)({name: state.params[name] for name in CRITIC_NAMES})
+    return pairs, differentiated, zerodiff_drg.critic_step(NETS, state, batch, noise)[0]
+
+
+def check_critic_block(block, pairs, gradients, metrics):
     value = under(ARRAYS, f"{block}/val")
-    batch, noise = batch_of(block), critic_noise_of(block)
-    pairs = jax.jit(partial(zerodiff_drg.make_pairs, NETS))(state.params["generator"], batch.r, batch.a, noise)
     for ours, theirs in {
         "real_t": "r_t_real",
         "following": "r_tp1_real",
@@ -59,11 +67,6 @@ def check_critic_block(state, block):
         "fake_t": "r_t_fake",
     }.items():
         assert_close(getattr(pairs, ours), value[theirs], what=theirs)
-
-    def loss(params):
-        return zerodiff_drg.critic_loss(NETS, params, pairs, batch.a, noise.alphas, state.hyper)
-
-    gradients, metrics = jax.jit(jax.grad(loss, has_aux=True))({name: state.params[name] for name in CRITIC_NAMES})
     assert_close(metrics["penalty/r0"], value["gp_r0"], what="gp_r0")
     assert_close(metrics["penalty/rt"], value["gp_rt"], what="gp_rt")
     assert_close(metrics["loss/decoder"], value["R_cost"], what="R_cost")
@@ -73,33 +76,37 @@ def check_critic_block(state, block):
     zerodiff.assert_gradients_close(gradients, recorded(f"{block}/grad", CRITIC_NAMES), block)
 
 
-def check_generator_block(state, block, batch):
-    value, noise = under(ARRAYS, f"{block}/val"), generator_noise_of(block)
+@jax.jit
+def generator_update(state, batch, noise):
+    """Gradient and metrics, the state after the step."""
 
     def loss(generator):
         return zerodiff_drg.generator_loss(NETS, generator, state.params, batch, noise, state.hyper)
 
-    gradient, metrics = jax.jit(jax.grad(loss, has_aux=True))(state.params["generator"])
+    differentiated = jax.grad(loss, has_aux=True)(state.params["generator"])
+    return differentiated, zerodiff_drg.generator_step(NETS, state, batch, noise)[0]
+
+
+def check_generator_block(block, gradient, metrics):
+    value = under(ARRAYS, f"{block}/val")
     assert_close(metrics["loss/generator"], value["G_cost"], what="G_cost")
     assert_close(metrics["loss/decoder_fake"], value["loss_att_mse"], what="loss_att_mse")
     used = {key: array for key, array in ARRAYS.items() if key.startswith(f"{block}/grad/")}
-    expected = weights.nets({"generator": "netR"}, used, f"{block}/grad", WIDTHS)
+    expected = weights.nets({"generator": "netR"}, used, f"{block}/grad", SIZES)
     zerodiff.assert_gradients_close({"generator": gradient}, expected, block)
 
 
 def test_steps_equal_recorded():
     state = fresh_state()
-    critic_step = jax.jit(partial(zerodiff_drg.critic_step, NETS))
     for block in BLOCKS:
-        check_critic_block(state, block)
         before = {name: state.params[name] for name in CRITIC_NAMES}
-        state, _ = critic_step(state, batch_of(block), critic_noise_of(block))
+        pairs, differentiated, state = critic_update(state, batch_of(block), critic_noise_of(block))
+        check_critic_block(block, pairs, *differentiated)
         after = {name: state.params[name] for name in CRITIC_NAMES}
         zerodiff.assert_step_close(before, after, recorded(f"{block}/after", CRITIC_NAMES), block)
-    last = batch_of(BLOCKS[-1])
-    check_generator_block(state, "G", last)
     before = {"generator": state.params["generator"]}
-    state, _ = jax.jit(partial(zerodiff_drg.generator_step, NETS))(state, last, generator_noise_of("G"))
+    differentiated, state = generator_update(state, batch_of(BLOCKS[-1]), generator_noise_of("G"))
+    check_generator_block("G", *differentiated)
     expected = recorded("G/after", {"generator": "netR"})
     zerodiff.assert_step_close(before, {"generator": state.params["generator"]}, expected, "G")
 

@@ -12,13 +12,9 @@ from zsl_jax.train_steps.adversarial import PairNoise
 from zsl_jax.train_steps.method import Batch, Spec, TrainState
 
 
-def widths(options: dict[str, Any]) -> dict[str, int]:
-    """Width of each input that a recorded first layer may have."""
-    embedded = options["attSize"]
-    return {
-        "z": options["noiseSize"], "a": options["attSize"], "x": options["resSize"], "next": options["resSize"],
-        "noisy": options["resSize"], "r": embedded, "t": embedded,
-    }  # fmt: skip
+def sizes(options: dict[str, Any]) -> dict[str, int]:
+    """The sizes that the shapes of a recorded net alone may leave open."""
+    return {"z_dim": options["noiseSize"], "a": options["attSize"], "x": options["resSize"], "r": options["conSize"]}
 
 
 def spec(options: dict[str, Any]) -> Spec:

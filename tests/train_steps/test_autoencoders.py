@@ -21,6 +21,7 @@ KINDS = [(name, False) for name in PUBLISHED] + [(name, True) for name in MEANT]
 LATENT = [kind for kind in KINDS if "vae" in kind[0]]
 DIRECT = [kind for kind in KINDS if kind not in LATENT]
 NUMBERS = {"lr": 1e-3, "cls_weight": 0.5, "weight_decay": 0.1, "information_rate": RATE}
+TWO = jax.devices()[:2]
 UNLIKE = np.arange(12) % SPEC.n_classes  # classes of synthetic rows
 
 
@@ -59,7 +60,7 @@ def start(kind: tuple[str, bool], classified: bool = True) -> TrainState:
     """A state with random weights."""
     hyper = hyper_parameters(config(*kind).autoencoder, autoencoders.NUMBERS)
     state = jax.jit(method(kind).init)(jax.random.key(0), upstream() if classified else {}, hyper)
-    return state._replace(params=jax.tree.map(lambda leaf: 0.3 * leaf, random_like(state.params)))
+    return state._replace(params=random_like(state.params, deviation=0.3))
 
 
 def with_hyper(state: TrainState, **numbers: float) -> TrainState:
@@ -222,9 +223,13 @@ def test_shares_of_a_batch_add_up(kind):
     state, given, key = start(kind), batches((1, ROWS)), jax.random.key(1)
     whole, metrics = jax.jit(method(kind).train_step)(state, given, key)
     halves = jax.tree.map(lambda leaf: jnp.stack(jnp.split(leaf, 2, axis=1)), given)
-    shared, mean = jax.pmap(
-        lambda rows: mapped_step(state, rows, jax.random.key(1), "rows"), axis_name="rows", devices=jax.devices()[:2]
-    )(halves)
+    run = jax.pmap(
+        lambda start, share: mapped_step(start, share, jax.random.key(1), "rows"),
+        "rows",
+        in_axes=(None, 0),
+        devices=TWO,
+    )
+    shared, mean = jax.device_get(run(state, halves))
     for name, value in metrics.items():
         np.testing.assert_allclose(mean[name], np.full(2, value), rtol=1e-4, err_msg=name)
     for one, other in zip(jax.tree.leaves(shared.opt), jax.tree.leaves(whole.opt), strict=True):
@@ -234,13 +239,13 @@ def test_shares_of_a_batch_add_up(kind):
 def test_numbers_can_be_swept_without_recompiling(kind):
     state, given = start(kind), batches((1, ROWS))
 
-    def step(rate, decay, weight):
-        numbers = {"lr": rate, "weight_decay": decay, "cls_weight": weight}
+    def step(numbers, state, given):
         swept = state._replace(hyper=state.hyper | numbers)
         return method(kind).train_step(swept, given, jax.random.key(1))[0]
 
     columns = np.array([[0, 1, 1, 1], [0, 0, 1, 0], [0, 0, 0, 1]], np.float32)
-    swept = jax.jit(jax.vmap(step))(*(jnp.asarray(column) for column in columns))
+    numbers = dict(zip(("lr", "weight_decay", "cls_weight"), columns, strict=True))
+    swept = jax.device_get(jax.jit(jax.vmap(step, in_axes=(0, None, None)))(numbers, state, given))
     rows = [jax.tree.map(lambda leaf, k=k: leaf[k], swept) for k in range(4)]
     assert bits(rows[0].params) == bits(state.params)
     assert len({str(bits(row.params["encoder"])) for row in rows}) == 4
@@ -316,7 +321,7 @@ def test_features_that_their_semantics_determine_are_learnt(kind):
 
     state, metrics = train(jax.random.key(0))
     assert wide.synthesize is not None
-    made = wide.synthesize(
+    made = jax.jit(wide.synthesize, static_argnums=3)(
         wide.inference(state), semantics[labels], jax.random.split(jax.random.key(1), 32), "one_step"
     )
     means = made["x"].reshape(8, SPEC.n_classes, SPEC.x_dim).mean(0)

@@ -158,10 +158,10 @@ def test_rates_can_be_swept_without_recompiling(name):
     batch = _first(_batches(1))
     rates = jnp.array([0.0, 0.1])
 
-    def step(lr):
+    def step(lr, state, batch):
         return method.train_step(state._replace(hyper={**state.hyper, "lr": lr}), batch, jax.random.key(1))[0].params
 
-    swept = jax.jit(jax.vmap(step))(rates)
+    swept = jax.device_get(jax.jit(jax.vmap(step, in_axes=(0, None, None)))(rates, state, batch))
     learnt = {net: swept[net] for net in state.opt}
     chex.assert_trees_all_equal(jax.tree.map(lambda leaf: leaf[0], learnt), {net: state.params[net] for net in learnt})
     with pytest.raises(AssertionError):

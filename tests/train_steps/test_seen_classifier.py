@@ -56,9 +56,13 @@ def test_shares_of_a_batch_add_up():
     halves = jax.tree.map(lambda leaf: jnp.stack([leaf[:, ::2], leaf[:, 1::2]]), given)  # one class each
     step = METHOD.mapped_step
     assert step is not None
-    shared, metrics = jax.pmap(
-        lambda rows: step(start(), rows, jax.random.key(0), "rows"), axis_name="rows", devices=jax.devices()[:2]
-    )(halves)
+    run = jax.pmap(
+        lambda state, share: step(state, share, jax.random.key(0), "rows"),
+        "rows",
+        in_axes=(None, 0),
+        devices=jax.devices()[:2],
+    )
+    shared, metrics = jax.device_get(run(start(), halves))
     whole, wanted = jax.jit(METHOD.train_step)(start(), given, jax.random.key(0))
     np.testing.assert_allclose(metrics["loss"][0], wanted["loss"], rtol=1e-5)
     assert bits(jax.tree.map(lambda leaf: leaf[0], shared.extra)) == bits(whole.extra)

@@ -55,7 +55,7 @@ def numbers(steps: int = STEPS) -> dict[str, np.ndarray]:
 def start(iteration: int = 0) -> TrainState:
     """A state with random weights before so many iterations."""
     state = jax.jit(method().init)(jax.random.key(0), {}, numbers())
-    params = jax.tree.map(lambda leaf: 0.3 * leaf, random_like(state.params))
+    params = random_like(state.params, deviation=0.3)
     return state._replace(params=params, extra=state.extra | {"iteration": jnp.int32(iteration)})
 
 
@@ -63,9 +63,14 @@ def with_hyper(state: TrainState, **numbers: float) -> TrainState:
     return state._replace(hyper=state.hyper | {name: jnp.float32(value) for name, value in numbers.items()})
 
 
-@functools.cache
 def compiled(function: str, statics: tuple[tuple[str, Any], ...] = (), **options: Any) -> Any:
     """A function of the module on nets of some options, jitted; `statics` are given to it by name."""
+    usual = config().tfvaegan
+    return _compiled(function, statics, **{name: value for name, value in options.items() if value != usual[name]})
+
+
+@functools.cache
+def _compiled(function: str, statics: tuple[tuple[str, Any], ...], **options: Any) -> Any:
     return jax.jit(functools.partial(getattr(tfvaegan, function), nets(**options), **dict(statics)))
 
 
@@ -90,7 +95,7 @@ def draw_noise(encoded: bool, key: jax.Array) -> tuple[tfvaegan.CriticNoise, tfv
 
 def by_hand(state: TrainState, given, seed: int, feedback: bool, encoded: bool) -> tuple[TrainState, float]:
     """One iteration as its separate updates, in the published order; and the mean Wasserstein estimate."""
-    options = {"encoded_noise": encoded}
+    options: dict[str, Any] = {"encoded_noise": encoded}
     noise, last_noise = draw_noise(encoded, jax.random.key(seed))
     penalties, estimates = [], []
     for k in range(UPDATES):
@@ -236,21 +241,22 @@ def test_the_generator_loss_is_its_weighted_terms():
 
 def test_all_numbers_can_be_swept_without_recompiling():
     """Every number changes something in two passes, or in synthesis; one trace serves all."""
-    given = batches((UPDATES, ROWS))
+    given = start(), batches((UPDATES, ROWS)), jax.random.key(0)
 
     @jax.jit
     @chex.assert_max_traces(n=1)
-    def run(hyper):
-        state = start()._replace(hyper=hyper, extra=start().extra | {"penalty_weight": hyper["penalty_weight"]})
-        for k in range(2):
-            state, _ = method().train_step(state, given, jax.random.key(k))
+    def run(hyper, state, batches, key):
+        state = state._replace(hyper=hyper, extra=state.extra | {"penalty_weight": hyper["penalty_weight"]})
+        state, _ = jax.lax.scan(
+            lambda state, key: (method().train_step(state, batches, key)[0], None), state, jax.random.split(key)
+        )
         return method().inference(state), state.params["critic"]
 
     usual = numbers(steps=1)
-    before = bits(run(usual))
+    before = bits(run(usual, *given))
     assert set(usual) == {*method().numbers, "steps_per_epoch"}
     for name, value in usual.items():
-        assert bits(run(usual | {name: np.float32(2) * value})) != before, name
+        assert bits(run(usual | {name: np.float32(2) * value}, *given)) != before, name
 
 
 def test_rates_of_zero_keep_every_net():
@@ -320,17 +326,18 @@ def test_an_unknown_source_of_feedback_is_refused():
         method(feedback_from="nowhere")
 
 
+def begin(key_data, given, numbers):
+    return method().init(jax.random.wrap_key_data(key_data), given, numbers)
+
+
+@functools.cache
 def train(layout: Layout, *chunks: tuple[int, int]) -> TrainState:
     """Trains over a change of loops, in chunks of (first iteration, iterations)."""
     run = loop.make_chunk(method(), ROWS, 2 * STEPS, layout)
     rows = batches((40,))
     part = Part(*(np.asarray(array) for array in (rows.x, rows.r, rows.labels)))
     data = layout.place(loop.pad(part, np.asarray(batches((1,)).a).repeat(SPEC.n_classes, 0)))
-
-    def make(key_data, given, numbers):
-        return method().init(jax.random.wrap_key_data(key_data), given, numbers)
-
-    state = layout.start(make, raw(jax.random.key(0)), {}, numbers())
+    state = layout.start(begin, raw(jax.random.key(0)), {}, numbers())
     for first, length in chunks:
         state, _ = run(state, data, raw(jax.random.key(3)), np.int32(first), np.int32(length))
     return jax.device_get(layout.local(state))

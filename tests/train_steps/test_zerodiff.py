@@ -1,6 +1,5 @@
 """ZeroDiff's two stages as methods: what a step is made of, what each switch does, and synthesis row by row."""
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -13,15 +12,10 @@ import pytest
 from tests import tiny
 from tests.tiny import SPEC, WIDTH, batches, bits, random_like
 from zsl_jax import diffusion, losses
-from zsl_jax.data.dataset import Part
 from zsl_jax.train_steps import zerodiff_dfg, zerodiff_drg
 from zsl_jax.train_steps.method import Method, TrainState
-from zsl_jax.training import loop
-from zsl_jax.training.parallel import Sharded
-from zsl_jax.training.stage import raw
 
 UPDATES, ROWS, STEPS = 2, 6, 4
-LAYOUT = Sharded((jax.devices()[0],))
 MODULES = {"drg": zerodiff_drg, "dfg": zerodiff_dfg}
 UNLIKE = np.arange(12) % SPEC.n_classes  # classes of synthetic rows
 
@@ -60,16 +54,21 @@ def start(stage: str) -> TrainState:
     shapes = jax.eval_shape(method("drg").init, jax.random.key(0), {}, numbers("drg"))
     upstream = {"drg": {"generator": random_like(shapes.params["generator"], seed=5)}}
     state = jax.jit(method(stage).init)(jax.random.key(0), upstream, numbers(stage))
-    return state._replace(params=jax.tree.map(lambda leaf: 0.3 * leaf, random_like(state.params)))
+    return state._replace(params=random_like(state.params, deviation=0.3))
 
 
 def with_hyper(state: TrainState, **numbers: float) -> TrainState:
     return state._replace(hyper=state.hyper | {name: jnp.float32(value) for name, value in numbers.items()})
 
 
-@functools.cache
 def compiled(stage: str, function: str, **options: Any) -> Any:
     """A function of a stage's module on its nets, jitted."""
+    usual = config()[stage]
+    return _compiled(stage, function, **{name: value for name, value in options.items() if value != usual[name]})
+
+
+@functools.cache
+def _compiled(stage: str, function: str, **options: Any) -> Any:
     return jax.jit(functools.partial(getattr(MODULES[stage], function), nets(stage, **options)))
 
 
@@ -244,23 +243,6 @@ def test_lambda_follows_the_penalties(penalty, factor):
     assert state.hyper["penalty_weight"] == after.hyper["penalty_weight"] == 10.0
 
 
-def test_one_trace_and_the_same_bits_however_steps_are_chunked(stage):
-    chex.clear_trace_counter()
-    counted = chex.assert_max_traces(method(stage).train_step, n=2)  # shapes of the metrics; the program
-    run = loop.make_chunk(dataclasses.replace(method(stage), train_step=counted), ROWS, 3, LAYOUT)
-    rows = batches((40,))
-    part = Part(*(np.asarray(array) for array in (rows.x, rows.r, rows.labels)))
-    data = LAYOUT.place(loop.pad(part, np.asarray(one_batch().a)[:4]))
-
-    def train(*chunks):
-        state = LAYOUT.place(jax.device_get(start(stage)))
-        for first, length in chunks:
-            state, _ = run(state, data, raw(jax.random.key(3)), np.int32(first), np.int32(length))
-        return state
-
-    assert bits(train((0, 3))) == bits(train((0, 1), (1, 2)))
-
-
 def test_a_fresh_state_shares_no_buffer(stage):
     """Training donates its state: nothing in it may be held twice, nor by the method or an earlier stage."""
     shapes = jax.eval_shape(method("drg").init, jax.random.key(0), {}, numbers("drg"))
@@ -272,16 +254,17 @@ def test_a_fresh_state_shares_no_buffer(stage):
     assert len(set(held)) == len(held)
 
 
-def test_rates_can_be_swept_without_recompiling(stage):
+def test_rates_can_be_swept_without_recompiling():
+    """Those of the other stage: `test_parallel.py`."""
+    stage = "dfg"
     state, given = start(stage), batches((UPDATES, ROWS))
 
-    def step(rate):
-        return method(stage).train_step(with_rate(state, rate), given, jax.random.key(1))[0].params
+    def step(rate, state, given):
+        swept = state._replace(hyper=state.hyper | {"lr": rate, "dec_lr": rate})
+        return method(stage).train_step(swept, given, jax.random.key(1))[0].params
 
-    def with_rate(state, rate):
-        return state._replace(hyper=state.hyper | {"lr": rate, "dec_lr": rate})
-
-    swept = jax.jit(jax.vmap(step))(jnp.asarray([0.0, 1e-3]))
+    run = jax.jit(jax.vmap(step, in_axes=(0, None, None)))
+    swept = jax.device_get(run(jnp.asarray([0.0, 1e-3]), state, given))
     still, stepped = (jax.tree.map(lambda leaf: leaf[k], swept) for k in range(2))  # noqa: B023
     assert bits(still) == bits(state.params)
     assert moved(state, state._replace(params=stepped)) == set(state.params)

@@ -108,6 +108,24 @@ def test_keeps_latest_best_and_chosen_steps(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3", "7"], "nothing else is left behind"
 
 
+def test_reading_alone_leaves_no_trace(tmp_path):
+    with open_checkpoints(tmp_path / "drg") as checkpoints:
+        checkpoints.save(3, train_state(), jax.random.key(0), {"score": 1.0}, {"epoch": 2})
+    for left in ("deleted", "4.orbax-checkpoint-tmp-0"):
+        (tmp_path / "drg" / left).mkdir()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path, *tmp_path.rglob("*"))}
+    with open_checkpoints(tmp_path / "drg", read_only=True) as checkpoints:
+        assert checkpoints.steps() == [3]
+        assert checkpoints.info(3) == {"epoch": 2}
+        assert tuple(checkpoints.forms(3)["params['G']['Dense_0']['kernel']"].shape) == (37, 11)
+        assert bits(checkpoints.restore(3, train_state(seed=1))[0]) == bits(train_state())
+        with pytest.raises(InputError, match=r"no checkpoint of step 4; there are \[3\]"):
+            checkpoints.info(4)
+    with pytest.raises(InputError, match="none: no checkpoints here"):
+        open_checkpoints(tmp_path / "none", read_only=True)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path, *tmp_path.rglob("*"))} == before
+
+
 def test_no_step_is_best_without_a_score(tmp_path):
     with open_checkpoints(tmp_path) as checkpoints:
         for step, score in [(1, math.nan), (2, math.inf)]:

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from tests import tiny
+from tests import linear, tiny
 from tests.tiny import StopAfter, bits, untimed
 from zsl_jax import data, defaults
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps import registry
-from zsl_jax.train_steps.method import Method, TrainState
+from zsl_jax.train_steps.method import Method
 from zsl_jax.training import experiment, outcome
 from zsl_jax.training.experiment import TEST, VALIDATION, Problem, Runs
 from zsl_jax.training.lockstep import drive
@@ -270,65 +270,27 @@ def test_fine_tuning_sees_standardised_rows(finished):
         np.testing.assert_allclose(rows.std(axis=0), 1, atol=0.2)  # a tenth of the rows is held out
 
 
-def build_prototypes(config: Any, spec) -> Method:
-    """A method of a user's own: semantics are mapped to the running mean of x by a linear map, learnt by descent."""
-
-    def init(key, upstream, hyper):
-        del upstream
-        weights = 0.01 * jax.random.normal(key, (spec.a_dim, spec.x_dim))
-        return TrainState({"map": weights}, {}, {}, hyper, {})
-
-    def train_step(state, batches, key):
-        del key
-
-        def loss(weights):
-            return jnp.mean((batches.a @ weights - batches.x) ** 2)
-
-        value, gradient = jax.value_and_grad(loss)(state.params["map"])
-        return state._replace(params={"map": state.params["map"] - state.hyper["rate"] * gradient}), {"loss": value}
-
-    def synthesize(params, semantics, keys, sampler):
-        del sampler
-        noise = jax.vmap(lambda key: jax.random.normal(key, (spec.x_dim,)))(keys)
-        return {"x": semantics @ params["map"] + 0.1 * noise}
-
-    return Method(
-        name="prototypes",
-        batches_per_step=1,
-        init=init,
-        train_step=train_step,
-        inference=lambda state: state.params,
-        synthesize=synthesize,
-        embed=lambda params, views, space: views["x"],
-        spaces=("V",),
-        samplers=("one_step",),
-        numbers=("rate",),
-    )
-
-
 def build_direct(config: Any, spec) -> Method:
-    """The same, but it scores rows itself, by their distance to each class's prototype."""
-    method = build_prototypes(config, spec)
+    """The linear method, but it scores rows itself, by their distance to what each class's semantics are mapped to."""
     semantics = data.load(config.data, config.seed).semantics
 
     def scores(params, views):
-        prototypes = jnp.asarray(semantics) @ params["map"]
+        prototypes = linear.predict(params["map"], jnp.asarray(semantics))
         return -jnp.sum((views["x"][:, None, :] - prototypes[None, :, :]) ** 2, axis=-1)
 
-    return dataclasses.replace(method, synthesize=None, embed=None, spaces=(), samplers=(), scores=scores)
+    made = linear.build(config, spec)
+    return dataclasses.replace(made, synthesize=None, embed=None, spaces=(), samplers=(), scores=scores)
 
 
-@pytest.fixture(params=[build_prototypes, build_direct])
+@pytest.fixture(params=[linear.build, build_direct])
 def own_config(request, monkeypatch) -> Any:
     """A configuration of a method that is registered from outside."""
     monkeypatch.setattr(registry, "_added", {})
-    registry.register("prototypes", request.param)
-    config = small_config(("prototypes",))
-    if request.param is build_prototypes:
+    config = linear.tiny_run("linear")
+    registry.register("linear", request.param)
+    if request.param is linear.build:
         config.validate, config.upstream = False, "last"
-    with config.unlocked():
-        fields = {"batch_size": 16, "epochs": 3, "syn_num": 6, "classifier_lr": 1e-3, "rate": 0.5}
-        config.prototypes = ConfigDict(fields)
+    config.linear.epochs = 3
     return config
 
 
@@ -353,7 +315,7 @@ def test_a_method_from_outside_runs_and_resumes(own_config, tmp_path):
     if parts.validation is not None and whole.validation is not None:
         assert parts.validation.evaluations == whole.validation.evaluations
     assert parts.test.evaluations == whole.test.evaluations
-    assert metrics_of(tmp_path / "parts", "prototypes") == metrics_of(tmp_path / "whole", "prototypes")
+    assert metrics_of(tmp_path / "parts", "linear") == metrics_of(tmp_path / "whole", "linear")
     result = outcome.conclude(own_config, whole).result
     assert result["headline"]["protocol"] == ("validated" if own_config.validate else "last")
     assert set(result["protocols"]) == {"oracle", "last"} | ({"validated"} if own_config.validate else set())

@@ -90,7 +90,8 @@ def check_dataset(root: pathlib.Path, name: str) -> Report:
     present = sorted(path.name for path in (root / name).glob("*.mat"))
     rows = [_file_row(root, name, file) for file in present]
     unusable = {file for file, state, _ in rows if state == "unusable"}
-    missing = [(file, "missing", content) for file, content in _published_files(name).items() if file not in present]
+    published_files = {} if "features.mat" in present else _published_files(name)  # a data set of one's own has others
+    missing = [(file, "missing", content) for file, content in published_files.items() if file not in present]
     usable = [file for file in present if file not in unusable]
     pairs = [
         _pair_row(root, name, features.removesuffix(".mat"), semantics.removesuffix("_splits.mat"))
@@ -214,13 +215,18 @@ def _options(folder: pathlib.Path, features: str, semantics: str, percent: int =
         dataset=folder.name,
         features=features,
         representations="",
-        labels="res101",
+        labels=_labels_file(folder),
         semantics=semantics,
         original_semantics=False,
         normalize_semantics=False,
         validation_classes=0,
         percent=percent,
     )
+
+
+def _labels_file(folder: pathlib.Path) -> str:
+    """The file with the labels of features without: the published one, or the one of a data set of one's own."""
+    return next((name for name in ("res101", "features") if (folder / f"{name}.mat").is_file()), "res101")
 
 
 def _pair_row(root: pathlib.Path, name: str, features: str, semantics: str) -> tuple[Row, tuple[str, ...]]:

@@ -28,17 +28,17 @@ def whole_numbers(values: np.ndarray, where: str, lowest: int, highest: int) -> 
     return flat.astype(np.int64)
 
 
-def row_numbers(values: np.ndarray, where: str, n_rows: int) -> np.ndarray:
-    """Turns 1-based row numbers into 0-based ones [n] int64, in their order.
+def row_numbers(values: np.ndarray, where: str, n_rows: int, base: int = 1) -> np.ndarray:
+    """Turns row numbers that count from `base` into 0-based ones [n] int64, in their order.
 
     Raises:
       InputError: one isn't whole, is out of range or occurs twice.
     """
-    rows = whole_numbers(values, where, 1, n_rows)
+    rows = whole_numbers(values, where, base, n_rows - 1 + base)
     unique, counts = np.unique(rows, return_counts=True)
     if (counts > 1).any():
         raise InputError(f"{where}: row {unique[np.argmax(counts > 1)]} occurs twice; every row may occur once")
-    return rows - 1
+    return rows - base
 
 
 def float32(values: np.ndarray) -> np.ndarray:

@@ -60,7 +60,9 @@ class Dataset:
 
     @property
     def unseen(self) -> np.ndarray:
-        """Unseen classes, ascending [n_unseen] int32."""
+        """Unseen classes, ascending [n_unseen] int32; where no row is of one, all that no training row has."""
+        if not self.splits.test_unseen.size:
+            return np.setdiff1d(np.arange(len(self.semantics), dtype=np.int32), self.seen)
         return np.unique(self.labels[self.splits.test_unseen])
 
     def fingerprint(self) -> str:

@@ -54,6 +54,12 @@ ATTRIBUTES = {  # digit:     0    1    2    3    4    5    6    7    8    9
 # fmt: on
 
 
+def attributes(signed: bool = True) -> np.ndarray:
+    """The attributes of the digits 0 to 9 [10, 19] float64: -1 (has it not), 0, 1 (has it), or 0 to 1 as written."""
+    written = np.array(list(ATTRIBUTES.values()), np.float64).T
+    return 2 * written - 1 if signed else written
+
+
 def load_digits(options) -> Dataset:
     """Loads the embedded digits.
 
@@ -70,9 +76,7 @@ def load_digits(options) -> Dataset:
     unseen = _unseen_digits(options.unseen)
     pixels, digits = load_pictures(return_X_y=True)
     labels = np.asarray(digits, np.int64)
-    semantics = np.array(list(ATTRIBUTES.values()), np.float64).T
-    if not options.original_semantics:
-        semantics = 2 * semantics - 1
+    semantics = attributes(signed=not options.original_semantics)
     if options.normalize_semantics:
         semantics = normalize_semantics(semantics, "digits")
     parts = _parts(labels, unseen)

@@ -22,6 +22,15 @@ CLASS_NAMES = ["unknown", "cell", "struct", "object", "char", "sparse", *NUMBER_
 COMPLEX_FLAG, LOGICAL_FLAG = 0x0800, 0x0200
 
 
+class Header(NamedTuple):
+    """What an array says of itself: its name, class, shape, and the bytes that it takes when it is read."""
+
+    name: str
+    class_name: str
+    shape: tuple[int, ...]
+    n_bytes: int
+
+
 class Variable(NamedTuple):
     """An array as it lies in the file: its name, class, shape, and the bytes after its name; `order` is '<' or '>'."""
 
@@ -36,6 +45,24 @@ def byte_order(header: bytes) -> str | None:
     """Returns '<' or '>' for the first 128 bytes of a version 5 or 7 file, None for anything else."""
     order = {b"IM": "<", b"MI": ">"}.get(header[126:HEADER_BYTES])
     return order if order and struct.unpack(order + "H", header[124:126])[0] == 0x0100 else None
+
+
+def headers(path: pathlib.Path) -> list[Header]:
+    """Lists the arrays of a file without reading them; those that keep their name elsewhere are left out.
+
+    Raises:
+      ValueError, struct.error, zlib.error: the file is damaged.
+    """
+    found = []
+    with path.open("rb") as stream:
+        order = _order(stream)
+        for kind, size in _elements(stream, order):
+            start = stream.read(min(size, 8 * PREFIX_BYTES))
+            start, size = _inflated_start(start, order) if kind == COMPRESSED else (start, size)
+            if _name(memoryview(start), order):
+                variable = _variable(memoryview(start), order)
+                found.append(Header(variable.name, variable.class_name, variable.shape, size))
+    return found
 
 
 def read_variables(path: pathlib.Path, names: Collection[str], max_bytes: int) -> dict[str, Variable]:
@@ -54,9 +81,7 @@ def read_variables(path: pathlib.Path, names: Collection[str], max_bytes: int) -
     """
     found: dict[str, Variable] = {}
     with path.open("rb") as stream:
-        order = byte_order(stream.read(HEADER_BYTES))
-        if order is None:
-            raise ValueError("no header of version 5")
+        order = _order(stream)
         for matrix in _matrices(stream, order, names, max_bytes):
             variable = _variable(matrix, order)
             if variable.name in found:
@@ -107,20 +132,34 @@ def _element(buffer: memoryview, offset: int, order: str) -> tuple[int, memoryvi
     return kind, buffer[start : start + size], end
 
 
-def _matrices(stream: BinaryIO, order: str, names: Collection[str], max_bytes: int) -> Iterator[memoryview]:
-    """Yields the content of each wanted array in the file."""
+def _order(stream: BinaryIO) -> str:
+    """Reads the file's first 128 bytes; returns its byte order."""
+    order = byte_order(stream.read(HEADER_BYTES))
+    if order is None:
+        raise ValueError("no header of version 5")
+    return order
+
+
+def _elements(stream: BinaryIO, order: str) -> Iterator[tuple[int, int]]:
+    """Yields type and size of each array in the file, the stream standing at its content."""
     while tag := stream.read(TAG_BYTES):
         kind, size = struct.unpack(order + "II", tag)
+        if kind not in (MATRIX, COMPRESSED):
+            raise ValueError(f"an element of type {kind} where an array is due")
         following = stream.tell() + size
+        yield kind, size
+        stream.seek(following)
+
+
+def _matrices(stream: BinaryIO, order: str, names: Collection[str], max_bytes: int) -> Iterator[memoryview]:
+    """Yields the content of each wanted array in the file."""
+    for kind, size in _elements(stream, order):
         if kind == COMPRESSED:
             content = _inflated(stream.read(min(size, max_bytes)), order, names, max_bytes)
-        elif kind == MATRIX:
-            content = _plain(stream, size, order, names, max_bytes)
         else:
-            raise ValueError(f"an element of type {kind} where an array is due")
+            content = _plain(stream, size, order, names, max_bytes)
         if content is not None:
             yield content
-        stream.seek(following)
 
 
 def _plain(stream: BinaryIO, size: int, order: str, names: Collection[str], max_bytes: int) -> memoryview | None:
@@ -134,14 +173,20 @@ def _plain(stream: BinaryIO, size: int, order: str, names: Collection[str], max_
 
 def _inflated(compressed: bytes, order: str, names: Collection[str], max_bytes: int) -> memoryview | None:
     """Decompresses an array if it is a wanted one."""
+    start, size = _inflated_start(compressed, order)
+    if _name(memoryview(start), order) not in names:
+        return None
+    content = zlib.decompressobj().decompress(compressed, TAG_BYTES + min(size, max_bytes))
+    return _of_size(content[TAG_BYTES:], size)
+
+
+def _inflated_start(compressed: bytes, order: str) -> tuple[bytes, int]:
+    """Decompresses the first bytes of an array's content; returns them, and the size of the whole."""
     start = zlib.decompressobj().decompress(compressed, TAG_BYTES + PREFIX_BYTES)
     kind, size = struct.unpack_from(order + "II", start)
     if kind != MATRIX:
         raise ValueError(f"a compressed element of type {kind} where an array is due")
-    if _name(memoryview(start)[TAG_BYTES : TAG_BYTES + size], order) not in names:
-        return None
-    content = zlib.decompressobj().decompress(compressed, TAG_BYTES + min(size, max_bytes))
-    return _of_size(content[TAG_BYTES:], size)
+    return start[TAG_BYTES : TAG_BYTES + size], size
 
 
 def _of_size(content: bytes, size: int) -> memoryview:

@@ -41,7 +41,16 @@ def read_names(path: pathlib.Path, field: str) -> tuple[str, ...] | None:
     return _read(path, [field], _v5_names, _hdf5_names).get(field)
 
 
-def _read(path: pathlib.Path, fields: Sequence[str], v5, hdf5) -> dict[str, Any]:
+def headers(path: pathlib.Path) -> list[mat5.Header]:
+    """Lists the variables of a file without reading them; structs and the like are left out.
+
+    Raises:
+      InputError: the file is missing, damaged or no MATLAB file.
+    """
+    return _read(path, (), lambda path, _: mat5.headers(path), _hdf5_headers)
+
+
+def _read(path: pathlib.Path, fields: Sequence[str], v5, hdf5) -> Any:
     reader = hdf5 if _is_hdf5(path) else v5
     try:
         return reader(path, fields)
@@ -105,16 +114,32 @@ def _hdf5_variable(path: pathlib.Path, file: h5py.File, name: str) -> h5py.Datas
         return None
     if not isinstance(link, h5py.HardLink):
         raise InputError(f"{path}: '{name}' is a link; only data stored in the file itself is read")
-    return _stored_here(path, name, file[name])
+    return stored_here(path, name, file[name])
 
 
-def _stored_here(path: pathlib.Path, name: str, item: Any) -> h5py.Dataset:
+def stored_here(path: pathlib.Path, name: str, item: Any) -> h5py.Dataset:
+    """Returns an HDF5 array; raises InputError for anything else, for one kept in another file, and for huge ones."""
     if not isinstance(item, h5py.Dataset):
         raise _not_numbers(path, name, "a group or struct")
     if item.is_virtual or item.external:
         raise InputError(f"{path}: '{name}' is stored in another file; only data stored in the file itself is read")
     _require_size(path, name, item.shape or ())
     return item
+
+
+def _hdf5_headers(path: pathlib.Path, _: Sequence[str]) -> list[mat5.Header]:
+    with h5py.File(path, "r") as file:
+        here = [name for name in map(str, file) if isinstance(file.get(name, getlink=True), h5py.HardLink)]
+        return [_hdf5_header(name, item) for name in here if isinstance(item := file[name], h5py.Dataset)]
+
+
+def _hdf5_header(name: str, item: h5py.Dataset) -> mat5.Header:
+    is_cell = h5py.check_ref_dtype(item.dtype) is h5py.Reference
+    numbers = {"i": "int64", "u": "uint64", "f": "double"}.get(item.dtype.kind, "unknown")
+    class_name = item.attrs.get("MATLAB_class", b"cell" if is_cell else numbers.encode())
+    return mat5.Header(
+        name, bytes(class_name).decode("latin-1"), item.shape or (), (item.size or 0) * item.dtype.itemsize
+    )
 
 
 def _hdf5_numbers(path: pathlib.Path, fields: Sequence[str]) -> dict[str, np.ndarray]:
@@ -151,7 +176,7 @@ def _hdf5_names(path: pathlib.Path, fields: Sequence[str]) -> dict[str, tuple[st
 
 def _hdf5_name(path: pathlib.Path, field: str, item: Any) -> str:
     """Decodes one string of a cell array, stored as 16-bit character codes."""
-    codes = _stored_here(path, field, item)
+    codes = stored_here(path, field, item)
     if codes.attrs.get("MATLAB_empty", 0):
         return ""
     if codes.dtype != np.uint16 or math.prod(codes.shape) > 10_000:

@@ -51,6 +51,11 @@ def apply_scaler(scaler: Scaler, x: np.ndarray) -> np.ndarray:
     return float32((x - scaler.shift[None, :]) * scaler.scale[None, :])
 
 
+def undo_scaler(scaler: Scaler, x: np.ndarray) -> np.ndarray:
+    """The rows [n, D] whose scaled ones are x [n, D], but for rounding; float32."""
+    return float32(x / scaler.scale[None, :] + scaler.shift[None, :])
+
+
 def _affine(kind: str, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns shift and scale [D] in float64 before the division by the largest entry."""
     if kind == "minmax":

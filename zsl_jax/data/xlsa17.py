@@ -7,6 +7,7 @@ Row and class numbers are 1-based in the files and 0-based here.
 import os
 import pathlib
 import tempfile
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.io
@@ -192,7 +193,12 @@ def read_features(path: pathlib.Path, labels: np.ndarray) -> np.ndarray:
 
 
 def write_xlsa17(
-    directory: str | os.PathLike, dataset: Dataset, features_name: str, representations_name: str | None = None
+    directory: str | os.PathLike,
+    dataset: Dataset,
+    features_name: str,
+    representations_name: str | None = None,
+    original_semantics: np.ndarray | None = None,
+    image_names: Sequence[str] | None = None,
 ) -> None:
     """Writes a data set in the field's layout; loading it back gives an equal one (the same fingerprint).
 
@@ -203,6 +209,8 @@ def write_xlsa17(
       dataset: the data set.
       features_name: `<features_name>.mat` gets x as `features` [D, N], and `labels` [N, 1].
       representations_name: `<representations_name>.mat` gets r as `features` [N, R]; None: r isn't written.
+      original_semantics: for `original_att` [C, A]; None: the data set's semantics.
+      image_names: of the rows, for `image_files` beside x; None: not written.
 
     Raises:
       InputError: a name leaves the folder, `r` is asked for but absent, or the folder can't be written.
@@ -214,11 +222,14 @@ def write_xlsa17(
             "labels": dataset.labels[:, None] + np.int32(1),
         }
     }
+    if image_names is not None:
+        files[f"{features_name}.mat"]["image_files"] = _cells(image_names)
     if representations_name:
         if dataset.r is None:
             raise InputError(f"{folder}: representations asked for, but {dataset.name} has none")
         files[f"{layout.plain_name(representations_name, 'representations')}.mat"] = {"features": dataset.r}
-    files["att_splits.mat"] = _split_fields(dataset)
+    original = dataset.semantics if original_semantics is None else original_semantics
+    files["att_splits.mat"] = _split_fields(dataset, original)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _replace_files(folder, files)
@@ -236,14 +247,19 @@ def _replace_files(folder: pathlib.Path, files: dict[str, dict[str, np.ndarray]]
             os.replace(os.path.join(staging, name), folder / name)
 
 
-def _split_fields(dataset: Dataset) -> dict[str, np.ndarray]:
-    names = np.empty((len(dataset.class_names), 1), dtype=object)
-    names[:, 0] = dataset.class_names
-    semantics = dataset.semantics.T.astype(np.float64)
-    fields = {"att": semantics, "original_att": semantics, "allclasses_names": names}
+def _split_fields(dataset: Dataset, original_semantics: np.ndarray) -> dict[str, np.ndarray]:
+    att, original = (semantics.T.astype(np.float64) for semantics in (dataset.semantics, original_semantics))
+    fields = {"att": att, "original_att": original, "allclasses_names": _cells(dataset.class_names)}
     for part in PARTS:
         fields[f"{part}_loc"] = (getattr(dataset.splits, part) + 1).astype(np.int32)[:, None]
     return fields
+
+
+def _cells(texts: Sequence[str]) -> np.ndarray:
+    """A cell array [n, 1] of strings, as scipy writes it."""
+    cells = np.empty((len(texts), 1), dtype=object)
+    cells[:, 0] = texts
+    return cells
 
 
 def _square_notes(name: str, rows: np.ndarray | None) -> tuple[str, ...]:

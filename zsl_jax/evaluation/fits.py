@@ -43,13 +43,13 @@ class Inputs(NamedTuple):
     """The arrays of one classifier fit.
 
     held: rows for training, as `rows.hold` returns them. labels: [n_train]. params: of the method. scored: rows to
-    score. semantics: of the classes, in the order of the columns [C, A].
+    score, None for none. semantics: of the classes, in the order of the columns [C, A].
     """
 
     held: Any
     labels: jax.Array
     params: dict[str, Params]
-    scored: ScoredParts
+    scored: ScoredParts | None
     semantics: jax.Array
 
 
@@ -132,6 +132,8 @@ def part_accuracy(recipe: rows.Recipe, params: dict[str, Params], part: rows.Sco
 
 def measure(setup: Setup, inputs: Inputs, numbers: Numbers, params: Any) -> Any:
     """Scores of a classifier with these parameters: `gzsl_scores`, or the accuracy on the part that its purpose has."""
+    if inputs.scored is None:
+        return {}
     score = partial(score_of(setup, inputs), params)
     if setup.purpose == "gzsl":
         score = generalised(score, setup.n_seen, numbers.seen_factor)

@@ -52,7 +52,7 @@ def harmonic_mean(u, s):
 
 
 def class_balance(labels) -> np.ndarray:
-    """Weight of each row [n] float32 such that a weighted sum of hits is the mean per-class accuracy."""
+    """Weight of each row [n] float32, of its class [n], such that a weighted sum of hits is the mean class accuracy."""
     _, index, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
     return (1.0 / (counts[index] * max(len(counts), 1))).astype(np.float32)
 
@@ -98,7 +98,15 @@ def gains(scores: jax.Array, labels: jax.Array, weights: jax.Array, n_seen: int)
 
 
 def at_gamma(rows: Gains, gamma) -> tuple[jax.Array, jax.Array]:
-    """U and S with `gamma` subtracted from the scores of seen classes (calibrated stacking, Chao et al. 2016)."""
+    """U and S, with `gamma` subtracted from the scores of seen classes (calibrated stacking, Chao et al. 2016).
+
+    Args:
+      rows: gains of all test rows.
+      gamma: a number, or a scalar of the margins' dtype.
+
+    Returns:
+      (U, S), scalars.
+    """
     to_unseen = rows.margin < gamma
     zero = jnp.zeros_like(rows.seen)
     return jnp.where(to_unseen, rows.unseen, zero).sum(), jnp.where(to_unseen, zero, rows.seen).sum()

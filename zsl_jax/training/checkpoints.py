@@ -4,11 +4,12 @@ Of several processes the first alone uses the folder; it sends the others what i
 whose disk is full, and the folder need not be shared.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,6 +39,7 @@ class Checkpoints:
 
     directory: Path
     opened: ocp.CheckpointManager | None
+    read_only: bool = False
 
     @property
     def manager(self) -> ocp.CheckpointManager:
@@ -74,7 +76,7 @@ class Checkpoints:
             return
         self._wait()
         self._truncate(step)
-        arrays = {name: _copy(leaf) for name, leaf in _named_leaves(state).items() if leaf.size}
+        arrays = {name: _copy(leaf) for name, leaf in named_leaves(state).items() if leaf.size}
         record = record | {"checksums": _checksums(arrays)}
         items = ocp.args.Composite(state=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(record))
         try:
@@ -116,7 +118,7 @@ class Checkpoints:
           InputError: no such step, other names, shapes or dtypes than `like`, or a damaged folder.
         """
         self.wait()
-        wanted = _named_leaves(like)
+        wanted = named_leaves(like)
         stored = {name: _abstract(leaf) for name, leaf in wanted.items() if math.prod(leaf.shape)}
         arrays, record = processes.first_does(lambda: self._restore(step, stored)) or ({}, None)
         record = processes.of_first(record)
@@ -127,16 +129,43 @@ class Checkpoints:
 
     def _restore(self, step: int, stored: Mapping[str, jax.ShapeDtypeStruct]) -> tuple[dict[str, jax.Array], dict]:
         """What `_read` returns, or an InputError."""
+        with self._step(step):
+            arrays, record = self._read(step, {name: _readable(leaf) for name, leaf in stored.items()})
+            _key_from_json(record["key"])
+        return arrays, record
+
+    def info(self, step: int) -> dict[str, Any]:
+        """Reads what was saved beside the state of one step; raises InputError as `restore` does."""
+        return processes.of_first(processes.first_does(lambda: self._info(step)))
+
+    def _info(self, step: int) -> dict[str, Any]:
+        with self._step(step):
+            return dict(
+                self.manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))["record"]["info"]
+            )
+
+    def forms(self, step: int) -> dict[str, Any]:
+        """Shapes and dtypes of one step's arrays by name, without those that have no entries; for one process."""
+        with self._step(step):
+            return dict(self.manager.item_metadata(step).state.tree)
+
+    def arrays(self, step: int) -> dict[str, np.ndarray]:
+        """All arrays of one step by name, whatever they belong to; for one process. Raises InputError as `restore`."""
+        wanted = {name: jax.ShapeDtypeStruct(form.shape, form.dtype) for name, form in self.forms(step).items()}
+        with self._step(step):
+            return jax.device_get(self._read(step, {name: _abstract(form) for name, form in wanted.items()})[0])
+
+    @contextlib.contextmanager
+    def _step(self, step: int) -> Iterator[None]:
+        """Turns what goes wrong in reading a step into an InputError."""
         if step not in self._steps():
             raise InputError(f"{self.directory}: no checkpoint of step {step}; there are {self._steps()}")
         try:
-            arrays, record = self._read(step, {name: _readable(leaf) for name, leaf in stored.items()})
-            _key_from_json(record["key"])
+            yield
         except InputError:
             raise
         except Exception as error:  # damage shows as nearly any exception of Orbax, TensorStore or json
             raise _damaged(self.directory / str(step), _first_line(error)) from error
-        return arrays, record
 
     def _read(self, step: int, wanted: Mapping[str, Any]) -> tuple[dict[str, jax.Array], dict]:
         """Returns the arrays by name and the record of one step, both checked."""
@@ -183,7 +212,8 @@ class Checkpoints:
     def _close(self) -> None:
         self._wait()
         self.manager.close()
-        self._empty_trash()
+        if not self.read_only:
+            self._empty_trash()
 
     def __enter__(self) -> Self:
         return self
@@ -198,37 +228,56 @@ class Checkpoints:
         shutil.rmtree(self.directory / _TRASH, ignore_errors=True)
 
 
-def open_checkpoints(directory: Path, keep_steps: Sequence[int] = ()) -> Checkpoints:
+def open_checkpoints(directory: Path, keep_steps: Sequence[int] = (), read_only: bool = False) -> Checkpoints:
     """Opens or makes a folder of checkpoints and removes what an interrupted save left there.
 
-    Kept are the latest step, the one with the best score, and those of `keep_steps`.
+    Kept are the latest step, the one with the best score, and those of `keep_steps`. With `read_only` nothing is made,
+    removed or saved: the folder must be there, and may belong to someone else.
 
     Raises:
       InputError: the folder can't be made or read.
     """
     directory = Path(directory).absolute()
-    return Checkpoints(directory, processes.first_does(lambda: _open(directory, keep_steps)))
+    opened = processes.first_does(lambda: _open_to_read(directory) if read_only else _open(directory, keep_steps))
+    return Checkpoints(directory, opened, read_only)
+
+
+def has_steps(directory: Path) -> bool:
+    """Whether a folder holds a finished checkpoint; for one process."""
+    return directory.is_dir() and any(path.name.isdecimal() for path in directory.iterdir())
+
+
+def _open_to_read(directory: Path) -> ocp.CheckpointManager:
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no checkpoints here")
+    # Orbax's own read_only warns on stderr of itself; without these two options opening writes nothing either.
+    return _managed(directory, {"create": False, "cleanup_tmp_directories": False})
+
+
+def _managed(directory: Path, options: Mapping[str, Any]) -> ocp.CheckpointManager:
+    alone = ocp.options.MultiprocessingOptions(active_processes={0} if jax.process_count() > 1 else None)
+    handlers = {"state": ocp.StandardCheckpointHandler(), "record": ocp.JsonCheckpointHandler()}
+    made = ocp.CheckpointManagerOptions(best_fn=_score, multiprocessing_options=alone, **options)
+    try:
+        _require_readable_metrics(directory)
+        return ocp.CheckpointManager(directory, options=made, item_handlers=handlers)
+    except OSError as error:
+        raise InputError(f"{directory}: not usable for checkpoints ({_first_line(error)})") from error
 
 
 def _open(directory: Path, keep_steps: Sequence[int]) -> ocp.CheckpointManager:
-    several = jax.process_count() > 1
-    alone = ocp.options.MultiprocessingOptions(active_processes={0} if several else None)
     keep = [policies.LatestN(1), _KeepBest(), policies.CustomSteps(keep_steps)]
-    options = ocp.CheckpointManagerOptions(
-        best_fn=_score,
-        preservation_policy=policies.AnyPreservationPolicy(keep),
-        cleanup_tmp_directories=True,
-        todelete_subdir=_TRASH,
-        multiprocessing_options=alone,
-        create=not several,
-    )
-    handlers = {"state": ocp.StandardCheckpointHandler(), "record": ocp.JsonCheckpointHandler()}
+    options = {
+        "preservation_policy": policies.AnyPreservationPolicy(keep),
+        "cleanup_tmp_directories": True,
+        "todelete_subdir": _TRASH,
+        "create": jax.process_count() == 1,
+    }
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _require_readable_metrics(directory)
-        manager = ocp.CheckpointManager(directory, options=options, item_handlers=handlers)
     except OSError as error:
         raise InputError(f"{directory}: not usable for checkpoints ({_first_line(error)})") from error
+    manager = _managed(directory, options)
     shutil.rmtree(directory / _TRASH, ignore_errors=True)
     return manager
 
@@ -261,7 +310,7 @@ def _best_step(metrics: Mapping[int, Mapping[str, float] | None]) -> int | None:
     return max(scored, key=lambda step: scores[step], default=None)
 
 
-def _named_leaves(tree: PyTree) -> dict[str, Any]:
+def named_leaves(tree: PyTree) -> dict[str, Any]:
     """Returns the leaves by an unambiguous name such as `params['G']['Dense_0']['kernel']`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path).lstrip("."): leaf for path, leaf in leaves}

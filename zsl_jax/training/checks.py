@@ -3,7 +3,8 @@
 import dataclasses
 import logging
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,7 +14,8 @@ from zsl_jax.data.dataset import Dataset
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation import fits
 from zsl_jax.train_steps import registry
-from zsl_jax.train_steps.method import Method, Params, Spec, hyper_parameters
+from zsl_jax.train_steps.method import Method, Params, Spec, TrainState, hyper_parameters
+from zsl_jax.training import imported, writers
 
 log = logging.getLogger(__name__)
 
@@ -80,34 +82,79 @@ def spec_of(dataset: Dataset) -> Spec:
 
 
 def rehearse(config, dataset: Dataset) -> None:
-    """Goes through all stages on shapes alone: each is built and initialised, given what the earlier ones would make.
+    """Goes through all stages on shapes alone, see `outlines`.
 
     Raises:
       InputError: a stage cannot work with these sizes or without the stages before it, or batches are too large.
     """
-    raw = spec = spec_of(dataset)
     rows = len(data.training_rows(dataset, config.data))
-    upstream: dict[str, Params] = {}
-    methods: list[Method] = []
+    methods = [outline.method for outline in outlines(config, spec_of(dataset)).values()]
     for name in config.stages:
-        method = registry.build(config, name, raw)
-        method = method if method.produces else registry.build(config, name, spec)
         if rows < config[name].batch_size:
             raise InputError(f"config.{name}.batch_size: {config[name].batch_size}, but there are {rows} training rows")
-        params = _inference_shapes(method, upstream, hyper_parameters(config[name], method.numbers))
-        if method.produces:
-            spec = dataclasses.replace(spec, **{f"{method.produces}_dim": _view_width(method, params, raw)})
-        upstream[name] = params
-        methods.append(method)
     if not methods[-1].is_scored:
         raise InputError(f"config.stages: {tuple(config.stages)} ends with a stage that can't be scored")
     _check_offered("spaces", config.eval.spaces, [method.spaces for method in methods])
     _check_offered("samplers", config.eval.samplers, [method.samplers for method in methods])
 
 
-def _inference_shapes(method: Method, upstream: dict[str, Params], hyper: dict[str, np.ndarray]) -> Any:
+class Outline(NamedTuple):
+    """A stage's method, the shapes of the inference parameters that it leaves, and those of its states."""
+
+    method: Method
+    params: Any
+    state: TrainState
+
+
+def outlines(config, raw: Spec) -> dict[str, Outline]:
+    """What all stages would be on data of the sizes `raw`, by name: each is given what the earlier ones would make.
+
+    Raises:
+      InputError: a stage cannot work with these sizes or without the stages before it.
+    """
+    spec, found = raw, {}
+    for name in config.stages:
+        method = registry.build(config, name, raw)
+        method = method if method.produces else registry.build(config, name, spec)
+        upstream = {earlier: one.params for earlier, one in found.items() if not one.method.produces}
+        state = _state_shapes(method, upstream, hyper_parameters(config[name], method.numbers))
+        params = jax.eval_shape(method.inference, state)
+        if method.produces:
+            spec = dataclasses.replace(spec, **{f"{method.produces}_dim": _view_width(method, params, raw)})
+        found[name] = Outline(method, params, state)
+    return found
+
+
+def check_imports(config, dataset: Dataset, workdir: Path) -> None:
+    """Refuses a configuration that imported nets don't fit; does nothing where none were imported.
+
+    Raises:
+      InputError: sizes differ, with the options to set; or the run is to have a validation task.
+    """
+    names = imported.stages(workdir, config.stages)
+    if not names:
+        return
+    if config.validate:
+        raise InputError(
+            f"config.validate: True, but {' and '.join(names)} in {workdir} was imported, trained on all seen classes, "
+            "so nothing could be validated; use --config.validate=False --config.upstream=last"
+        )
+    there, found = imported.read_config(workdir), outlines(config, spec_of(dataset))
+    for name in names:
+        arrays, needed = imported.read_arrays(workdir, name) or {}, set(found[name].params)
+        options = _structure_differences(there, config, name, found[name].method)
+        imported.require_fit(imported.file_of(workdir, name), arrays, found[name].state.params, needed, options)
+
+
+def _structure_differences(there: dict[str, Any], config, name: str, method: Method) -> str:
+    """The fields of a stage's section that may decide sizes and differ from those that nets were imported with."""
+    ignored = [f"{name}.{field}" for field in (*method.numbers, *LOWEST_IN_STAGE, "classifier_lr")]
+    return writers.differences({name: there.get(name)}, {name: config[name].to_dict()}, ignored)
+
+
+def _state_shapes(method: Method, upstream: dict[str, Params], hyper: dict[str, np.ndarray]) -> TrainState:
     key = jax.eval_shape(lambda: jax.random.key(0))
-    return jax.eval_shape(lambda *given: method.inference(method.init(*given)), key, upstream, hyper)
+    return jax.eval_shape(method.init, key, upstream, hyper)
 
 
 def _view_width(method: Method, params: Any, raw: Spec) -> int:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,15 @@ class Problem:
 class Trained:
     """What is left of a problem when all its stages have run.
 
-    task: with the views that the last stage saw. stages, evaluations, seconds: by stage name.
+    task: with the views that the last stage saw. stages, evaluations, seconds: by stage name. imported: digests of the
+    nets of those that were not trained by the run, by stage name.
     """
 
     task: Task
     stages: dict[str, Stage]
     evaluations: dict[str, list[Evaluation]]
     seconds: dict[str, dict[str, float]]
+    imported: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def last(self) -> Stage:
@@ -106,11 +109,20 @@ def run(config, dataset: Dataset, workdir: Path, stop: StopRequest, bars: bool =
         validation = yield from run_problem(
             config, dataset, validation_problem(config, workdir, key, layout, bars), stop
         )
-        scored = {name: found for name, found in validation.evaluations.items() if "spaces" in found[0]["scores"]}
-        choices = {name: protocol.choose(found, config.eval.select) for name, found in scored.items()}
-    problem = Problem(TEST, workdir, data.test_task, jax.random.fold_in(key, 0), choices, layout, bars)
-    test = yield from run_problem(config, dataset, problem, stop)
+        choices = choose(config, validation)
+    test = yield from run_problem(config, dataset, test_problem(workdir, key, choices, layout, bars), stop)
     return Runs(dataset, test, validation, choices)
+
+
+def choose(config, validation: Trained) -> Choices:
+    """What the validation problem says of each stage that is scored."""
+    scored = {name: found for name, found in validation.evaluations.items() if "spaces" in found[0]["scores"]}
+    return {name: protocol.choose(found, config.eval.select) for name, found in scored.items()}
+
+
+def test_problem(workdir: Path, key: jax.Array, choices: Choices, layout: Layout, bars: bool) -> Problem:
+    """The problem whose scores are reported."""
+    return Problem(TEST, workdir, data.test_task, jax.random.fold_in(key, 0), choices, layout, bars)
 
 
 def validation_problem(config, workdir: Path, key: jax.Array, layout: Layout, bars: bool) -> Problem:
@@ -125,7 +137,7 @@ def validation_problem(config, workdir: Path, key: jax.Array, layout: Layout, ba
 def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Run[Trained]:
     """Runs all stages on one task, each given what the earlier ones made; a generator, see `lockstep`."""
     dataset, upstream = raw, {}
-    stages, evaluations, seconds = {}, {}, {}
+    stages, evaluations, seconds, digests = {}, {}, {}, {}
     with processes.first_does(lambda: open_writer(problem.directory)) or SilentWriter() as writer:
         for name in config.stages:
             made = functools.partial(make_stage, config, name, raw, dataset, problem, upstream)
@@ -134,15 +146,29 @@ def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Ru
             log.info("%s task, stage %s: %s", problem.name, name, sizes_line(stage))
             done = yield from run_stage(stage, writer, tuple(config.stages), stop)
             stages[name], evaluations[name], seconds[name] = stage, done.evaluations, done.seconds
+            digests |= {name: done.imported} if done.imported else {}
             del done  # or its state, in a sweep a stack of many, would be on the devices until the next stage is over
             params = load_inference(stage, upstream_epoch(config, stage, evaluations[name], problem))
+            dataset, upstream = hand_on(config, stage, task, params, raw, dataset, upstream)
             if stage.method.produces:
-                scaling = config[name].scaling
-                dataset = features.replace_view(dataset, raw, stage.method, params, task.train_rows, scaling)
                 processes.first_does(functools.partial(features.write, problem.directory / "features", dataset))
-            else:
-                upstream = upstream | {name: params}
-    return Trained(problem.make_task(dataset, config.data), stages, evaluations, seconds)
+    return Trained(problem.make_task(dataset, config.data), stages, evaluations, seconds, digests)
+
+
+def hand_on(
+    config,
+    stage: Stage,
+    task: Task,
+    params: dict[str, Params],
+    raw: Dataset,
+    dataset: Dataset,
+    upstream: dict[str, Params],
+) -> tuple[Dataset, dict[str, Params]]:
+    """Data set and parameters for the stages after one: with the view that it makes, or else its parameters."""
+    if not stage.method.produces:
+        return dataset, upstream | {stage.name: params}
+    scaling = config[stage.name].scaling
+    return features.replace_view(dataset, raw, stage.method, params, task.train_rows, scaling), upstream
 
 
 def open_writer(directory: Path) -> RunWriter:
@@ -212,9 +238,11 @@ def generator_stage(config, name: str, method: Method, task: Task, problem: Prob
     """What a generator trains on, how it is scored, and which epochs' states have been chosen."""
     choices = problem.choices.get(name, {})
     chosen = protocol.best_space(choices, config.eval.select)
+    scored = len(task.test_seen.labels) + len(task.test_unseen.labels)
+    judged = judge(method, task, eval_options(config, name, method), choices, config, problem.bars)
     return {
         "train": task.train,
-        "evaluate": judge(method, task, eval_options(config, name, method), choices, config, problem.bars),
+        "evaluate": judged if scored else unjudged,
         "eval_first": config.eval.first,
         "eval_every": config.eval.every,
         "keep_epochs": () if chosen is None else tuple(sorted({choices[chosen][of]["epoch"] for of in ("T1", "H")})),
@@ -266,6 +294,12 @@ def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, A
         }
 
     return run
+
+
+def unjudged(params: dict[str, Params], epoch: int, key: jax.Array) -> dict[str, Any]:
+    """The evaluation of a task without test rows: no scores, and never the best state."""
+    del params, epoch, key
+    return {"scores": {}, "log": {}, "score": math.nan}
 
 
 def upstream_epoch(config, stage: Stage, evaluations: list[Evaluation], problem: Problem) -> int:

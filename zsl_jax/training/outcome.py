@@ -54,7 +54,7 @@ def conclude(config, runs: Runs) -> Outcome:
     headline = protocol.headline(rows[last.name], choices, config.eval.select)
     place = rows[last.name][headline["protocol"]][headline["space"]]["found"]["H"]
     params = load_inference(last, place["epoch"])
-    key = jax.random.fold_in(last.keys()[2], place["epoch"])
+    key = last.evaluation_key(place["epoch"])
     options = eval_options(config, last.name, last.method)
     where = {"space": headline["space"], "sampler": place["sampler"], "epoch": place["classifier_epoch"]}
     details = detail(last.method, params, runs.test.task, key, options, **where)
@@ -123,7 +123,7 @@ def describe(runs: Runs) -> dict[str, Any]:
         "semantics": dataset.semantics_name,
         "fingerprint": dataset.fingerprint(),
         "sizes": sizes,
-        "notes": [*dataset.notes, *leaks(runs)],
+        "notes": [*dataset.notes, *leaks(runs), *foreign(runs)],
     }
 
 
@@ -133,6 +133,14 @@ def leaks(runs: Runs) -> list[str]:
     if not published or runs.validation is None:
         return []
     return [f"{' and '.join(sorted(published))}: fine-tuned on all seen classes, those of the validation included"]
+
+
+def foreign(runs: Runs) -> list[str]:
+    """Which stages the run did not train."""
+    return [
+        f"stage {name}: nets imported, not trained by this run (SHA-256 {digest[:12]})"
+        for name, digest in runs.test.imported.items()
+    ]
 
 
 def closed_form(runs: Runs) -> dict[str, Any]:
@@ -151,7 +159,7 @@ def synthesise_unseen(stage: Stage, params: dict, task: Task) -> Synthetic | Non
     if stage.method.synthesize is None:
         return None
     labels = np.repeat(task.unseen, ROWS_PER_CLASS)
-    keys = jax.random.split(jax.random.fold_in(stage.keys()[2], stage.epochs), len(labels))
+    keys = jax.random.split(stage.evaluation_key(stage.epochs), len(labels))
     semantics = jnp.asarray(task.semantics[labels])
     made = stage.method.synthesize(params, semantics, keys, stage.method.samplers[0])
     view = "x" if "x" in made else "r"

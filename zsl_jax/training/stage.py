@@ -16,8 +16,8 @@ import numpy as np
 from zsl_jax.data.dataset import Part
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps.method import Method, Params, TrainState
-from zsl_jax.training import loop, processes
-from zsl_jax.training.checkpoints import Checkpoints, open_checkpoints
+from zsl_jax.training import imported, loop, processes
+from zsl_jax.training.checkpoints import Checkpoints, has_steps, open_checkpoints
 from zsl_jax.training.lockstep import Answer, Held, Program, Request, Rows, Run, rows_of
 from zsl_jax.training.parallel import Layout
 from zsl_jax.training.writers import RunWriter, progress, read_json, write_json
@@ -59,6 +59,7 @@ class Stage:
       layout: the devices to train on.
       capacity: rows to pad the training data to, see `loop.Resident`.
       bars: whether to show progress bars.
+      per_epoch: iterations of an epoch where they are not those of these rows: a stage that was trained on others.
     """
 
     name: str
@@ -81,11 +82,18 @@ class Stage:
     keep_epochs: tuple[int, ...] = ()
     capacity: int = 0
     bars: bool = True
+    per_epoch: int = 0
 
     @property
     def plan(self) -> loop.Plan:
         """Iterations of an epoch, epochs, logging."""
-        return loop.Plan(loop.steps_per_epoch(len(self.train.x), self.batch_size), self.epochs, self.log_every)
+        per_epoch = self.per_epoch or loop.steps_per_epoch(len(self.train.x), self.batch_size)
+        return loop.Plan(per_epoch, self.epochs, self.log_every)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where its checkpoints are."""
+        return self.directory / "checkpoints" / self.name
 
     def rows(self) -> Rows:
         """The training data."""
@@ -95,6 +103,10 @@ class Stage:
         """Keys of the parameters, of training and of evaluation."""
         init, train, evaluation = (jax.random.fold_in(self.key, purpose) for purpose in range(3))
         return init, train, evaluation
+
+    def evaluation_key(self, epoch: int) -> jax.Array:
+        """Key of the evaluation after an epoch (0-based)."""
+        return jax.random.fold_in(self.keys()[2], epoch)
 
     def step_of(self, epoch: int) -> int:
         """Iterations done when an epoch (0-based) is over."""
@@ -116,7 +128,8 @@ class Stage:
 class Progress:
     """Where a stage is: iterations done, the state on the devices, evaluations so far, seconds by activity.
 
-    Of runs that are trained side by side, seconds are a run's share, see `lockstep.Answer`.
+    Of runs that are trained side by side, seconds are a run's share, see `lockstep.Answer`. Of a stage that started
+    finished with imported nets, `imported` is the digest of their file.
     """
 
     @property
@@ -128,6 +141,7 @@ class Progress:
     held: Held
     evaluations: list[Evaluation]
     seconds: dict[str, float]
+    imported: str = ""
 
 
 class StopRequest:
@@ -180,9 +194,10 @@ def evaluation_file(stage: Stage, epoch: int) -> Path:
     return stage.directory / "evaluations" / f"{stage.name}_{epoch:05d}.json"
 
 
-def read_evaluations(stage: Stage, step: int) -> list[Evaluation]:
-    """The evaluations of epochs that were over after `step` iterations."""
+def read_evaluations(stage: Stage, step: int, last_alone: bool = False) -> list[Evaluation]:
+    """The evaluations of epochs that were over after `step` iterations; of an imported stage the last one alone."""
     epochs = [epoch for epoch in range(stage.epochs) if stage.evaluates(epoch) and stage.step_of(epoch) <= step]
+    epochs = epochs[-1:] if last_alone else epochs
     files = [evaluation_file(stage, epoch) for epoch in epochs]
     return processes.of_first(processes.first_does(lambda: [read_json(file) for file in files]))
 
@@ -228,30 +243,70 @@ def shapes(stage: Stage) -> TrainState:
     return stage.layout.shapes(*starting(stage))
 
 
+def imported_state(stage: Stage) -> TrainState | None:
+    """The stage's first state with imported nets in the places of its own, on the devices; None if there are none.
+
+    Raises:
+      InputError: the nets don't fit, or their file is damaged.
+    """
+    arrays = processes.first_does(lambda: imported.read_arrays(stage.directory, stage.name))
+    names = processes.of_first(None if arrays is None else sorted(arrays))
+    if names is None:
+        return None
+    forms, path = shapes(stage), imported.file_of(stage.directory, stage.name)
+    needed = set(jax.eval_shape(stage.method.inference, forms))
+    processes.first_does(lambda: imported.require_fit(path, arrays or {}, forms.params, needed))
+    empty = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in imported.named(forms.params).items()}
+    sent = {name: processes.array_of_first((arrays or empty)[name]) for name in names}
+
+    def placed(path: tuple, leaf: jax.Array) -> jax.Array:
+        name = imported.name_of(path)
+        return stage.layout.place(sent[name]) if name in sent else leaf
+
+    state = stage.layout.start(*starting(stage))
+    return state._replace(params=jax.tree_util.tree_map_with_path(placed, state.params))
+
+
 def begin(stage: Stage, checkpoints: Checkpoints) -> Progress:
-    """The state of the latest checkpoint, or a fresh one."""
-    step = checkpoints.latest()
-    if step is None:
-        return Progress(0, Held(stage.layout.start(*starting(stage))), [], {"train": 0, "evaluate": 0})
-    state, _, info = checkpoints.restore(step, shapes(stage))
-    return Progress(step, Held(stage.layout.unstored(state)), read_evaluations(stage, step), dict(info["seconds"]))
+    """The state of the latest checkpoint, else the last one with imported nets, else a fresh one."""
+    step, seconds = checkpoints.latest(), {"train": 0.0, "evaluate": 0.0}
+    if step is not None:
+        state, _, info = checkpoints.restore(step, shapes(stage))
+        digest = info.get("imported", "")
+        evaluations = read_evaluations(stage, step, last_alone=bool(digest))
+        return Progress(step, Held(stage.layout.unstored(state)), evaluations, dict(info["seconds"]), digest)
+    state = imported_state(stage)
+    if state is None:
+        return Progress(0, Held(stage.layout.start(*starting(stage))), [], seconds)
+    digest = processes.of_first(processes.first_does(lambda: imported.digest(stage.directory, stage.name)))
+    return Progress(stage.plan.total, Held(state), [], seconds, digest)
 
 
 def is_finished(stage: Stage) -> bool:
-    """Whether a stage's folder holds its last state."""
-    folder = stage.directory / "checkpoints" / stage.name
-    if not processes.of_first(processes.first_does(folder.is_dir)):
-        return False
-    with open_checkpoints(folder) as checkpoints:
-        step = checkpoints.latest() or 0
+    """Whether a stage's folder holds its last state, or imported nets stand for it."""
+    if not has_checkpoints(stage):
+        return is_imported(stage)
+    with open_checkpoints(stage.checkpoints, read_only=True) as checkpoints:
+        (*_, step) = checkpoints.steps()
     return step == stage.plan.total or stopped_early(stage, read_evaluations(stage, step))
+
+
+def has_checkpoints(stage: Stage) -> bool:
+    """Whether a state of the stage was saved."""
+    return processes.of_first(processes.first_does(lambda: has_steps(stage.checkpoints)))
+
+
+def is_imported(stage: Stage) -> bool:
+    """Whether nets were imported for the stage."""
+    return processes.of_first(processes.first_does(imported.file_of(stage.directory, stage.name).is_file))
 
 
 def save(stage: Stage, checkpoints: Checkpoints, done: Progress) -> None:
     """Saves the state; its score, if it was evaluated, ranks it."""
     here = [e for e in done.evaluations if stage.step_of(e["epoch"]) == done.step]
     metrics = {"score": here[0]["score"]} if here else {}
-    checkpoints.save(done.step, stage.layout.stored(done.state), stage.keys()[1], metrics, {"seconds": done.seconds})
+    info = {"seconds": done.seconds, "steps_per_epoch": stage.plan.steps_per_epoch, "imported": done.imported}
+    checkpoints.save(done.step, stage.layout.stored(done.state), stage.keys()[1], metrics, info)
 
 
 def run_stage(stage: Stage, writer: RunWriter, order: tuple[str, ...], stop: StopRequest) -> Run[Progress]:
@@ -270,8 +325,11 @@ def run_stage(stage: Stage, writer: RunWriter, order: tuple[str, ...], stop: Sto
     """
     require_rows(stage)
     keep = tuple(stage.step_of(epoch) for epoch in stage.keep_epochs)
-    with open_checkpoints(stage.directory / "checkpoints" / stage.name, keep) as checkpoints:
+    with open_checkpoints(stage.checkpoints, keep) as checkpoints:
         done = begin(stage, checkpoints)
+        if done.imported and not done.evaluations:
+            processes.first_does(lambda: writer.truncate(order, stage.name, done.step))
+            _end_epoch(stage, done, writer, checkpoints)
         if done.step == stage.plan.total or stopped_early(stage, done.evaluations):
             return done
         processes.first_does(lambda: writer.truncate(order, stage.name, done.step))
@@ -334,8 +392,7 @@ def _end_epoch(stage: Stage, done: Progress, writer: RunWriter, checkpoints: Che
     if stage.evaluates(epoch):
         began = time.perf_counter()
         params = stage.layout.local(stage.method.inference(done.state))
-        key = jax.random.fold_in(stage.keys()[2], epoch)
-        evaluation = score(stage, params, epoch, key)
+        evaluation = score(stage, params, epoch)
         done.evaluations.append(evaluation)
         done.seconds["evaluate"] += time.perf_counter() - began
         values = evaluation["log"] | {"score": evaluation["score"]}
@@ -345,23 +402,31 @@ def _end_epoch(stage: Stage, done: Progress, writer: RunWriter, checkpoints: Che
         save(stage, checkpoints, done)
 
 
-def score(stage: Stage, params: dict[str, Params], epoch: int, key: jax.Array) -> Evaluation:
+def score(stage: Stage, params: dict[str, Params], epoch: int) -> Evaluation:
     """Evaluates and writes an epoch's scores.
 
     Every process computes them: the others would have to wait anyway. The first one's count in all, since processes
     that round differently might choose different epochs.
     """
-    made = processes.all_do(lambda: {"epoch": epoch} | stage.evaluate(params, epoch, key))
+    made = processes.all_do(lambda: evaluated(stage, params, epoch))
     processes.first_does(lambda: write_json(evaluation_file(stage, epoch), made))
     return processes.of_first(made)
 
 
+def evaluated(stage: Stage, params: dict[str, Params], epoch: int) -> Evaluation:
+    """The scores of an epoch; the same however often they are asked for."""
+    return {"epoch": epoch} | stage.evaluate(params, epoch, stage.evaluation_key(epoch))
+
+
 def load_inference(stage: Stage, epoch: int) -> dict[str, Params]:
-    """The inference parameters that a finished stage had after `epoch`.
+    """The inference parameters that a finished stage had after `epoch`, or those imported; nothing is written.
 
     Raises:
       InputError: that checkpoint was not kept.
     """
-    with open_checkpoints(stage.directory / "checkpoints" / stage.name, (stage.step_of(epoch),)) as checkpoints:
-        state, _, _ = checkpoints.restore(stage.step_of(epoch), shapes(stage))
-    return stage.layout.local(stage.method.inference(stage.layout.unstored(state)))
+    state = None if has_checkpoints(stage) else imported_state(stage)
+    if state is None:
+        with open_checkpoints(stage.checkpoints, read_only=True) as checkpoints:
+            stored, _, _ = checkpoints.restore(stage.step_of(epoch), shapes(stage))
+        state = stage.layout.unstored(stored)
+    return stage.layout.local(stage.method.inference(state))

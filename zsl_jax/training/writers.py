@@ -18,6 +18,8 @@ from tqdm import tqdm
 from zsl_jax.errors import InputError
 
 CONFIG = "config.json"
+RESULT = "result.json"
+FINGERPRINT = "data_fingerprint"  # kept beside the configuration, so that a run never goes on with other data
 METRICS = "metrics.jsonl"
 EVENTS = "tensorboard"
 LOCK = ".lock"

@@ -1,0 +1,50 @@
+"""ZeroDiff on a data set of one's own, made by tools/make_dataset.py or tools/import_features.py.
+
+    python -m zsl_jax.main --config configs/own_data.py --workdir runs/mine --config.data.root=ROOT \
+        --config.data.dataset=MINE
+    python -m zsl_jax.main --config configs/own_data.py:representations --workdir runs/mine_r --config.data.root=ROOT \
+        --config.data.dataset=MINE
+
+The first makes representations r out of the given features x (PaCo); the second takes r as imported. Files below
+ROOT/MINE: features.mat, att_splits.mat, for the second also representations.mat. Sizes are moderate: a few hundred rows
+train in one or two minutes on two cores. For tens of thousands take fewer epochs (`--config.drg.epochs=10
+--config.dfg.epochs=10`, `--config.eval.first=4 --config.eval.every=5`), for wide features wider layers
+(`--config.dfg.generator_width=1024` and so on); all options: zsl_jax/defaults.py.
+
+Descriptions are taken as they are; where entries are larger than 1, add `--config.data.normalize_semantics=True`; the
+tools print the command with what is needed. On 599 of the digits, with attributes from 0 to 1 and 3, 6 and 8 unseen, T1
+of the last epoch in the space VCS is 64.6, and 38.5 with normalised attributes (seed 0; chance 33.3).
+"""
+
+from zsl_jax import defaults
+from zsl_jax.errors import InputError
+
+
+def get_config(variant: str = ""):
+    """The configuration; variant "" or "representations"."""
+    if variant not in ("", "representations"):
+        raise InputError(f"config argument {variant!r}: the variants are none and 'representations'")
+    config = defaults.zerodiff()
+    config.data.dataset = "MINE"
+    config.data.features = "features"
+    config.data.representations = variant
+    config.data.labels = "features"
+    config.data.normalize_semantics = False
+    config.stages = ("drg", "dfg") if variant else ("finetune_r", "drg", "dfg")
+    config.finetune_r.width = 64
+    config.finetune_r.batch_size = 64
+    config.finetune_r.eval_every = 4
+    config.finetune_r.paco.queue = 256
+    config.finetune_r.paco.dim = 32
+    for stage in (config.drg, config.dfg):
+        stage.generator_width = stage.critic_width = stage.decoder_width = 256
+        stage.epochs = 60
+        stage.lr = 5e-4
+        stage.syn_num = 100
+    config.dfg.encoder_width = 256
+    config.dfg.gamma_recons = 10.0
+    config.eval.first = 29
+    config.eval.every = 30
+    config.eval.spaces = ("V", "VCS")
+    config.eval.samplers = ("one_step",)
+    return config

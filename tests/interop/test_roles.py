@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zsl_jax.errors import InputError
+from zsl_jax.interop import naming, roles
+from zsl_jax.interop.sources import Field
+
+MATRIX, LIST = np.ones((4, 3)), np.arange(4)
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "value", "role"),
+    [
+        ("res101.mat", "features", MATRIX, "features"),
+        ("con_paco.mat", "features", MATRIX, "representations"),
+        ("supcon256.mat", "features", MATRIX, "representations"),
+        ("a.npz", "image_features", MATRIX, "features"),
+        ("a.npz", "embedding", MATRIX, "features"),
+        ("a.npz", "y", LIST, "labels"),
+        ("a.pt", "data.train_labels", LIST, "labels"),
+        ("a.h5", "deep/image_files", ("a.jpg", "b.jpg"), "image names"),
+        ("predicate-matrix-continuous.txt", "predicate-matrix-continuous", MATRIX, "semantics"),
+        ("att_splits.mat", "original_att", MATRIX, "original semantics"),
+        ("att_splits.mat", "trainval_loc", LIST, "split"),
+        ("trainclasses2.txt", "trainclasses2", ("a", "b"), "split"),
+        ("a.h5", "splits/test_unseen", LIST, "split"),
+        ("a.npz", "train", MATRIX, ""),
+        ("a.npz", "features_of_labels", MATRIX, "features"),
+        ("a.npz", "attribute_features", MATRIX, ""),
+        ("classes.txt", "classes", ("a", "b"), "class names"),
+        ("a.npz", "weights", MATRIX, ""),
+    ],
+)
+def test_role_by_name(file, name, value, role):
+    assert roles.role_of(Field(Path(file), name, value)) == role
+
+
+def given(*fields):
+    return [Field(Path(file), name, value) for file, name, value in fields]
+
+
+def test_what_is_left_by_its_shape():
+    fields = given(("a.npz", "u", MATRIX), ("a.npz", "v", LIST), ("a.npz", "w", np.ones(7)), ("b.npy", "att", MATRIX))
+    chosen = roles.choose(fields, {})
+    assert (chosen.features.name, chosen.semantics.name) == ("u", "att")
+    assert chosen.labels.name == "v"
+    assert "not used: a.npz: 'w', 7 float64" in chosen.notes
+    with pytest.raises(InputError, match=r"'u' and b.npy: 'z' could both be the features; say which by --features"):
+        roles.choose([*fields, *given(("b.npy", "z", MATRIX))], {})
+
+
+def test_equal_fields_are_one():
+    fields = given(("a.mat", "features", MATRIX), ("a.mat", "labels", LIST), ("b.mat", "labels", LIST[:, None]))
+    fields += given(("c.mat", "att", MATRIX))
+    assert roles.choose(fields, {}).labels.file == Path("a.mat")
+    fields[2] = Field(Path("b.mat"), "labels", LIST + 1)
+    with pytest.raises(InputError, match="could both be the labels"):
+        roles.choose(fields, {})
+    assert roles.choose(fields, {"labels": ["b.mat"]}).labels.file == Path("b.mat")
+
+
+def test_whose_list_of_classes():
+    names, others = ("a", "b", "c", "d"), ("d", "c", "b", "a")
+    fields = given(("x.npz", "features", MATRIX), ("x.npz", "labels", LIST), ("x.npz", "classes", others))
+    fields += given(("att.mat", "att", MATRIX), ("att.mat", "allclasses_names", names))
+    chosen = roles.choose(fields, {})
+    assert chosen.class_names is fields[4]
+    assert chosen.label_names is fields[2]
+    chosen = roles.choose(fields[:4], {})
+    assert chosen.class_names is chosen.label_names is fields[2]
+
+
+def test_names_match_exactly_before_roughly():
+    found, notes = naming.match(("polar+bear", "gnu"), ("polar+bear", "POLAR-BEAR"), "here")
+    assert found["polar+bear"] == 0
+    assert found["gnu"] is None
+    with pytest.raises(InputError, match="'Polar Bear' is like the classes"):
+        naming.match(("Polar Bear",), ("polar+bear", "POLAR-BEAR"), "here")
+    assert notes == ()
+    assert naming.match(("Grizzly",), ("grizzly",), "here")[1] == (
+        "here: matched but for case, spaces, '+', '_' and '-': 'Grizzly' is 'grizzly'",
+    )

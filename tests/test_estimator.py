@@ -1,0 +1,397 @@
+"""The estimator: scikit-learn's own checks, one small generator for all that a fitted one does, files from anyone."""
+
+import copy
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import zsl_jax
+from tests import tiny
+from zsl_jax import ZeroShotClassifier, pipeline, presets
+from zsl_jax.data.dataset import Part, Task
+from zsl_jax.errors import InputError
+from zsl_jax.evaluation import classifier, evaluate, prototype
+from zsl_jax.interop import tensors
+from zsl_jax.training import checks
+
+N_SEEN, N_UNSEEN, D, A = 5, 3, 10, 6
+NAMES = np.array(["ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen"])
+SEEN, UNSEEN = NAMES[[0, 2, 3, 5, 6]], NAMES[[7, 1, 4]]  # the unseen ones in the order in which they are described
+# A stage that makes a view, then a generator; a validation task chooses between the two epochs that are scored.
+OPTIONS = {"stages": ("finetune_x", "gan"), "finetune_x.epochs": 2}
+SMALL = {"width": 8, "epochs": 2, "batch_size": 16, "syn_num": 12, "validate": True, "options": OPTIONS}
+
+
+def semantics():
+    return np.random.default_rng(0).normal(size=(len(NAMES), A))
+
+
+def described():
+    """Descriptions by label; the unseen classes in the order of `UNSEEN`."""
+    return {name: semantics()[NAMES.tolist().index(name)] for name in [*UNSEEN, *SEEN]}
+
+
+def rows_of(names, per_class, seed):
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.repeat(names, per_class))
+    vectors = np.array([described()[name] for name in labels.tolist()])
+    return vectors @ np.random.default_rng(1).normal(size=(A, D)) + 0.3 * random.normal(size=(len(labels), D)), labels
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return tmp_path_factory.mktemp("run")
+
+
+@pytest.fixture(scope="module")
+def fitted(workdir):
+    return ZeroShotClassifier("wgan", workdir=workdir, **SMALL).fit(*rows_of(SEEN, 20, 2), semantics=described())
+
+
+@pytest.fixture(scope="module")
+def saved(fitted, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "model"
+    fitted.save(path)
+    return path
+
+
+@parametrize_with_checks([ZeroShotClassifier()])
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)  # without semantics: a plain classifier
+
+
+def test_the_package_is_light():
+    """Until the estimator is asked for."""
+    program = "import sys, zsl_jax; assert not {'jax', 'sklearn', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = zsl_jax.Nothing
+
+
+def test_predicts_among_all_classes_or_the_unseen_ones(fitted):
+    x, _ = rows_of(NAMES, 5, 3)
+    assert fitted.classes_.tolist() == NAMES.tolist()
+    assert (fitted.seen_classes_.tolist(), fitted.unseen_classes_.tolist()) == (SEEN.tolist(), UNSEEN.tolist())
+    shares = fitted.predict_proba(x)
+    np.testing.assert_allclose(shares.sum(1), 1)
+    assert (shares > 0).all()
+    assert np.array_equal(fitted.predict(x), NAMES[shares.argmax(1)])
+    narrow = copy.deepcopy(fitted).set_params(generalized=False)
+    shares = narrow.predict_proba(x)
+    assert np.array_equal(shares > 0, np.tile(np.isin(NAMES, UNSEEN), (len(x), 1)))
+    assert np.isin(narrow.predict(x), UNSEEN).all()
+
+
+def test_scores_are_those_of_an_evaluation(fitted):
+    """The same generator, rows and classifiers as in a run: T1, U and S agree."""
+    (x, y), (seen_x, seen_y), (unseen_x, unseen_y) = rows_of(SEEN, 20, 2), rows_of(SEEN, 6, 4), rows_of(UNSEEN, 6, 5)
+    use = pipeline.ready(fitted.generator_)
+    names = np.concatenate([SEEN, UNSEEN])
+
+    def part(x, y):
+        numbers = [names.tolist().index(name) for name in y.tolist()]
+        return Part(pipeline.views_of(use, x.astype(np.float32))["x"], None, np.array(numbers, np.int32))
+
+    numbers = np.arange(len(names), dtype=np.int32)
+    parts = part(x, y), part(seen_x, seen_y), part(unseen_x, unseen_y)
+    task = Task("toy", *parts, fitted.semantics_, numbers[:N_SEEN], numbers[N_SEEN:], tuple(names), np.arange(0))
+    found = evaluate.evaluate(use.method, fitted.generator_.params, task, use.root(), use.options)
+    last = {name: series[-1] for name, series in found["spaces"]["V"]["one_step"].items()}
+    plain = copy.deepcopy(fitted)
+    plain.calibration_ = 0.0
+    assert 100 * plain.score(unseen_x, unseen_y) == pytest.approx(last["U"], abs=1e-3)
+    assert 100 * plain.score(seen_x, seen_y) == pytest.approx(last["S"], abs=1e-3)
+    assert 100 * plain.set_params(generalized=False).score(unseen_x, unseen_y) == pytest.approx(last["T1"], abs=1e-3)
+
+
+def test_the_validation_task_chooses_the_calibration(fitted, workdir):
+    assert fitted.calibration_ != 0
+    evaluations = [json.loads(path.read_text()) for path in sorted(workdir.glob("validation/evaluations/gan_*.json"))]
+    found = [one["scores"]["spaces"]["V"]["one_step"] for one in evaluations]
+    best = max(found, key=lambda scores: scores["AUSUC"][-1])
+    assert fitted.calibration_ == best["gamma"][-1]
+    x, _ = rows_of(UNSEEN, 5, 3)
+    other = copy.deepcopy(fitted)
+    other.calibration_ = 1e6
+    assert np.isin(other.predict(x), UNSEEN).all()
+
+
+def test_adds_classes_without_training_the_generator(fitted):
+    """Taking the last class away and adding it again ends in the same bits."""
+    x, _ = rows_of(NAMES, 5, 3)
+    other = copy.deepcopy(fitted)
+    generator = other.generator_
+    other._keep(generator, UNSEEN[:2], fitted.semantics_[:-1])
+    assert UNSEEN[2] not in other.predict(x)
+    other.add_classes({UNSEEN[2]: described()[UNSEEN[2]]})
+    assert other.generator_ is generator
+    assert np.array_equal(other.predict_proba(x), fitted.predict_proba(x))
+
+
+@pytest.mark.parametrize(
+    ("semantics", "names", "said"),
+    [
+        ({"bee": np.ones(A)}, None, "'bee' is there already"),
+        (np.ones((1, A + 1)), ["yak"], "7 numbers describe a class"),
+        (np.ones((2, A)), ["yak"], "1 for 2 rows"),
+        (np.ones((2, A)), ["yak", "yak"], "named twice"),
+        ({"yak": np.ones(A)}, ["yak"], "labels of their own"),
+        ({"yak": np.full(A, np.nan)}, None, "NaN"),
+        ({8: np.ones(A)}, None, "numbers or text"),
+    ],
+)
+def test_refuses_classes_to_add(fitted, semantics, names, said):
+    before = fitted.predict_proba(np.zeros((1, D)))
+    with pytest.raises(ValueError, match=said):
+        fitted.add_classes(semantics, names)
+    assert np.array_equal(fitted.predict_proba(np.zeros((1, D))), before)
+
+
+def test_the_same_fit_in_the_same_folder_is_taken_as_it_is(fitted, workdir):
+    x, _ = rows_of(NAMES, 5, 3)
+    again = ZeroShotClassifier("wgan", workdir=workdir, **SMALL).fit(*rows_of(SEEN, 20, 2), semantics=described())
+    assert np.array_equal(again.predict_proba(x), fitted.predict_proba(x))
+    with pytest.raises(InputError, match=r"gan\.lr is"):
+        again.set_params(options=OPTIONS | {"gan.lr": 1e-3}).fit(*rows_of(SEEN, 20, 2), semantics=described())
+
+
+def test_a_row_does_not_depend_on_the_others(fitted):
+    x, _ = rows_of(NAMES, 80, 3)  # more than are embedded at once
+    whole = fitted.predict_proba(x)
+    np.testing.assert_allclose(fitted.predict_proba(x[600:603]), whole[600:603], atol=1e-6)
+
+
+@pytest.mark.parametrize("keep", ["save", "pickle"])
+def test_what_is_kept_predicts_the_same_bits(fitted, saved, keep):
+    x, _ = rows_of(NAMES, 5, 3)
+    other = ZeroShotClassifier.load(saved) if keep == "save" else pickle.loads(pickle.dumps(fitted))
+    ours, theirs = (model.get_params() | {"workdir": None} for model in (fitted, other))
+    assert json.dumps(theirs) == json.dumps(ours)  # but that tuples may have become lists
+    assert np.array_equal(other.predict_proba(x), fitted.predict_proba(x))
+    assert np.array_equal(other.predict(x), fitted.predict(x))
+    new = {"yak": np.ones(A)}
+    expected = copy.deepcopy(fitted).add_classes(new).predict_proba(x)
+    assert np.array_equal(other.add_classes(new).predict_proba(x), expected)
+
+
+def test_a_plain_classifier_is_kept_too(tmp_path):
+    x, labels = rows_of(SEEN, 20, 2)
+    for y in (labels, labels.astype(object), np.searchsorted(SEEN, labels)):
+        model = ZeroShotClassifier().fit(x, y)
+        model.save(tmp_path / "model")  # replaces the one before
+        other = ZeroShotClassifier.load(tmp_path / "model")
+        assert other.classes_.dtype == model.classes_.dtype
+        assert np.array_equal(other.predict_proba(x), model.predict_proba(x))
+    assert model.score(x, y) > 0.9
+    with pytest.raises(InputError, match="without semantics"):
+        model.add_classes(np.ones((1, A)), ["yak"])
+    with pytest.raises(InputError, match="no unseen classes"):
+        model.set_params(generalized=False).predict(x)
+
+
+def test_does_not_write_over_what_is_no_estimator(tmp_path):
+    model = ZeroShotClassifier().fit(*rows_of(SEEN, 4, 2))
+    (tmp_path / "precious").write_text("text")
+    with pytest.raises(InputError, match="not a saved estimator"):
+        model.save(tmp_path)
+    with pytest.raises(InputError, match="plain value"):
+        model.set_params(random_state=np.random.RandomState(0)).save(tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def change_record(change):
+    """A damage: `change` of the saved record."""
+
+    def damage(path):
+        record = json.loads((path / "estimator.json").read_text())
+        change(record)
+        (path / "estimator.json").write_text(json.dumps(record))
+
+    return damage
+
+
+def change_arrays(**changed):
+    """A damage: other arrays in place of some."""
+
+    def damage(path):
+        arrays, metadata = tensors.read(path / "arrays.safetensors")
+        names = {name.replace("/", "_"): name for name in arrays}
+        assert set(changed) <= set(names)
+        new = {names[name]: change(arrays[names[name]]) for name, change in changed.items()}
+        tensors.write(path / "arrays.safetensors", arrays | new, metadata)
+
+    return damage
+
+
+def cut(path):
+    data = (path / "arrays.safetensors").read_bytes()
+    (path / "arrays.safetensors").write_bytes(data[:-7])
+
+
+def without_arrays(path):
+    (path / "arrays.safetensors").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (shutil.rmtree, "cannot be read"),
+        (without_arrays, "cannot be read"),
+        (cut, "safetensors"),
+        (lambda path: (path / "estimator.json").write_text("[1"), "JSON"),
+        (lambda path: (path / "estimator.json").write_text("[" * 10**6), "JSON"),
+        (lambda path: (path / "estimator.json").write_text("[]"), "format None"),
+        (change_record(lambda record: record.update(format=99)), "format 99"),
+        (change_record(lambda record: record.pop("seen")), "seen"),
+        (change_record(lambda record: record["seen"].update(dtype="O", values=[{}, 1])), "labels of type"),
+        (change_record(lambda record: record["seen"].update(dtype="V999999999")), "labels of type"),
+        (change_record(lambda record: record["seen"].update(dtype="<U99999999")), "labels of type"),
+        (
+            change_record(lambda record: record["seen"].update(dtype="<f4", values=[float("nan"), 1])),
+            "no list of numbers",
+        ),
+        (change_record(lambda record: record.update(calibration=float("nan"))), "calibration nan"),
+        (change_record(lambda record: record.update(names=[1, 2])), "names of columns"),
+        (
+            change_record(lambda record: record["unseen"]["values"].reverse() or record["unseen"]["values"].pop()),
+            "gzsl",
+        ),
+        (change_record(lambda record: record["unseen"].update(values=SEEN.tolist())), "none twice"),
+        (change_record(lambda record: record.update(features=-1)), "whole number"),
+        (change_record(lambda record: record.update(features=D + 1)), "features"),
+        (change_record(lambda record: record["parameters"].update(colour="red")), "colour"),
+        (change_record(lambda record: record["generator"].update(space="VCS")), "space 'VCS'"),
+        (change_record(lambda record: record["generator"]["raw"].update(x_dim=10**12)), "whole number"),
+        (change_record(lambda record: record["generator"]["config"].update(method="os.system")), "method"),
+        (change_record(lambda record: record["generator"]["config"].update(evil=1)), "evil"),
+        (change_record(lambda record: record["generator"]["config"]["gan"].update(z_dim=10**12)), "1000000000000"),
+        (change_record(lambda record: record["generator"]["config"]["gan"].update(z_dim=7)), "params"),
+        (change_record(lambda record: record["generator"]["config"].update(stages=["dfg"])), "dfg"),
+        (change_record(lambda record: record["generator"]["config"]["finetune_x"].update(hidden=[1] * 101)), "list"),
+        (change_arrays(heads_gzsl_bias=lambda bias: bias[:-1]), r"expected float32\[8\]"),
+        (change_arrays(heads_gzsl_bias=lambda bias: bias * np.nan), "not finite"),
+        (change_arrays(heads_gzsl_weights=lambda weights: weights.astype(np.float64)), "float64"),
+        (change_arrays(labels=lambda labels: labels + 1), "numbers 0 to 4"),
+        (change_arrays(key=lambda key: key[:1]), "key is"),
+        (change_arrays(semantics=lambda semantics: semantics[:, 1:]), "semantics is"),
+        (change_arrays(scalers_x_scale=lambda scale: scale[:0]), "scale is"),
+    ],
+)
+def test_damaged_and_hostile_files_end_in_one_line(saved, tmp_path, damage, said):
+    path = tmp_path / "model"
+    shutil.copytree(saved, path)
+    damage(path)
+    with pytest.raises(InputError, match=said) as caught:
+        ZeroShotClassifier.load(path)
+    assert "\n" not in str(caught.value)
+
+
+class Frame:
+    """What of a data frame is looked at."""
+
+    def __init__(self, values, index, columns=None):
+        self.values, self.index, self.columns = values, index, columns
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.values, dtype)
+
+
+def test_semantics_as_array_dict_or_frame(monkeypatch):
+    """All three ways reach the engine as the same arrays."""
+    taken = []
+    monkeypatch.setattr(pipeline, "learn", lambda config, dataset, *rest: taken.append(dataset) or stop())
+
+    def stop():
+        raise KeyboardInterrupt
+
+    x, y = rows_of(SEEN, 20, 2)
+    by_label = described()
+    given = [
+        {"semantics": by_label},
+        {"semantics": np.array(list(by_label.values())), "class_names": list(by_label)},
+        {"semantics": Frame(list(by_label.values()), list(by_label))},
+    ]
+    for one in given:
+        with pytest.raises(KeyboardInterrupt):
+            ZeroShotClassifier("wgan").fit(x, y, **one)
+    assert len({dataset.fingerprint() for dataset in taken}) == 1
+    assert taken[0].class_names == (*SEEN, *UNSEEN)
+    assert taken[0].unseen.tolist() == [5, 6, 7]
+    np.testing.assert_array_equal(
+        taken[0].semantics, np.array([by_label[name] for name in (*SEEN, *UNSEEN)], np.float32)
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "given", "said"),
+    [
+        ({"method": "gan"}, {}, "choose one of zerodiff"),
+        ({"epochs": 0}, {}, "epochs: 0"),
+        ({"width": 2.5}, {}, r"width: 2\.5"),
+        ({"syn_num": "many"}, {}, "syn_num"),
+        ({"random_state": -1}, {}, "seed"),
+        ({"space": "VCS"}, {}, "spaces"),
+        ({"options": {"gan.lrr": 1.0}}, {}, r"no field 'gan\.lrr'"),
+        ({"options": {"gan.lr": "fast"}}, {}, r"gan\.lr"),
+        ({"options": {"seed": 1}}, {}, "'seed' is none of"),
+        ({"options": {"eval.classifier": "nearest"}}, {}, "nearest"),
+        ({"options": {"data.validation_classes": 5}, "validate": True}, {}, "5 classes are seen"),
+        ({}, {"semantics": np.ones((4, A)), "class_names": SEEN[:4]}, "no description of class 'gnu'"),
+        ({}, {"semantics": np.ones((8, A))}, "5 for 8 rows"),
+        ({}, {"semantics": np.ones(8)}, "2D"),
+        ({}, {"semantics": np.full((5, A), np.inf)}, "infinity"),
+        ({}, {"class_names": NAMES}, "give both or none"),
+    ],
+)
+def test_refuses_what_cannot_work(parameters, given, said):
+    x, y = rows_of(SEEN, 20, 2)
+    given = given or {"semantics": described()}
+    with pytest.raises(ValueError, match=said):
+        ZeroShotClassifier(**{"method": "wgan", **parameters}).fit(x, y, **given)
+
+
+def test_one_class_is_refused():
+    x, y = rows_of(SEEN[:1], 20, 2)
+    with pytest.raises(InputError, match="one class"):
+        ZeroShotClassifier("wgan").fit(x, y, semantics=described())
+
+
+@pytest.mark.parametrize("method", presets.METHODS)
+def test_every_method_is_a_configuration_that_json_keeps(method):
+    config = presets.start(method)
+    presets.resize(config, 5, 16, 8, 10)
+    presets.schedule(config, 5, True)
+    presets.override(config, {"data.normalize_semantics": True})
+    checks.check_options(config)
+    assert presets.restore(json.loads(json.dumps(config.to_dict()))).to_dict() == config.to_dict()
+
+
+@pytest.mark.parametrize("class_norm", [False, True])
+def test_prototypes_as_a_linear_classifier(class_norm):
+    options = evaluate.EvalOptions(
+        syn_num=1, classifier_lr=0.1, spaces=("V",), prototype=prototype.Options(hidden=7, class_norm=class_norm)
+    )
+    net = tiny.random_like(
+        prototype.Net(*(prototype.Layer(jnp.zeros(s), jnp.zeros(s[1])) for s in ((A, 7), (7, 7), (7, D))))
+    )
+    classes = tiny.random_like(jnp.zeros((4, A)))
+    features = tiny.random_like(jnp.zeros((9, D)))
+    head = pipeline.linear(net, np.asarray(classes), options)
+    expected = prototype.scores(net, classes, features, options.prototype)
+    np.testing.assert_allclose(pipeline.class_scores(head, np.asarray(features), unit=True), expected, atol=1e-4)
+
+
+def test_a_softmax_as_a_linear_classifier():
+    net = tiny.random_like(classifier.Linear(jnp.zeros((4, D)), jnp.zeros(4)))
+    features = tiny.random_like(jnp.zeros((9, D)))
+    options = evaluate.EvalOptions(syn_num=1, classifier_lr=0.1, spaces=("V",))
+    head = pipeline.linear(net, np.zeros((4, A)), options)
+    expected = classifier.scores(net, features)
+    np.testing.assert_allclose(pipeline.class_scores(head, np.asarray(features), unit=False), expected, atol=1e-5)

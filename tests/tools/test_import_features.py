@@ -1,0 +1,289 @@
+"""Files of every kind to a data set that training loads; and what is refused, in one line, with nothing written."""
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.data import toy
+from tests.data.options import data_options
+from tests.tools import own
+from tests.tools.own import LABELS, NAMES, PICTURES, ROWS, SEMANTICS, TEXTS, X
+from tools import import_features
+from zsl_jax.data import load_xlsa17, matlab
+from zsl_jax.interop import sources, tensors
+
+UNSEEN = ("eel", "fox")
+PLUS = tuple(name.replace(" ", "+") for name in NAMES)
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    return lambda *arguments: own.run(import_features.main, capsys, tmp_path / "root", *arguments)
+
+
+def arrays() -> dict[str, Any]:
+    return {"features": X, "labels": LABELS, "attributes": SEMANTICS}
+
+
+def v5(folder: Path) -> list[Path]:
+    return matlab_files(folder, toy.write_v5)
+
+
+def v5_compressed(folder: Path) -> list[Path]:
+    return matlab_files(folder, lambda path, fields: toy.write_v5(path, fields, compressed=True))
+
+
+def v73(folder: Path) -> list[Path]:
+    return matlab_files(folder, toy.write_v73)
+
+
+def matlab_files(folder: Path, write: Any) -> list[Path]:
+    names = {"allclasses_names": toy.cells(list(NAMES))}
+    pictures = {"image_files": toy.cells(list(PICTURES))}
+    write(folder / "resnet.mat", {"features": X.T, "labels": LABELS[:, None] + 1.0} | pictures)
+    write(folder / "att_splits.mat", {"att": SEMANTICS.T} | names)
+    return [folder / "resnet.mat", folder / "att_splits.mat"]
+
+
+def npz(folder: Path) -> list[Path]:
+    np.savez(folder / "all.npz", class_names=np.array(NAMES), image_files=np.array(PICTURES), **arrays())
+    return [folder / "all.npz"]
+
+
+def npy(folder: Path) -> list[Path]:
+    np.save(folder / "resnet_features.npy", np.asfortranarray(X.T.astype(np.float64)))
+    np.save(folder / "train_labels.npy", LABELS[None].astype(np.uint8))
+    np.save(folder / "class_attributes.npy", SEMANTICS)
+    (folder / "class_names.json").write_text(json.dumps(NAMES))
+    return sorted(folder.iterdir())
+
+
+def pt(folder: Path) -> list[Path]:
+    return pickled(folder / "features.pt", {"data": arrays(), "classes": list(NAMES), "epoch": 7})
+
+
+def pickled(path: Path, content: Any) -> list[Path]:
+    path.write_bytes(pickle.dumps(content))
+    return [path]
+
+
+def word_vectors(folder: Path) -> list[Path]:
+    vectors = pickled(folder / "w2v.pkl", dict(zip(NAMES, SEMANTICS, strict=True)))
+    np.savez(folder / "pictures.npz", x=X, y=np.array(TEXTS))
+    return [*vectors, folder / "pictures.npz"]
+
+
+def safetensors(folder: Path) -> list[Path]:
+    tensors.write(folder / "own.safetensors", arrays(), {})
+    (folder / "classes.txt").write_text("".join(f"{n:6}\t{name}\n" for n, name in enumerate(NAMES, 1)))
+    return sorted(folder.iterdir())
+
+
+def h5(folder: Path) -> list[Path]:
+    with h5py.File(folder / "own.h5", "w") as file:
+        file["deep/features"], file["deep/labels"] = X[:, :, None, None], LABELS
+        file["att"], file["class_names"] = SEMANTICS, list(NAMES)
+    return [folder / "own.h5"]
+
+
+def csv(folder: Path) -> list[Path]:
+    rows = zip(PICTURES, TEXTS, strict=True)
+    return [own.write_csv(folder / "pictures.csv", rows, X, "path,class"), own.write_classes(folder)]
+
+
+def json_file(folder: Path) -> list[Path]:
+    described = dict(zip(NAMES, SEMANTICS.tolist(), strict=True))
+    content = {"features": X.tolist(), "labels": LABELS.tolist(), "semantics": described, "image_files": PICTURES}
+    (folder / "own.json").write_text(json.dumps(content))
+    return [folder / "own.json"]
+
+
+def awa(folder: Path) -> list[Path]:
+    np.savetxt(folder / "predicate-matrix-continuous.txt", SEMANTICS, "%.17g")
+    (folder / "classes.txt").write_text(
+        "".join(f"{n:6}\t{name.replace(' ', '+')}\n" for n, name in enumerate(NAMES, 1))
+    )
+    (folder / "labels.txt").write_text("\n".join(TEXTS))
+    np.save(folder / "features.npy", X)
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    "write", [v5, v5_compressed, v73, npz, npy, pt, word_vectors, safetensors, h5, csv, json_file, awa]
+)
+def test_each_kind_of_file(run, tmp_path, write):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    files = write(folder)
+    code, out, err = run(*files)
+    assert (code, err) == (0, "")
+    dataset = own.load(tmp_path / "root")
+    own.require_same(dataset, PLUS if write is awa else NAMES)
+    assert (dataset.unseen.size, dataset.seen.size) == (1, 5)
+    assert [path.name for path in sorted((tmp_path / "root").rglob("*"))] == [
+        "MINE", "att_splits.mat", "features.mat", "provenance.json"
+    ]  # fmt: skip
+    for role in ("features", "labels", "semantics"):
+        assert f"- {role}: {folder}" in out
+    assert ("matched but for case" in out) == (write is awa)
+    stored = matlab.read_names(tmp_path / "root" / "MINE" / "features.mat", "image_files")
+    assert stored == (PICTURES if write in (v5, v5_compressed, v73, npz, csv, json_file) else None)
+
+
+def test_published_layout_with_representations_and_splits(run, tmp_path):
+    folder = toy.write_toy(tmp_path)
+    r = np.random.default_rng(5).random((36, 4)).astype(np.float32)
+    toy.write_v5(folder / "con_paco.mat", {"features": r})
+    code, out, _ = run(folder / "res101.mat", folder / "att_splits.mat", folder / "con_paco.mat")
+    assert code == 0
+    for original in (True, False):
+        options = toy_options(tmp_path, "TOY", "res101", "con_paco", original)
+        copied = toy_options(tmp_path / "root", "MINE", "features", "representations", original)
+        assert load_xlsa17(copied).fingerprint() == load_xlsa17(options).fingerprint()
+    assert f"- representations: {folder / 'con_paco.mat'}: 'features', 36 x 4 float32" in out
+    assert "rows of the splits count from 1, as in all MATLAB files" in out
+    assert "--config configs/own_data.py:representations" in out
+    assert "--config.data.normalize_semantics=True" in out
+    assert "drawn with seed" not in out
+
+
+def toy_options(root, dataset, features, representations, original):
+    return data_options(
+        root=str(root), dataset=dataset, features=features, labels=features, representations=representations,
+        original_semantics=original, normalize_semantics=True,
+    )  # fmt: skip
+
+
+def test_class_lists_of_files(run, tmp_path):
+    files = own.write_files(tmp_path)
+    lists = {"trainclasses1": NAMES[1:3], "valclasses1": NAMES[3:4], "testclasses": UNSEEN}
+    for name, classes in lists.items():
+        (tmp_path / f"{name}.txt").write_text("\n".join(classes))
+    code, out, _ = run(*files, *(tmp_path / f"{name}.txt" for name in lists), "--test-fraction=0.5", "--seed=3")
+    assert code == 0
+    dataset = own.load(tmp_path / "root")
+    assert [dataset.class_names[label] for label in dataset.unseen] == list(UNSEEN)
+    assert [dataset.class_names[label] for label in dataset.seen] == list(NAMES[1:4])
+    np.testing.assert_array_equal(np.unique(dataset.labels[dataset.splits.val]), [3])
+    np.testing.assert_array_equal(np.bincount(dataset.labels[dataset.splits.test_seen]), [0, 2, 2, 2])
+    assert "in no part of the splits, since in no list: classes ant" in out
+    assert "test_seen: 0.5 of the rows of each seen class, drawn with seed 3" in out
+
+
+def test_lists_of_rows_count_from_0_or_1(run, tmp_path):
+    files = own.write_files(tmp_path)
+    unseen = np.flatnonzero(LABELS > 3)
+    seen = np.flatnonzero(LABELS <= 3)
+    for base, overwrite in ((0, ()), (1, ("--overwrite",))):
+        lists = {"trainval": seen[2:], "test_seen": seen[:2], "test_unseen": unseen}
+        numbers = {part: (rows + base).tolist() for part, rows in lists.items()}
+        (tmp_path / "splits.json").write_text(json.dumps(numbers))
+        code, out, _ = run(*files, tmp_path / "splits.json", *overwrite)
+        assert (code, f"rows of the splits count from {base}" in out) == (0, True)
+        dataset = own.load(tmp_path / "root")
+        for part, rows in lists.items():
+            np.testing.assert_array_equal(getattr(dataset.splits, part), rows)
+
+
+def test_flags_decide_what_files_do_not_say(run, tmp_path):
+    square = np.random.default_rng(4).normal(size=(ROWS, ROWS)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", this=square, that=square.T, y=LABELS[LABELS > 0], z=LABELS)
+    classes = own.write_classes(tmp_path)
+    explicit = [f"--features={tmp_path / 'a.npz'}:this", f"--labels={tmp_path / 'a.npz'}:z", f"--semantics={classes}"]
+    code, out, _ = run(*explicit, "--orientation=columns", "--label-base=0", "--unseen=fox,cat")
+    assert code == 0
+    dataset = own.load(tmp_path / "root")
+    np.testing.assert_array_equal(dataset.unseen, [2, 5])
+    assert "pictures are columns (as asked for)" in out
+    assert "not used" in out
+    np.testing.assert_array_equal(dataset.x, square.T)
+
+
+def test_labels_may_count_a_list_of_their_own(run, tmp_path):
+    """As picture loaders do: classes in alphabetical order, whatever the order of the descriptions."""
+    order = np.random.default_rng(6).permutation(len(NAMES))
+    np.savez(tmp_path / "a.npz", features=X, labels=np.argsort(order)[LABELS], classes=np.array(NAMES)[order])
+    code, _, _ = run(tmp_path / "a.npz", own.write_classes(tmp_path))
+    assert code == 0
+    own.require_same(own.load(tmp_path / "root"))
+
+
+def test_numbers_may_be_names_of_classes(run, tmp_path):
+    names = ("10", "20", "30", "40", "50", "60")
+    own.write_csv(tmp_path / "classes.csv", names, SEMANTICS, "class")
+    files = own.write_files(tmp_path, labels=10 * (LABELS + 1))[:2]
+    own.write_csv(tmp_path / "classes.csv", names, SEMANTICS, "class")
+    assert run(*files, tmp_path / "classes.csv", "--unseen", "10,")[0] == 0
+    own.require_same(own.load(tmp_path / "root"), names)
+    np.testing.assert_array_equal(own.load(tmp_path / "root").unseen, [0])
+
+
+def test_classes_without_description_or_rows(run, tmp_path):
+    files = own.write_files(tmp_path)
+    names = (*NAMES[:5], "gnu")
+    own.write_csv(tmp_path / "classes.csv", names, SEMANTICS, "class")
+    np.save(tmp_path / "labels.npy", np.array(TEXTS))
+    assert "'fox'" in run(*files)[2]
+    code, out, _ = run(*files, "--leave-out-undescribed")
+    assert code == 0
+    dataset = own.load(tmp_path / "root")
+    np.testing.assert_array_equal(dataset.x, X[LABELS < 5])
+    np.testing.assert_array_equal(dataset.labels, LABELS[LABELS < 5])
+    assert "left out: 4 rows of classes without description, fox" in out
+    assert "described but without rows, so never scored: gnu" in out
+
+
+def test_splits_follow_the_seed_and_the_command_fits_the_rows(run, tmp_path):
+    files = own.write_files(tmp_path)
+    made = []
+    for seed in (1, 1, 2, 3, 4):
+        code, out, _ = run(*files, f"--seed={seed}", "--unseen=2", "--overwrite")
+        made.append(own.load(tmp_path / "root").fingerprint())
+        assert code == 0
+    assert made[0] == made[1]
+    assert len(set(made)) > 2
+    assert "--config.finetune_r.batch_size=8" in out
+    assert "normalize_semantics" not in out
+
+
+def test_provenance(run, tmp_path):
+    files = own.write_files(tmp_path)
+    run(*files)
+    written = json.loads((tmp_path / "root" / "MINE" / "provenance.json").read_text())
+    assert [entry["file"] for entry in written["sources"]] == ["features.npy", "labels.npy", "classes.csv"]
+    assert written["sources"][0]["sha256"] == sources.sha256(tmp_path / "features.npy")
+    assert written["fingerprint"] == own.load(tmp_path / "root").fingerprint()
+    assert written["command"].startswith("python program ")
+    assert written["shapes"] == {"features": [24, 5], "semantics": [6, 3]}
+
+
+def test_an_existing_folder_is_kept(run, tmp_path):
+    files = own.write_files(tmp_path)
+    root = tmp_path / "root"
+    (root / "MINE").mkdir(parents=True)
+    (root / "MINE" / "thesis.txt").write_text("precious")
+    for flag, message in (("--nooverwrite", "--overwrite"), ("--overwrite", "remove it yourself")):
+        code, _, err = run(*files, flag)
+        assert (code, err.count("\n"), message in err) == (2, 1, True)
+    assert [path.name for path in root.rglob("*")] == ["MINE", "thesis.txt"]
+
+
+def test_a_failure_while_writing_keeps_what_was_there(run, tmp_path, monkeypatch):
+    files = own.write_files(tmp_path)
+    run(*files)
+    before = own.load(tmp_path / "root").fingerprint()
+
+    def full(*_, **__):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "replace", full)
+    code, _, err = run(*files, "--overwrite", "--seed=9")
+    assert (code, err.count("\n")) == (2, 1)
+    assert own.load(tmp_path / "root").fingerprint() == before
+    assert [path.name for path in (tmp_path / "root").iterdir()] == ["MINE"]

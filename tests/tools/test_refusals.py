@@ -1,0 +1,315 @@
+"""Damaged and hostile input of the programs that make data sets: one clear line, exit code 2, nothing written."""
+
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.data import toy
+from tests.tools import own
+from tests.tools.own import LABELS, NAMES, ROWS, SEMANTICS, TEXTS, X
+from tools import import_features, make_dataset
+from zsl_jax.interop import sources
+
+Content = np.ndarray | bytes | str | dict | list | Callable[[Path], Any] | None
+Case = tuple[dict[str, Content], list[str], str]  # files beside or instead of the usual ones, flags, the message
+
+CLASSES = "class,f0,f1,f2\n" + "".join(f"{name},{row}.5,1,2\n" for row, name in enumerate(NAMES))
+USUAL: dict[str, Content] = {"features.npy": X, "labels.npy": LABELS, "classes.csv": CLASSES}
+ALONE: dict[str, Content] = dict.fromkeys(USUAL)
+UNSEEN_ROWS, SEEN_ROWS = (np.flatnonzero(LABELS > 3), np.flatnonzero(LABELS <= 3))
+
+
+def put(path: Path, content: Content) -> None:
+    """Writes what a case says: an array, text, bytes, fields (as .npz or .json), or by a function."""
+    if isinstance(content, np.ndarray):
+        np.save(path, content)
+    elif isinstance(content, dict | list) and path.suffix == ".json":
+        path.write_text(json.dumps(content))
+    elif isinstance(content, dict):
+        np.savez(path, **content)
+    elif isinstance(content, str | bytes):
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    elif callable(content):
+        content(path)
+
+
+def changed(array: np.ndarray, value: Any, place: Any = (3, 2)) -> np.ndarray:
+    array = array.copy()
+    array[place] = value
+    return array
+
+
+def npy(array: np.ndarray) -> bytes:
+    """A .npy file's bytes."""
+    header = f"{{'descr': {array.dtype.str!r}, 'fortran_order': False, 'shape': {array.shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + array.tobytes()
+
+
+def objects(path: Path) -> None:
+    np.save(path, np.array([X, None], dtype=object), allow_pickle=True)
+
+
+class Code:
+    def __reduce__(self):
+        return os.system, ("echo it ran",)
+
+
+def bomb(path: Path) -> None:
+    """A small archive whose one array claims, and holds, many times the memory that a test allows."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("features.npy", npy(np.zeros((ROWS, 2**16), np.float64)))
+
+
+def damaged_archive(path: Path) -> None:
+    np.savez(path, features=X)
+    raw = bytearray(path.read_bytes())
+    raw[200] ^= 255
+    path.write_bytes(raw)
+
+
+def two_of_a_name(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("features.npy", npy(X))
+        archive.writestr("featurez.npy", npy(X))
+    path.write_bytes(path.read_bytes().replace(b"featurez", b"features"))
+
+
+def linked_hdf5(path: Path) -> None:
+    with h5py.File(path.with_name("secret.hdf"), "w") as other:
+        other["features"] = X
+    with h5py.File(path, "w") as file:
+        file["features"] = h5py.ExternalLink("secret.hdf", "features")
+
+
+def stored_elsewhere(path: Path) -> None:
+    X.tofile(path.with_name("raw"))
+    with h5py.File(path, "w") as file:
+        file.create_dataset("features", X.shape, X.dtype, external=[(str(path.with_name("raw")), 0, X.nbytes)])
+
+
+def huge_hdf5(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("features", (2**20, 2**20), np.float32, chunks=(8, 8))
+
+
+def truncated_mat(path: Path) -> None:
+    toy.write_v5(path, {"features": X, "labels": LABELS[:, None] + 1})
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def rows(**parts: Any) -> dict[str, Any]:
+    """Lists of rows, from 0 on, as JSON."""
+    usual = {"trainval": SEEN_ROWS[2:], "test_seen": SEEN_ROWS[:2], "test_unseen": UNSEEN_ROWS}
+    return {part: np.asarray(numbers).tolist() for part, numbers in (usual | parts).items()}
+
+
+READ: dict[str, Case] = {
+    "missing": ({"features.npy": None}, ["{folder}/features.npy"], "No such file"),
+    "folder": ({"features.npy": Path.mkdir}, [], "no regular file"),
+    "pipe": ({"features.npy": os.mkfifo}, [], "no regular file"),
+    "device": ({"features.npy": lambda path: path.symlink_to("/dev/zero")}, [], "no regular file"),
+    "loop of links": ({"features.npy": lambda path: path.symlink_to(path)}, [], "symbolic links"),
+    # a regular file whose start nobody can read
+    "unreadable": ({"features.npy": lambda path: path.symlink_to("/proc/self/mem")}, [], "Input/output error"),
+    "picture": ({"features.npy": None, "features.jpg": b"\xff\xd8"}, [], "of this ending"),
+    "empty npy": ({"features.npy": b""}, [], "features.npy: cannot be read"),
+    "truncated npy": ({"features.npy": npy(X)[:-9]}, [], "claims shape (24, 5)"),
+    "terabytes npy": ({"features.npy": npy(X).replace(b"(24, 5)", b"(24, 5000000000)")}, [], "claims shape"),
+    "negative npy": ({"features.npy": npy(X).replace(b"(24, 5)", b"(-24,-5)")}, [], "claims shape"),
+    "objects npy": ({"features.npy": objects}, [], "never unpickled"),
+    "records npy": ({"features.npy": np.zeros(24, "f4,f4")}, [], "features.npy: cannot be read"),
+    "bomb": ({"features.npy": None, "features.npz": bomb}, [], "half of the memory"),
+    "damaged archive": ({"features.npy": None, "features.npz": damaged_archive}, [], "features.npz: cannot be read"),
+    "two arrays of a name": ({"features.npy": None, "features.npz": two_of_a_name}, [], "two arrays of one name"),
+    "link in hdf5": ({"features.npy": None, "features.h5": linked_hdf5}, [], "features.h5: holds neither"),
+    "link in mat": ({"features.npy": None, "features.mat": linked_hdf5}, [], "features.mat: holds neither"),
+    "stored elsewhere": ({"features.npy": None, "features.h5": stored_elsewhere}, [], "stored in another file"),
+    "huge hdf5": ({"features.npy": None, "features.h5": huge_hdf5}, [], "entries"),
+    "damaged hdf5": ({"features.npy": None, "features.h5": b"\x89HDF\r\n\x1a\n" * 9}, [], "features.h5: cannot be"),
+    "truncated mat": ({"features.npy": None, "features.mat": truncated_mat}, [], "features.mat: cannot be read"),
+    "pickle with code": ({"features.npy": None, "features.pt": pickle.dumps(Code())}, [], "system"),
+    "truncated pickle": ({"features.npy": None, "features.pkl": pickle.dumps(X)[:-40]}, [], "features.pkl"),
+    "damaged safetensors": ({"features.npy": None, "x.safetensors": b"\xff" * 40}, [], "x.safetensors"),
+    "damaged json": ({"features.npy": None, "features.json": '{"features": [['}, [], "features.json: cannot be read"),
+    "deep json": ({"features.npy": None, "features.json": "[" * 99999}, [], "features.json: cannot be read"),
+    "twins in json": ({"s.json": '{"unseen": ["fox"], "unseen": ["cat"]}'}, [], "stands twice in one object"),
+    "nothing": ({"features.npy": None, "features.json": "[]"}, [], "holds neither arrays"),
+    "ragged text": ({"features.npy": None, "features.txt": "1 2\n3\n"}, [], "line 2 has 1 numbers, line 1 has 2"),
+    "ragged csv": ({"classes.csv": CLASSES + "gnu,1,2\n"}, [], "classes.csv: line 8 has 3 cells"),
+    "word in csv": ({"classes.csv": CLASSES.replace("2.5", "two")}, [], "line 4, column 'f0': 'two'"),
+    "NaN in csv": ({"classes.csv": CLASSES.replace("2.5", "nan")}, [], "line 4, column 'f0': nan"),
+    "no text": ({"classes.csv": b"class,f0\ncat,\xff\xfe"}, [], "UTF-8"),
+    "only a header": ({"classes.csv": "class,f0\n"}, [], "no line of data"),
+    "empty name": ({"classes.csv": CLASSES.replace("cat", " ")}, [], "line 4, column 'class': empty"),
+    "columns of a name": ({"classes.csv": CLASSES.replace("f1", "f0", 1)}, [], "two columns 'f0'"),
+}
+
+MAKE_SENSE: dict[str, Case] = {
+    "NaN": ({"features.npy": changed(X, np.nan)}, [], "'features' (one row per image): nan in row 4, column 3"),
+    "infinite": ({"features.npy": changed(X.astype(np.float64), 1e300)}, [], "inf in row 4, column 3"),
+    "complex": ({"features.npy": X.astype(np.complex64)}, [], "of type complex64; real numbers are needed"),
+    "cube": ({"features.npy": np.ones((ROWS, 5, 2), np.float32)}, [], "shape (24, 5, 2); a matrix is needed"),
+    "square": ({"features.npy": X[:, :1] @ X[:, :1].T}, [], "24 x 24 and 24 labels: are pictures rows or columns?"),
+    "rows missing": ({"features.npy": X[:-1]}, [], "23 x 5, and there are 24 labels: no side fits"),
+    "orientation": ({}, ["--orientation=columns"], "so --orientation=columns doesn't fit"),
+    "no features": ({"features.npy": None}, [], "no features found"),
+    "no labels": ({"labels.npy": None}, [], "no labels found"),
+    "no semantics": ({"classes.csv": None}, [], "no semantics found"),
+    "two labels": ({"old_labels.npy": LABELS[::-1].copy()}, [], "could both be the labels; say which by --labels"),
+    "two features": ({"features2.npy": X + 1}, [], "could both be the features; say which by --features"),
+    "no such field": ({}, ["--features={folder}/features.npy:r"], "has no 'r'; it has 'features' (24 x 5 float32)"),
+    "negative label": ({"labels.npy": changed(LABELS, -1, 3)}, [], "entry 4 is -1"),
+    "label out of range": ({"labels.npy": changed(LABELS, 6, 3)}, [], "entry 4 is 6; a whole number in 0..5"),
+    "label far out of range": ({"labels.npy": changed(LABELS, 2**40, 3)}, [], f"entry 4 is {2**40}"),
+    "fraction": ({"labels.npy": changed(LABELS + 0.0, 1.5, 3)}, [], "entry 4 is 1.5"),
+    "NaN label": ({"labels.npy": changed(LABELS + 0.0, np.nan, 3)}, [], "entry 4 is nan"),
+    "complex labels": ({"labels.npy": LABELS + 1j}, [], "of type complex128"),
+    "table of labels": ({"labels.npy": np.stack([LABELS, LABELS], 1)}, [], "one row or one column is needed"),
+    "base of labels": ({"labels.npy": np.clip(LABELS, 1, 5)}, [], "could count from 0 or from 1; say --label-base"),
+    "wrong base": ({}, ["--label-base=1"], "a whole number in 1..6 is needed"),
+    "no class of the labels": ({"labels.npy": np.array(["gnu"] * ROWS)}, [], "no class, e.g. 'gnu', is described"),
+    "undescribed class": ({"classes.csv": CLASSES.replace("cat", "gnu"), "labels.npy": np.array(TEXTS)}, [],
+                          "4 rows of class 'cat', but"),
+    "alike classes": ({"classes.csv": CLASSES.replace("cat", "Polar_Bear"), "labels.npy": np.array([
+        text.replace(" ", "+").replace("cat", "ant") for text in TEXTS])}, [], "like the classes 'polar bear' and"),
+    "classes twice": ({"classes.csv": CLASSES.replace("cat", "dog")}, ["--semantics={folder}/classes.csv"],
+                      "class 'dog' stands twice (entries 3 and 4)"),
+    "NaN in semantics": ({"classes.csv": None, "att.npy": changed(SEMANTICS, np.nan)}, [],
+                         "(one row per class): nan in row 4, column 3"),
+    "nothing described": ({"classes.csv": CLASSES.replace("2.5,1,2", "0,0,0")}, [], "'cat' is described by zeros"),
+    "square semantics": ({"classes.csv": None, "att.npy": np.eye(6), "classes.txt": "\n".join(NAMES)}, [],
+                         "6 x 6 and 6 classes: are classes rows or columns?"),
+    "semantics of others": ({"classes.csv": None, "att.npy": SEMANTICS[:4], "classes.txt": "\n".join(NAMES)}, [],
+                            "4 x 3, and there are 6 classes"),
+    "too few image names": ({"image_names.txt": "a.jpg\nb.jpg"}, [], "2 names of images, but there are 24 labels"),
+    "row twice": ({"s.json": rows(test_seen=SEEN_ROWS[[0, 0]])}, [], "occurs twice"),
+    "rows overlap": ({"s.json": rows(test_seen=SEEN_ROWS[2:4])}, [], "rows of trainval_loc and test_seen_loc"),
+    "row out of range": ({"s.json": rows(test_seen=[ROWS])}, [], "entry 1 is 24"),
+    "base of rows": ({"s.json": {"trainval": [2, 3], "test_unseen": [4]}}, [], "say --split-base 0|1"),
+    "unseen class in training": ({"s.json": rows(trainval=[*SEEN_ROWS[2:], UNSEEN_ROWS[0]],
+                                                 test_unseen=UNSEEN_ROWS[1:])}, [],
+                                 "classes of trainval_loc and test_unseen_loc must differ"),
+    "untrained class": ({"s.json": rows(trainval=np.flatnonzero(LABELS < 3),
+                                        test_seen=np.flatnonzero(LABELS == 3))}, [], "has no row in trainval_loc"),
+    "part missing": ({"s.json": {"trainval": [0, 1], "test_seen": [2]}}, [], "none called test_unseen"),
+    "NaN row": ({"splits.npz": {"trainval_loc": np.array([np.nan, 1]), "test_unseen_loc": np.array([0.0])}}, [],
+                "'trainval_loc'"),
+    "rows and classes": ({"s.json": rows(), "testclasses.txt": "fox"}, [], "choose by --splits FILE"),
+    "seen and unseen": ({"s.json": {"unseen": ["fox"], "seen": ["cat", "fox"]}}, [], "'fox' is in lists of both"),
+    "unknown class in list": ({"testclasses.txt": "gnu\nfox"}, [], "'gnu' is no class; there are ant, polar bear"),
+    "unseen class without rows": ({"classes.csv": CLASSES + "gnu,1,2,3\n", "testclasses.txt": "gnu\nfox"}, [],
+                                  "unseen class 'gnu' has no row"),
+    "class twice in list": ({"testclasses.txt": "fox\nfox"}, [], "class 'fox' stands twice"),
+    "two lists": ({"testclasses.txt": "fox", "testclasses2.txt": "cat"}, [], "say which by --splits"),
+    "lists and flag": ({"testclasses.txt": "fox"}, ["--unseen=cat"], "leave out one of them"),
+    "unknown unseen": ({}, ["--unseen=gnu"], "--unseen: 'gnu' is no class"),
+    "all unseen": ({}, ["--unseen=5"], "at least 2 must stay seen"),
+    "none unseen": ({}, ["--unseen=0"], "--unseen 0"),
+    "half a class": ({}, ["--unseen=2.5"], "--unseen 2.5"),
+    "all to test": ({}, ["--test-fraction=1"], "--test-fraction 1.0"),
+    "one row a class": ({"features.npy": X[:6], "labels.npy": np.arange(6)}, [], "no row is left for test_seen"),
+    "no flag": ({}, ["--no-such-flag"], "no-such-flag"),
+    "bad seed": ({}, ["--seed=-1"], "seed"),
+    "name with a way out": ({}, ["--dataset=../x"], "'../x' is no plain name"),
+    "hidden name": ({}, ["--dataset=.x"], "'.x' is no plain name"),
+    "no name": ({}, ["--dataset="], "--dataset is missing"),
+    "root is a file": ({}, ["--root={folder}/classes.csv"], "cannot be written"),
+    "no files": (ALONE, [], "no files"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*READ, *MAKE_SENSE])
+def test_import_features(tmp_path, capsys, monkeypatch, name):
+    monkeypatch.setattr(sources, "MAX_BYTES", 2**20)
+    contents, flags, message = (READ | MAKE_SENSE)[name]
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for file, content in (USUAL | contents).items():
+        put(folder / file, content)
+    files = [folder / file for file, content in (USUAL | contents).items() if content is not None]
+    given = [flag.replace("{folder}", str(folder)) for flag in flags]
+    root = tmp_path / "root"
+    code = import_features.main(["import_features", "--dataset=MINE", f"--root={root}", *map(str, files), *given])
+    own.require_refused((code, *capsys.readouterr()), root, message)
+    assert not (tmp_path / "x").exists()
+
+
+def folder_of_classes(folder: Path) -> None:
+    for name in NAMES:
+        (folder / name).mkdir(parents=True)
+        for row in np.flatnonzero(np.array(TEXTS) == name):
+            np.save(folder / name / f"{row}.npy", X[row])
+
+
+def link_out(folder: Path) -> None:
+    (folder.parent / "outside.npy").write_bytes(npy(X[0]))
+    (folder / "cat" / "x.npy").symlink_to(folder.parent / "outside.npy")
+
+
+def link_to_itself(folder: Path) -> None:
+    (folder / "gnu").symlink_to(folder)
+
+
+def emptied(folder: Path) -> None:
+    for path in (folder / "cat").iterdir():
+        path.unlink()
+
+
+FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "link out of the folder": (link_out, "x.npy: is a link"),
+    "loop of links": (link_to_itself, "gnu: is a link"),
+    "empty class": (emptied, "cat: no embeddings of this class"),
+    "pictures": (lambda folder: (folder / "cat" / "1.jpg").write_bytes(b"\xff"), "pictures are not"),
+    "folder in a class": (lambda folder: (folder / "cat" / "train").mkdir(), "a folder within a class"),
+    "class twice": (lambda folder: np.save(folder / "cat.npy", X), "class 'cat' is there as a folder and as a file"),
+    "other width": (lambda folder: np.save(folder / "cat" / "9.npy", X[0, :3]), "9.npy: 3 numbers a row, but"),
+    "NaN": (lambda folder: np.save(folder / "cat" / "9.npy", X[:2] * np.nan), "9.npy: row 1, column 1 is nan"),
+    "cube": (lambda folder: np.save(folder / "cat" / "9.npy", np.ones((2, 3, 4))), "9.npy: shape (2, 3, 4)"),
+    "two arrays": (lambda folder: np.savez(folder / "cat" / "9.npz", a=X, b=X), "9.npz: one array"),
+    "truncated": (lambda folder: (folder / "cat" / "9.npy").write_bytes(npy(X)[:-1]), "9.npy: cannot be read"),
+    "code": (lambda folder: (folder / "cat" / "9.pt").write_bytes(pickle.dumps(Code())), "9.pt: refused"),
+    "letters": (lambda folder: (folder / "c\nat").mkdir(), "'c\\nat' has letters"),
+    "undescribed class": (lambda folder: np.save(folder / "gnu.npy", X), "24 rows of class 'gnu', but"),
+    "pipe": (lambda folder: os.mkfifo(folder / "cat" / "9.npy"), "9.npy: no regular file"),
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_make_dataset_of_a_folder(tmp_path, capsys, name):
+    spoil, message = FOLDERS[name]
+    folder_of_classes(tmp_path / "pictures")
+    spoil(tmp_path / "pictures")
+    root = tmp_path / "root"
+    found = own.run(
+        make_dataset.main, capsys, root, tmp_path / "pictures", f"--semantics={own.write_classes(tmp_path)}"
+    )
+    own.require_refused(found, root, message)
+
+
+TABLES: dict[str, tuple[str, list[str], str]] = {
+    "no classes": ("path,f0,f1\na.jpg,1,2\n", [], "columns path, class and features"),
+    "two class columns": ("class,label,f0\ncat,dog,2\n", [], "columns 'class' and 'label' mean the same"),
+    "infinite": ("path,class,f0\na.jpg,cat,1\nb.jpg,dog,-inf\n", [], "line 3, column 'f0': -inf"),
+    "grouped digits": ("path,class,f0\na.jpg,cat,1_0\nb.jpg,dog,1\n", [], "line 2, column 'f0': '1_0' among numbers"),
+    "class missing": ("path,class,f0\na.jpg,,1\n", [], "line 2, column 'class': empty"),
+    "unclosed quotes": ('path,class,f0\n"a.jpg,cat,1\n', [], "is no CSV file"),
+    "two sources": ("path,class,f0\na.jpg,cat,1\n", ["more.csv"], "2 sources"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_make_dataset_of_a_table(tmp_path, capsys, name):
+    text, more, message = TABLES[name]
+    (tmp_path / "pictures.csv").write_text(text)
+    semantics = f"--semantics={own.write_classes(tmp_path)}"
+    root = tmp_path / "root"
+    found = own.run(make_dataset.main, capsys, root, tmp_path / "pictures.csv", *more, semantics)
+    own.require_refused(found, root, message)

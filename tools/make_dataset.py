@@ -1,0 +1,66 @@
+"""Makes a data set in the field's layout out of embeddings of one's own pictures and descriptions of their classes.
+
+    python tools/make_dataset.py IMAGES --semantics CLASSES.csv --dataset NAME --root ROOT
+
+IMAGES is a folder with a folder for each class (or a file for each class), in it embeddings as .npy, .npz, .pt, .csv or
+.safetensors: a file for each picture, or one with a row for each. Or it is one CSV with columns path, class and the
+features. CLASSES.csv has a line for each class: its name, then numbers that describe it. Unseen classes, test rows and
+validation classes are drawn by seed, unless --unseen names them. Writes ROOT/NAME with provenance.json, after the data
+check.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from zsl_jax import own_data, runs
+from zsl_jax.errors import InputError
+from zsl_jax.interop import folders, sources, store
+from zsl_jax.interop.sources import Field
+
+FLAGS = flags.FlagValues()  # of its own, so that a process may import several programs
+own_data.define(FLAGS)
+flags.DEFINE_string("semantics", None, "CSV with a line for each class: name, description.", flag_values=FLAGS)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the program; returns its exit code."""
+    return runs.exit_code(lambda: make_dataset(arguments))
+
+
+def make_dataset(arguments: list[str]) -> int:
+    """Reads, assembles, checks and writes."""
+    given, said = own_data.parse(FLAGS, arguments, __doc__)
+    if len(given) != 1:
+        raise InputError(f"{len(given)} sources; give one: a folder with a folder for each class, or a CSV file")
+    if not said["semantics"]:
+        raise InputError("--semantics is missing; give a CSV file with a line for each class: name, description")
+    images, semantics = Path(given[0]), Path(said["semantics"])
+    fields, described = read_images(images)
+    (classes,) = sources.read(semantics, names_first=True)
+    files = [described, *store.describe_files([semantics])]
+    own_data.make(said, arguments, [*fields, classes], {"semantics": [str(semantics)]}, files)
+    return 0
+
+
+def read_images(path: Path) -> tuple[list[Field], dict[str, Any]]:
+    """Features and labels of a folder or a CSV file, and what the provenance says of it.
+
+    Raises:
+      InputError: see `folders.read` and `sources.read`; a CSV has no column of classes.
+    """
+    if path.is_dir():
+        found = folders.files(path)
+        every = [file for files in found.values() for file in files]
+        return folders.read(path, found), store.describe_folder(path, every)
+    fields = sources.read(path)
+    if not {"features", "labels"} <= {field.name for field in fields}:
+        raise InputError(f"{path}: a folder, or a CSV with the columns path, class and features, is needed")
+    (described,) = store.describe_files([path])
+    return fields, described
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,91 @@
+"""Nets by name in what an archive holds, however it is nested."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from zsl_jax.errors import InputError
+from zsl_jax.interop import pickles, tensors
+
+Tensors = dict[str, np.ndarray]
+WRAPPERS = ("state_dict", "model_state_dict", "model", "params", "nets")  # around nets, say nothing of which
+PREFIX = "state_dict_"
+LONGEST = 200
+SUFFIX = ".safetensors"
+STAGE = "stage"  # the name under which such a file says its stage
+FLOATS = (np.float16, np.float64)
+
+
+class Found(NamedTuple):
+    """Nets by published name ("" for one without a name); what else is there, by place; the stage, where it is said."""
+
+    nets: dict[str, Tensors]
+    ignored: list[str]
+    stage: str = ""
+
+
+def read(path: str | os.PathLike) -> Found:
+    """The nets of an archive of `torch.save` or of a .safetensors file, float32.
+
+    Raises:
+      InputError: the file is no such archive, or two tensors have one name.
+    """
+    value, texts = tensors.read(path) if Path(path).suffix == SUFFIX else (pickles.load(path), {})
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: holds {type(value).__name__}, but a dictionary of nets is needed")
+    nets: dict[str, Tensors] = {}
+    ignored = []
+    for where, net, name, array in _tensors(value, "", ""):
+        if not where.isprintable() or len(where) > LONGEST:
+            raise InputError(f"{path}: something is named {where!a:.60}; names of nets and tensors are short texts")
+        if array is None:
+            ignored.append(where)
+        elif name in nets.setdefault(net, {}):
+            raise InputError(f"{path}: two tensors are {net or 'a net'}'s {name!a:.80}")
+        else:
+            nets[net][name] = _float32(array) if array.dtype in FLOATS else array
+    return Found(nets, ignored, texts.get(STAGE, ""))
+
+
+def _tensors(value: Mapping[Any, Any], where: str, net: str) -> Iterator[tuple[str, str, str, np.ndarray | None]]:
+    """(place, net, name in the net, array) of each tensor; without an array what is no part of a net."""
+    for key, part in value.items():
+        place = f"{where}.{key}" if where else str(key)
+        if isinstance(part, np.ndarray):
+            owner, name = _divide(str(key), net)
+            yield place, owner, name, part if "." in name else None
+        elif isinstance(part, dict) and (named := _net_name(str(key))):
+            yield from _tensors(part, place, named)
+        elif isinstance(part, dict) and key in WRAPPERS:
+            yield from _tensors(part, place, net)
+        else:
+            yield place, "", "", None
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # too large numbers become infinite, and are found as such
+        return array.astype(np.float32)
+
+
+def _divide(key: str, net: str) -> tuple[str, str]:
+    """The net that a tensor belongs to and its name there, without what parallel training puts before names."""
+    parts = [part for part in key.split(".") if part != "module"]
+    if not net and len(parts) > 2 and (named := _net_name(parts[0]) or _coder(parts[0])):
+        return named, ".".join(parts[1:])
+    return net, ".".join(parts)
+
+
+def _net_name(key: str) -> str:
+    """The published name of a net that is called `state_dict_G` or `netG`; "" if it is called otherwise."""
+    for prefix in (PREFIX, "net"):
+        if key.startswith(prefix) and key not in WRAPPERS:
+            return PREFIX + key.removeprefix(prefix)
+    return ""
+
+
+def _coder(key: str) -> str:
+    """The zoo's autoencoders are one net of two."""
+    return key if key in ("encoder", "decoder") else ""

@@ -1,0 +1,181 @@
+"""Nets that were trained elsewhere, in `WORKDIR/imported`: a stage that has some there starts finished with them.
+
+The folder holds `<stage>.safetensors`, whose arrays are named `<net>/<path>`, and `config.json`, a configuration with
+the sizes of the nets. It is made whole or not at all, and never changed by a run; stages may be added before one.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from zsl_jax.errors import InputError
+from zsl_jax.interop import tensors
+from zsl_jax.train_steps.method import Params
+from zsl_jax.training import writers
+
+FOLDER = "imported"
+SUFFIX = ".safetensors"
+MAX_DIFFERENCES = 5
+
+
+def write(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]]) -> None:
+    """Leaves nets in a workdir, for `zsl_jax.main`, `zsl_jax.evaluate` and `zsl_jax.synthesize` to start from.
+
+    Args:
+      workdir: made if need be.
+      config: a whole configuration, with the sizes of the nets.
+      nets: parameters by stage, by net, named as in `TrainState.params` of the stage.
+
+    Raises:
+      InputError: there is a run or an import already, or the folder cannot be written.
+    """
+    workdir = Path(workdir)
+    for taken in (FOLDER, writers.CONFIG, "checkpoints"):
+        if (workdir / taken).exists():
+            raise InputError(f"{workdir}: holds a run or an import already ({taken}); choose another folder")
+    made_here = not workdir.exists()
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=workdir, prefix=".importing-") as staging:
+            folder = Path(staging) / FOLDER
+            folder.mkdir()
+            for stage, params in nets.items():
+                tensors.write(folder / f"{stage}{SUFFIX}", tensors.flatten(params), {"stage": stage})
+            writers.write_json(folder / writers.CONFIG, config.to_dict())
+            folder.rename(workdir / FOLDER)
+    except OSError as error:
+        raise InputError(f"{workdir}: cannot be written ({error.strerror}); choose another folder") from error
+    finally:
+        if made_here and workdir.is_dir() and not any(workdir.iterdir()):
+            workdir.rmdir()
+
+
+def add(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]]) -> None:
+    """Leaves nets of further stages beside those that `write` left; the files that are there stay as they are.
+
+    Args:
+      workdir: holds an import, and no run.
+      config, nets: as for `write`; the configuration fits all nets, and takes the place of that which is there.
+
+    Raises:
+      InputError: a run has begun, a stage is there already, or the folder cannot be written.
+    """
+    workdir = Path(workdir)
+    taken = [name for name in (writers.CONFIG, "checkpoints") if (workdir / name).exists()]
+    if taken or stages(workdir, nets):
+        what = taken[0] if taken else f"stage {stages(workdir, nets)[0]}"
+        raise InputError(f"{workdir}: holds {what} already; choose another folder")
+    try:
+        for stage, params in nets.items():  # each file by one rename; till the last the configuration is the old one
+            tensors.write(file_of(workdir, stage), tensors.flatten(params), {"stage": stage})
+        writers.write_json(workdir / FOLDER / writers.CONFIG, config.to_dict())
+    except OSError as error:
+        raise InputError(f"{workdir}: cannot be written ({error.strerror}); choose another folder") from error
+
+
+def file_of(directory: Path, stage: str) -> Path:
+    """Where the nets of a stage lie, if they were imported."""
+    return Path(directory) / FOLDER / f"{stage}{SUFFIX}"
+
+
+def read(directory: Path, stage: str) -> dict[str, Params] | None:
+    """The imported parameters of a stage by net, as numpy arrays; None if there are none.
+
+    Raises:
+      InputError: the file is damaged.
+    """
+    arrays = read_arrays(directory, stage)
+    return None if arrays is None else tensors.unflatten(arrays)
+
+
+def read_arrays(directory: Path, stage: str) -> dict[str, np.ndarray] | None:
+    """The imported parameters of a stage by `<net>/<path>`; None if there are none."""
+    path = file_of(directory, stage)
+    if not path.exists():
+        return None
+    return tensors.read(path)[0]
+
+
+def read_config(workdir: Path) -> dict[str, Any]:
+    """The configuration that nets were imported with; {} if there is none.
+
+    Raises:
+      InputError: its file is damaged.
+    """
+    path = Path(workdir) / FOLDER / writers.CONFIG
+    found = writers.read_json(path) if path.exists() else {}
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: not a configuration; import anew")
+    return found
+
+
+def stages(directory: Path, names: Iterable[str]) -> list[str]:
+    """Which of the named stages were imported."""
+    return [name for name in names if file_of(directory, name).exists()]
+
+
+def digest(directory: Path, stage: str) -> str:
+    """SHA-256 (hex) of a stage's file."""
+    return hashlib.sha256(file_of(directory, stage).read_bytes()).hexdigest()
+
+
+def differences(arrays: Mapping[str, Any], params: Mapping[str, Params], needed: Iterable[str]) -> list[str]:
+    """Says in which names and sizes imported nets differ from those of a run; nothing if they fit.
+
+    Args:
+      arrays: imported, by `<net>/<path>`.
+      params: shapes of all parameters of the stage by net.
+      needed: names, among which are those of nets that must be there; the others are there whole or not at all.
+    """
+    nets = {net_of(name) for name in arrays} | set(needed)
+    wanted = named({net: tree for net, tree in params.items() if net in nets})
+    changed = [
+        f"{name} is {form(arrays[name])}, this run has {form(leaf)}"
+        for name, leaf in wanted.items()
+        if name in arrays and form(arrays[name]) != form(leaf)
+    ]
+    missing = [f"{name} is missing" for name in wanted if name not in arrays]
+    return changed + missing + [f"{name} is unknown to this run" for name in arrays if name not in wanted]
+
+
+def broken(arrays: Mapping[str, np.ndarray]) -> list[str]:
+    """Says which arrays have numbers that are not finite."""
+    return [f"{name} has numbers that are not finite" for name, array in arrays.items() if not np.isfinite(array).all()]
+
+
+def named(params: Mapping[str, Params]) -> dict[str, Any]:
+    """Parameters, or their shapes, by `<net>/<path>`."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(dict(params))
+    return {name_of(path): leaf for path, leaf in leaves}
+
+
+def name_of(path: tuple) -> str:
+    """`<net>/<path>` of a place in a tree of parameters."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def net_of(name: str) -> str:
+    """The net that an array belongs to."""
+    return name.partition("/")[0]
+
+
+def form(array: Any) -> str:
+    """Dtype and shape."""
+    return f"{np.dtype(array.dtype).name}{list(array.shape)}"
+
+
+def require_fit(
+    path: Path, arrays: Mapping[str, Any], params: Mapping[str, Params], needed: Iterable[str], options: str = ""
+) -> None:
+    """Raises InputError when `differences` has any; `options`: in which fields the run differs from the import."""
+    found = differences(arrays, params, needed) or broken(arrays)
+    if not found:
+        return
+    more = f"; and {len(found) - MAX_DIFFERENCES} more" if len(found) > MAX_DIFFERENCES else ""
+    hint = f". Set the options as imported: {options}" if options else ""
+    raise InputError(f"{path}: does not fit this run: {'; '.join(found[:MAX_DIFFERENCES])}{more}{hint}")
