@@ -38,6 +38,7 @@ METHODS = {
     "cramergan_tricks": "gan_zoo.py:cramergan_tricks,{data}",
     "clswgan_nearest": "gan_zoo.py:clswgan,{data}",
     "cramergan_meant": "gan_zoo.py:cramergan,{data}",
+    "cramergan_tricks_meant": "gan_zoo.py:cramergan_tricks,{data}",
     "ransgan_meant": "gan_zoo.py:ransgan,{data}",
     "nsgan_light_penalty": "gan_zoo.py:nsgan,{data}",
     **{name: f"autoencoders.py:{name},{{data}}" for name in AUTOENCODERS},
@@ -45,6 +46,7 @@ METHODS = {
 VARIATIONS = {  # fields set beside those of the file
     "clswgan_nearest": {"eval.classifier": "nearest"},
     "cramergan_meant": {"gan.meant": True, "gan.penalty_weight": 10.0},
+    "cramergan_tricks_meant": {"gan.meant": True},
     "ransgan_meant": {"gan.meant": True},
     "nsgan_light_penalty": {"gan.penalty_weight": 1.0},
 }
@@ -82,7 +84,7 @@ def main(arguments: list[str]) -> int:
 
 def leaderboard(arguments: list[str]) -> int:
     """Trains all methods and writes the table and the figure."""
-    parse(arguments)
+    runs.parse_plain(FLAGS, arguments, __doc__ or "", {"workdir": "runs/leaderboard"})
     workdir = Path(FLAGS.workdir)
     cells = make_cells(chosen(FLAGS.methods), FLAGS.data, percentages(FLAGS.percent), FLAGS.epochs, FLAGS.set)
     runs.prepare(cells[0].config, aloud=False)
@@ -98,27 +100,6 @@ def leaderboard(arguments: list[str]) -> int:
     for line in unfinished:
         print(f"not in the table: {line}", file=sys.stderr)
     return 1 if unfinished else 0
-
-
-def parse(arguments: list[str]) -> None:
-    """Reads the flags; with --help it prints them and ends the process.
-
-    Raises:
-      InputError: an unknown flag, a bad value, no workdir.
-    """
-    if {"--help", "-h"} & set(arguments):
-        print(__doc__, FLAGS.get_help(), sep="\n")
-        raise SystemExit(0)
-    for name in FLAGS:
-        FLAGS[name].unparse()  # lists keep what an earlier call in this process gave
-    try:
-        rest = FLAGS(arguments)
-    except flags.Error as error:
-        raise InputError(runs.plain(error)) from error
-    if len(rest) > 1:
-        raise InputError(f"{rest[1]!r} is not a flag; options are given as --set FIELD=VALUE")
-    if FLAGS.workdir is None:
-        raise InputError("--workdir is missing; e.g. --workdir runs/leaderboard")
 
 
 def chosen(names: Sequence[str]) -> dict[str, str]:

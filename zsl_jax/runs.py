@@ -43,6 +43,9 @@ def parse(values: flags.FlagValues, arguments: list[str], required: tuple[str, .
     if {"--help", "-h"} & set(arguments):
         print(sys.modules["__main__"].__doc__, values.get_help(), sep="\n")
         raise SystemExit(0)
+    for name in values:
+        if name.partition(".")[0] != "config":
+            values[name].unparse()  # what an earlier call in this process gave
     try:
         rest = values(arguments)
         if values.config is not None:
