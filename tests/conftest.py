@@ -30,6 +30,20 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 jax.config.update("jax_default_matmul_precision", "highest")
 
 
+# The longest files, which go first: a file is one worker's, so at the end none should wait for another's.
+LONGEST = (
+    "test_docs.py", "test_main.py", "test_parallel.py", "test_configs.py", "test_gan_zoo.py", "test_autoencoders.py",
+    "test_d2sc.py", "test_experiment.py", "test_estimator.py", "test_bench.py", "test_probe.py", "test_zerodiff.py",
+    "test_evaluate.py", "test_tfvaegan.py", "test_leaderboard.py", "test_finetune.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Files in this order, the others after them as they come (`--no-loadscope-reorder` keeps it)."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _forget_compiled_programs():
     """Frees each module's programs: a process may map some 65,000 areas of memory, and XLA dies when it runs out."""

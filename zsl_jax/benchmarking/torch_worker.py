@@ -86,11 +86,14 @@ def _started(command: list[str], errors: IO[str]) -> Iterator[subprocess.Popen[s
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=errors, text=True)
     except OSError as error:
         raise InputError(f"--torch-python {command[0]}: {error.strerror}") from error
-    with contextlib.suppress(BrokenPipeError), process:  # closing a broken pipe says so again
+    with process:
         try:
             yield process
         finally:
             process.kill()
+            if process.stdin is not None:
+                with contextlib.suppress(BrokenPipeError):  # of what it did not read; the block's own error counts
+                    process.stdin.close()
 
 
 def stage_job(stage: Stage, section: Any) -> Job | None:
