@@ -88,7 +88,7 @@ def test_all_that_was_kept_is_scored_again_to_the_last_digit(workdir, tmp_path, 
     recorded, made = read_json(workdir / "result.json"), read_json(out)
     there, here = (dict(evaluate.numbers({part: one[part] for part in evaluate.SCORES})) for one in (recorded, made))
     assert here == {name: value for name, value in there.items() if name in here}
-    for part in ("headline", "baselines", "seen"):
+    for part in ("headline", "baselines", "nearest", "seen"):
         assert made[part] == recorded[part]
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "linear on synthetic, seed 0"

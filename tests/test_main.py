@@ -156,7 +156,7 @@ def arrays(folder: Path) -> dict[str, bytes]:
 def scores(workdir: Path) -> dict[str, Any]:
     """What a result says that time has no part in."""
     result = json.loads((workdir / "result.json").read_text())
-    return {name: result[name] for name in ("dataset", "protocols", "headline", "stages", "baselines")}
+    return {name: result[name] for name in ("dataset", "protocols", "headline", "stages", "baselines", "nearest")}
 
 
 def test_killed_and_stopped_runs_end_in_the_same_bits(linear_run, environment, tmp_path, capsys):

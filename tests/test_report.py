@@ -150,13 +150,15 @@ def rows(table):
 
 
 def test_result_table_holds_every_score_and_the_price_of_selection(tmp_path):
-    table = result_table(result(baselines={"chance": {"T1": 10.0}}), pictures=tmp_path)
+    references = {"baselines": {"chance": {"T1": 10.0}}, "nearest": {"1-NN V": {"T1": 20.0}}}
+    table = result_table(result(**references), pictures=tmp_path)
     cells = rows(table)
     assert ["oracle", "V", "40.0", "10.0", "50.0", "16.7", "12.0"] in cells
     assert ["VC", "40.0", "10.0", "50.0", "16.7", "12.0"] in cells
     assert ["validated", "V", "38.5", "12.0", "45.0", "-", "-"] in cells
     assert ["oracle - validated", "V", "+1.5", "-2.0", "+5.0", "-", "-"] in cells
     assert ["baseline", "chance", "10.0", "-", "-", "-", "-"] in cells
+    assert ["baseline", "1-NN V", "20.0", "-", "-", "-", "-"] in cells
     assert "Headline (validated, space V): T1 38.5  U 12.0  S 45.0  H -  AUSUC -" in table
     assert "seen classes 40, unseen classes 10" in table
     assert table.splitlines()[-1] == f"Pictures: {tmp_path}"

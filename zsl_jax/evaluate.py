@@ -21,7 +21,7 @@ from zsl_jax import report, runs, sweep
 from zsl_jax.errors import InputError
 from zsl_jax.training import checks, experiment, finished, outcome, writers
 
-SCORES = ("protocols", "headline", "seen", "stages", "baselines")  # the parts of a result that hold scores
+SCORES = ("protocols", "headline", "seen", "stages", "baselines", "nearest")  # the parts of a result that hold scores
 TASK_FIELDS = ("percent", "scaling", "validation_fraction")  # of the data section, which no fingerprint shows
 MOST_SHOWN = 3
 

@@ -26,7 +26,8 @@ def result_table(result: Mapping[str, Any], pictures: Path | None = None) -> str
 
     Args:
       result: "method", "dataset", "seed", "protocols" {protocol: {space: scores}}, "headline" {"protocol", "space",
-        scores}, optional "baselines" {name: scores}. Scores are in percent by name; absent ones and NaN show as "-".
+        scores}, optional "baselines" and "nearest" {name: scores}. Scores are in percent by name; absent ones and NaN
+        show as "-".
       pictures: their folder, if there are any.
 
     Returns:
@@ -91,7 +92,7 @@ def _rows(result: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         yield from _block(protocol, protocols[protocol], "{:.1f}")
     if "oracle" in protocols and "validated" in protocols:
         yield from _block("oracle - validated", _gaps(protocols["oracle"], protocols["validated"]), "{:+.1f}")
-    for name, scores in result.get("baselines", {}).items():
+    for name, scores in (result.get("baselines", {}) | result.get("nearest", {})).items():
         yield "baseline", name, *_cells(scores, "{:.1f}")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.evaluation import toy
 from zsl_jax.errors import InputError
-from zsl_jax.evaluation import classifier, detail, evaluate, fits, metrics, prototype, rows
+from zsl_jax.evaluation import baselines, classifier, detail, evaluate, fits, metrics, prototype, rows
 
 OPTIONS = evaluate.EvalOptions(
     syn_num=40, classifier_lr=1e-2, spaces=("VC", "V"), classifier_epochs=12, samplers=("one_step",)
@@ -141,6 +141,10 @@ def test_nearest_neighbour_equals_brute_force(memory_mb):
     t1 = metrics.mean_accuracy(np.repeat(task.unseen, options.syn_num)[only], task.test_unseen.labels, task.unseen)
     assert scores["T1"] == [pytest.approx(100 * t1, abs=1e-3)]
     check_fitted(options)
+    softmax = dataclasses.replace(options, classifier="softmax", seen_factor=0.5)
+    arguments = METHOD, toy.params(NOISE), task, jax.random.key(0), softmax, "V", "one_step"
+    for name, score in baselines.nearest_neighbour(*arguments).items():
+        assert scores[name] == [score]
 
 
 @pytest.mark.parametrize("field", ["spaces", "samplers"])

@@ -95,6 +95,7 @@ def expected_tree(options) -> str:
         lines.append(f"      {name:<{width}}  {state}  {content}")
     lines.append("Where they come from:")
     lines += [f"  {name:<{width}}  {published.source(options.dataset, name)}" for name in files]
+    lines.append("Files of other names: set features, representations, labels or semantics of the data section")
     lines.append("Check a folder with: python -m zsl_jax.data.check --root ROOT")
     lines.append("Without data, the same run on synthetic features of this size: --config.data.source=synthetic")
     return "\n".join(lines)

@@ -1,17 +1,22 @@
-"""What a generative method has to beat: chance, and two linear methods in closed form (ESZSL and SAE).
+"""What a generative method has to beat: chance, two linear methods in closed form (ESZSL and SAE), and the simplest
+classifier of its own rows (1-nearest neighbour).
 
 Sources: Romera-Paredes and Torr, "An embarrassingly simple approach to zero-shot learning", ICML 2015 (ESZSL); Kodirov,
 Xiang and Gong, "Semantic autoencoder for zero-shot learning", CVPR 2017 (SAE).
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from zsl_jax.data.dataset import Task
-from zsl_jax.evaluation import metrics
+from zsl_jax.evaluation import evaluate, metrics
+from zsl_jax.evaluation.evaluate import EvalOptions
+from zsl_jax.train_steps.method import Method, Params
 
 POWERS = tuple(10.0**i for i in range(-3, 4))
 SINGULAR = 1e-10  # eigenvalues below this share of the largest are rounding errors
@@ -240,3 +245,28 @@ def chance(task: Task) -> dict[str, float]:
     n_seen, n_unseen = len(task.seen), len(task.unseen)
     any_class = 100 / (n_seen + n_unseen)
     return {"T1": 100 / n_unseen, "U": any_class, "S": any_class, "H": any_class, "AUSUC": 50 / (n_seen * n_unseen)}
+
+
+def nearest_neighbour(
+    method: Method,
+    params: dict[str, Params],
+    task: Task,
+    key: jax.Array,
+    options: EvalOptions,
+    space: str,
+    sampler: str,
+) -> dict[str, float]:
+    """Scores the 1-nearest-neighbour classifier of the rows that `evaluate.evaluate` trains classifiers on.
+
+    Args:
+      method, params, task, key, options: as given to `evaluate.evaluate`: the same keys give the same rows.
+      space, sampler: which rows.
+
+    Returns:
+      T1, U, S, H, AUSUC in percent.
+    """
+    options = dataclasses.replace(options, classifier="nearest", seen_factor=1.0)
+    data = evaluate.prepare(task, options.chunk_rows)
+    made = evaluate.unseen_rows(method, params, data, key, options, sampler)
+    (scores,) = evaluate.score_space(method, data, [made], space, key, options, gamma=0.0)
+    return {name: scores[name][0] for name in ("T1", "U", "S", "H", "AUSUC")}

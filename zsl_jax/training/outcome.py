@@ -11,6 +11,8 @@ import numpy as np
 from zsl_jax.data.dataset import Task
 from zsl_jax.evaluation import baselines, metrics, protocol
 from zsl_jax.evaluation.detail import detail
+from zsl_jax.evaluation.evaluate import EvalOptions
+from zsl_jax.train_steps.method import Method, Params
 from zsl_jax.training.experiment import TEST, VALIDATION, Runs, Trained, eval_options
 from zsl_jax.training.stage import Stage, load_inference
 
@@ -67,6 +69,7 @@ def conclude(config, runs: Runs) -> Outcome:
         "seen": {name: found[-1]["scores"]["seen"] for name, found in scored(runs.test).items()},
         "stages": rows,
         "baselines": closed_form(runs),
+        "nearest": nearest(last.method, params, runs.test.task, key, options, where["space"], where["sampler"]),
         "seconds": {TEST: runs.test.seconds} | ({VALIDATION: runs.validation.seconds} if runs.validation else {}),
     }
     synthetic = synthesise_unseen(last, params, runs.test.task)
@@ -154,7 +157,23 @@ def closed_form(runs: Runs) -> dict[str, Any]:
     return {"chance": baselines.chance(task)} | linear
 
 
-def synthesise_unseen(stage: Stage, params: dict, task: Task) -> Synthetic | None:
+def nearest(
+    method: Method,
+    params: dict[str, Params],
+    task: Task,
+    key: jax.Array,
+    options: EvalOptions,
+    space: str,
+    sampler: str,
+) -> dict[str, Any]:
+    """The headline's classifier exchanged for the nearest neighbour, on the same rows; none where there are no rows."""
+    if method.synthesize is None:
+        return {}
+    found = baselines.nearest_neighbour(method, params, task, key, options, space, sampler)
+    return {f"1-NN {space}": found}
+
+
+def synthesise_unseen(stage: Stage, params: dict[str, Params], task: Task) -> Synthetic | None:
     """Some rows of each unseen class, of the view that the stage makes; None if it makes none."""
     if stage.method.synthesize is None:
         return None
