@@ -69,6 +69,13 @@ def test_imports_go_out_and_come_back(workdir, tmp_path, capsys):
     assert set(checkpoint_import.read(paths[1:], tmp_path / "again").nets) == {"dfg"}
 
 
+def test_a_generator_alone_comes_back(workdir, tmp_path, capsys):
+    path = tmp_path / "net.safetensors"
+    assert run(capsys, workdir, "--stage=drg", "--net=generator", f"--out={path}")[0] == 0
+    made = checkpoint_import.read([str(path)], tmp_path / "again")
+    assert tiny.bits(made.nets["drg"]) == tiny.bits(imported.read(workdir, "drg"))
+
+
 def test_runs_go_out(tmp_path, capsys):
     """Parameters of a checkpoint alone, whatever else a state holds."""
     nets = {"generator": archives.stage("gan", ("generator",))["state_dict_G"]}

@@ -65,6 +65,7 @@ def test_what_looks_alike_is_asked_for(read):
             read(value)
         for stage in stages:
             assert set(read(value, stages=[stage]).nets) == {stage}
+    assert read(renamed | archives.drg()).system == "ZeroDiff"  # D2SC writes no state_dict_R
     assert set(read(renamed, file="configs/d2sc_awa2.py").nets) == {"d2sc_drg"}
     assert set(read(renamed, file="configs/zerodiff_cub.py").nets) == {"drg"}
 
@@ -146,6 +147,25 @@ def test_stages_follow_one_another(read, tmp_path):
     assert tiny.bits(again) == tiny.bits({"generator": wanted})
     with pytest.raises(InputError, match="stage dfg is there already"):
         read(archives.dfg())
+
+
+def test_a_second_import_keeps_the_options_of_the_first(read, tmp_path):
+    checkpoint_import.write(read(archives.drg(), assignments=["data.percent=30"]), tmp_path / "out")
+    assert read(archives.dfg()).config.data.percent == 30
+    with pytest.raises(InputError, match=r"--config configs/zerodiff_awa2\.py: .*: data\.percent is 30 there, 100 now"):
+        read(archives.dfg(), file="configs/zerodiff_awa2.py")
+    assert read(archives.dfg(), file="configs/zerodiff_awa2.py", assignments=["data.percent=30"])
+
+
+def test_a_net_without_a_name_is_the_generator_of_the_stage_that_is_named(read):
+    (net,), (later,) = archives.drg().values(), archives.stage("dfg", ("generator",)).values()
+    made = read({f"module.{name}": array for name, array in net.items()}, stages=["drg"])
+    assert tiny.bits(made.nets) == tiny.bits(read(archives.drg()).nets)
+    with pytest.raises(InputError, match="stage dfg needs state_dict_Dec, which is missing"):
+        read(later, stages=["dfg"])
+    for options in ({}, {"file": "configs/zerodiff_awa2.py"}):
+        with pytest.raises(InputError, match="net without a name is, --stage says"):
+            read(later, **options)
 
 
 def test_workdirs_with_a_run_are_left_alone(read, tmp_path):

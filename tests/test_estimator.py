@@ -6,43 +6,23 @@ import pickle
 import shutil
 import subprocess
 import sys
+from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import zsl_jax
-from tests import tiny
-from zsl_jax import ZeroShotClassifier, pipeline, presets
+from tests.animals import N_SEEN, NAMES, OPTIONS, SEEN, SMALL, UNSEEN, A, D, described, rows_of
+from zsl_jax import ZeroShotClassifier, pipeline
 from zsl_jax.data.dataset import Part, Task
 from zsl_jax.errors import InputError
-from zsl_jax.evaluation import classifier, evaluate, prototype
+from zsl_jax.evaluation import evaluate
 from zsl_jax.interop import tensors
-from zsl_jax.training import checks
-
-N_SEEN, N_UNSEEN, D, A = 5, 3, 10, 6
-NAMES = np.array(["ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen"])
-SEEN, UNSEEN = NAMES[[0, 2, 3, 5, 6]], NAMES[[7, 1, 4]]  # the unseen ones in the order in which they are described
-# A stage that makes a view, then a generator; a validation task chooses between the two epochs that are scored.
-OPTIONS = {"stages": ("finetune_x", "gan"), "finetune_x.epochs": 2}
-SMALL = {"width": 8, "epochs": 2, "batch_size": 16, "syn_num": 12, "validate": True, "options": OPTIONS}
-
-
-def semantics():
-    return np.random.default_rng(0).normal(size=(len(NAMES), A))
-
-
-def described():
-    """Descriptions by label; the unseen classes in the order of `UNSEEN`."""
-    return {name: semantics()[NAMES.tolist().index(name)] for name in [*UNSEEN, *SEEN]}
-
-
-def rows_of(names, per_class, seed):
-    random = np.random.default_rng(seed)
-    labels = random.permutation(np.repeat(names, per_class))
-    vectors = np.array([described()[name] for name in labels.tolist()])
-    return vectors @ np.random.default_rng(1).normal(size=(A, D)) + 0.3 * random.normal(size=(len(labels), D)), labels
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +91,22 @@ def test_scores_are_those_of_an_evaluation(fitted):
     assert 100 * plain.set_params(generalized=False).score(unseen_x, unseen_y) == pytest.approx(last["T1"], abs=1e-3)
 
 
+def test_the_final_classifier_of_few_rows_is_trained_to_its_end(fitted):
+    """Rows of seen classes that a plain classifier tells apart are told apart beside unseen classes too."""
+    x, y = rows_of(SEEN, 6, 4)
+    plain = ZeroShotClassifier().fit(*rows_of(SEEN, 20, 2))
+    uncalibrated = copy.deepcopy(fitted)
+    uncalibrated.calibration_ = 0.0
+    assert plain.score(x, y) > 0.95
+    assert uncalibrated.score(x, y) > plain.score(x, y) - 0.1
+
+
+@pytest.mark.parametrize("y", [SEEN[:1], SEEN])
+def test_scores_need_a_class_for_each_row(fitted, y):
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        fitted.score(rows_of(SEEN, 4, 2)[0], y)
+
+
 def test_the_validation_task_chooses_the_calibration(fitted, workdir):
     assert fitted.calibration_ != 0
     evaluations = [json.loads(path.read_text()) for path in sorted(workdir.glob("validation/evaluations/gan_*.json"))]
@@ -144,7 +140,11 @@ def test_adds_classes_without_training_the_generator(fitted):
         (np.ones((2, A)), ["yak", "yak"], "named twice"),
         ({"yak": np.ones(A)}, ["yak"], "labels of their own"),
         ({"yak": np.full(A, np.nan)}, None, "NaN"),
-        ({8: np.ones(A)}, None, "numbers or text"),
+        ({8: np.ones(A)}, None, "text or numbers"),
+        ({None: np.ones(A)}, None, "None among the labels"),
+        ({float("nan"): np.ones(A)}, None, "nan among the labels"),
+        ({"yak": np.ones(A), 8: np.ones(A)}, None, "text or numbers"),
+        ({}, None, "empty"),
     ],
 )
 def test_refuses_classes_to_add(fitted, semantics, names, said):
@@ -154,11 +154,46 @@ def test_refuses_classes_to_add(fitted, semantics, names, said):
     assert np.array_equal(fitted.predict_proba(np.zeros((1, D))), before)
 
 
+def other_width(fitted):
+    x, y = rows_of(SEEN, 4, 2)
+    fitted.fit(x[:, :5], y, semantics={"ant": np.ones(A)})
+
+
+def without_heads(fitted):
+    fitted.set_params(calibration=5.0).fit(*rows_of(SEEN, 20, 2), semantics=described())
+
+
+@pytest.mark.parametrize("again", [other_width, without_heads])
+def test_a_fit_that_fails_leaves_the_model_before(fitted, again, monkeypatch):
+    x, _ = rows_of(NAMES, 5, 3)
+    other = copy.deepcopy(fitted)
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "fit_heads", lambda *_: {}["gone"])
+        with pytest.raises((KeyError, InputError)):
+            again(other)
+    assert np.array_equal(other.predict_proba(x), fitted.predict_proba(x))
+
+
+def test_cross_validation_of_a_pipeline():
+    """Clones, subsets and descriptions by way of scikit-learn's parameters of a fit."""
+    small = {"width": 4, "epochs": 1, "syn_num": 4, "options": {"eval.classifier_epochs": 200}}
+    whole = make_pipeline(StandardScaler(), ZeroShotClassifier("wgan", **small))
+    given = {"zeroshotclassifier__semantics": described()}
+    scores = cross_val_score(whole, *rows_of(SEEN, 20, 2), cv=2, params=given)
+    assert (scores > 0.6).all()
+
+
+def test_a_clone_is_not_fitted(fitted):
+    other: Any = clone(fitted)
+    assert other.get_params() == fitted.get_params()
+    assert not hasattr(other, "generator_")
+
+
 def test_the_same_fit_in_the_same_folder_is_taken_as_it_is(fitted, workdir):
     x, _ = rows_of(NAMES, 5, 3)
     again = ZeroShotClassifier("wgan", workdir=workdir, **SMALL).fit(*rows_of(SEEN, 20, 2), semantics=described())
     assert np.array_equal(again.predict_proba(x), fitted.predict_proba(x))
-    with pytest.raises(InputError, match=r"gan\.lr is"):
+    with pytest.raises(InputError, match=r"gan\.lr is.*another workdir"):
         again.set_params(options=OPTIONS | {"gan.lr": 1e-3}).fit(*rows_of(SEEN, 20, 2), semantics=described())
 
 
@@ -190,6 +225,7 @@ def test_a_plain_classifier_is_kept_too(tmp_path):
         assert other.classes_.dtype == model.classes_.dtype
         assert np.array_equal(other.predict_proba(x), model.predict_proba(x))
     assert model.score(x, y) > 0.9
+    assert len(model._labels) == 0
     with pytest.raises(InputError, match="without semantics"):
         model.add_classes(np.ones((1, A)), ["yak"])
     with pytest.raises(InputError, match="no unseen classes"):
@@ -201,9 +237,36 @@ def test_does_not_write_over_what_is_no_estimator(tmp_path):
     (tmp_path / "precious").write_text("text")
     with pytest.raises(InputError, match="not a saved estimator"):
         model.save(tmp_path)
-    with pytest.raises(InputError, match="plain value"):
+    with pytest.raises(InputError, match=r"random_state: .* plain value"):
         model.set_params(random_state=np.random.RandomState(0)).save(tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_does_not_write_over_what_lies_beside_an_estimator(saved, tmp_path):
+    model, link = ZeroShotClassifier.load(saved), tmp_path / "link"
+    (tmp_path / "model").mkdir()
+    model.save(tmp_path / "model")
+    (tmp_path / "model" / "notes.txt").write_text("text")
+    link.symlink_to(saved)
+    for path, said in ((tmp_path / "model", "notes.txt"), (link, "a link")):
+        with pytest.raises(InputError, match=said):
+            model.save(path)
+    assert (tmp_path / "model" / "notes.txt").exists()
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize("path", [None, 5, "", "x" * 300])
+def test_refuses_what_names_no_folder(fitted, path):
+    for use in (fitted.save, ZeroShotClassifier.load):
+        with pytest.raises(InputError):
+            use(path)
+
+
+def test_parameters_of_numpy_are_kept_as_plain_ones(fitted, tmp_path):
+    numpys = {"width": np.int64(8), "validate": np.bool_(True), "calibration": np.float32(0.5)}
+    copy.deepcopy(fitted).set_params(**numpys).save(tmp_path / "model")
+    found = ZeroShotClassifier.load(tmp_path / "model").get_params()
+    assert {name: type(found[name]) for name in numpys} == {"width": int, "validate": bool, "calibration": float}
 
 
 def change_record(change):
@@ -264,6 +327,14 @@ def without_arrays(path):
             "gzsl",
         ),
         (change_record(lambda record: record["unseen"].update(values=SEEN.tolist())), "none twice"),
+        (change_record(lambda record: record["seen"].update(dtype="<i8", values=[1, 2, 3, 4, 5])), "text or numbers"),
+        (change_record(lambda record: record.update(calibration="12")), "calibration '12'"),
+        (change_record(lambda record: record["parameters"].update(width="big")), "width"),
+        (change_record(lambda record: record["parameters"].update(generalized="no")), "generalized"),
+        (change_record(lambda record: record["parameters"].update(calibration={"a": 1})), "calibration"),
+        (change_record(lambda record: record["generator"]["config"]["eval"].update(classifier="nearest")), "nearest"),
+        (change_record(lambda record: record["generator"]["config"]["gan"].update(classifier_lr=np.nan)), "nan in"),
+        (change_record(lambda record: record["generator"]["config"].update(stages=["gan", "gan"])), "each stage once"),
         (change_record(lambda record: record.update(features=-1)), "whole number"),
         (change_record(lambda record: record.update(features=D + 1)), "features"),
         (change_record(lambda record: record["parameters"].update(colour="red")), "colour"),
@@ -278,6 +349,7 @@ def without_arrays(path):
         (change_arrays(heads_gzsl_bias=lambda bias: bias[:-1]), r"expected float32\[8\]"),
         (change_arrays(heads_gzsl_bias=lambda bias: bias * np.nan), "not finite"),
         (change_arrays(heads_gzsl_weights=lambda weights: weights.astype(np.float64)), "float64"),
+        (change_arrays(params_generator_hidden_bias=lambda bias: bias * np.nan), "not finite"),
         (change_arrays(labels=lambda labels: labels + 1), "numbers 0 to 4"),
         (change_arrays(key=lambda key: key[:1]), "key is"),
         (change_arrays(semantics=lambda semantics: semantics[:, 1:]), "semantics is"),
@@ -291,107 +363,3 @@ def test_damaged_and_hostile_files_end_in_one_line(saved, tmp_path, damage, said
     with pytest.raises(InputError, match=said) as caught:
         ZeroShotClassifier.load(path)
     assert "\n" not in str(caught.value)
-
-
-class Frame:
-    """What of a data frame is looked at."""
-
-    def __init__(self, values, index, columns=None):
-        self.values, self.index, self.columns = values, index, columns
-
-    def __array__(self, dtype=None, copy=None):
-        return np.array(self.values, dtype)
-
-
-def test_semantics_as_array_dict_or_frame(monkeypatch):
-    """All three ways reach the engine as the same arrays."""
-    taken = []
-    monkeypatch.setattr(pipeline, "learn", lambda config, dataset, *rest: taken.append(dataset) or stop())
-
-    def stop():
-        raise KeyboardInterrupt
-
-    x, y = rows_of(SEEN, 20, 2)
-    by_label = described()
-    given = [
-        {"semantics": by_label},
-        {"semantics": np.array(list(by_label.values())), "class_names": list(by_label)},
-        {"semantics": Frame(list(by_label.values()), list(by_label))},
-    ]
-    for one in given:
-        with pytest.raises(KeyboardInterrupt):
-            ZeroShotClassifier("wgan").fit(x, y, **one)
-    assert len({dataset.fingerprint() for dataset in taken}) == 1
-    assert taken[0].class_names == (*SEEN, *UNSEEN)
-    assert taken[0].unseen.tolist() == [5, 6, 7]
-    np.testing.assert_array_equal(
-        taken[0].semantics, np.array([by_label[name] for name in (*SEEN, *UNSEEN)], np.float32)
-    )
-
-
-@pytest.mark.parametrize(
-    ("parameters", "given", "said"),
-    [
-        ({"method": "gan"}, {}, "choose one of zerodiff"),
-        ({"epochs": 0}, {}, "epochs: 0"),
-        ({"width": 2.5}, {}, r"width: 2\.5"),
-        ({"syn_num": "many"}, {}, "syn_num"),
-        ({"random_state": -1}, {}, "seed"),
-        ({"space": "VCS"}, {}, "spaces"),
-        ({"options": {"gan.lrr": 1.0}}, {}, r"no field 'gan\.lrr'"),
-        ({"options": {"gan.lr": "fast"}}, {}, r"gan\.lr"),
-        ({"options": {"seed": 1}}, {}, "'seed' is none of"),
-        ({"options": {"eval.classifier": "nearest"}}, {}, "nearest"),
-        ({"options": {"data.validation_classes": 5}, "validate": True}, {}, "5 classes are seen"),
-        ({}, {"semantics": np.ones((4, A)), "class_names": SEEN[:4]}, "no description of class 'gnu'"),
-        ({}, {"semantics": np.ones((8, A))}, "5 for 8 rows"),
-        ({}, {"semantics": np.ones(8)}, "2D"),
-        ({}, {"semantics": np.full((5, A), np.inf)}, "infinity"),
-        ({}, {"class_names": NAMES}, "give both or none"),
-    ],
-)
-def test_refuses_what_cannot_work(parameters, given, said):
-    x, y = rows_of(SEEN, 20, 2)
-    given = given or {"semantics": described()}
-    with pytest.raises(ValueError, match=said):
-        ZeroShotClassifier(**{"method": "wgan", **parameters}).fit(x, y, **given)
-
-
-def test_one_class_is_refused():
-    x, y = rows_of(SEEN[:1], 20, 2)
-    with pytest.raises(InputError, match="one class"):
-        ZeroShotClassifier("wgan").fit(x, y, semantics=described())
-
-
-@pytest.mark.parametrize("method", presets.METHODS)
-def test_every_method_is_a_configuration_that_json_keeps(method):
-    config = presets.start(method)
-    presets.resize(config, 5, 16, 8, 10)
-    presets.schedule(config, 5, True)
-    presets.override(config, {"data.normalize_semantics": True})
-    checks.check_options(config)
-    assert presets.restore(json.loads(json.dumps(config.to_dict()))).to_dict() == config.to_dict()
-
-
-@pytest.mark.parametrize("class_norm", [False, True])
-def test_prototypes_as_a_linear_classifier(class_norm):
-    options = evaluate.EvalOptions(
-        syn_num=1, classifier_lr=0.1, spaces=("V",), prototype=prototype.Options(hidden=7, class_norm=class_norm)
-    )
-    net = tiny.random_like(
-        prototype.Net(*(prototype.Layer(jnp.zeros(s), jnp.zeros(s[1])) for s in ((A, 7), (7, 7), (7, D))))
-    )
-    classes = tiny.random_like(jnp.zeros((4, A)))
-    features = tiny.random_like(jnp.zeros((9, D)))
-    head = pipeline.linear(net, np.asarray(classes), options)
-    expected = prototype.scores(net, classes, features, options.prototype)
-    np.testing.assert_allclose(pipeline.class_scores(head, np.asarray(features), unit=True), expected, atol=1e-4)
-
-
-def test_a_softmax_as_a_linear_classifier():
-    net = tiny.random_like(classifier.Linear(jnp.zeros((4, D)), jnp.zeros(4)))
-    features = tiny.random_like(jnp.zeros((9, D)))
-    options = evaluate.EvalOptions(syn_num=1, classifier_lr=0.1, spaces=("V",))
-    head = pipeline.linear(net, np.zeros((4, A)), options)
-    expected = classifier.scores(net, features)
-    np.testing.assert_allclose(pipeline.class_scores(head, np.asarray(features), unit=False), expected, atol=1e-5)

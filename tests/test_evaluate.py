@@ -234,6 +234,7 @@ def test_damaged_runs_are_one_line(damage, said, copy, capsys):
         (["--data=synthetic.a_dim=5"], "doesn't fit this run"),
         (["--out={run}/again.json"], "lies in the workdir"),
         (["--out={run}/result.json"], "is there already"),
+        (["--out={run}_none/again.json"], "is no folder; make it"),
         (["--wordir=x"], "Unknown command line flag 'wordir'"),
     ],
 )

@@ -182,6 +182,8 @@ def text(folder: Path, name: str, content: str) -> str:
         (lambda _: ["--classes=all", "--num=many"], "--num"),
         (lambda _: ["--classes=all", "--num=99999999999"], "more than half of the memory"),
         (lambda _: ["--classes=all", "--seed=-1"], "--seed"),
+        (lambda _: ["--classes=all", "--seed=4294967296"], "--seed"),  # has the keys of 0
+        (lambda _: ["--classes=all", "--out=" + "x" * 300 + ".npz"], "File name too long"),
         (lambda _: ["--classes=all", "--sampler=progressive"], "--sampler progressive: linear has one_step"),
         (lambda _: ["--classes=all", "--units=cm"], "--units"),
         (lambda _: ["--classes=all", "--data=synthetic.x_dim=11"], "--units source: needs the run's rows"),
@@ -192,9 +194,9 @@ def text(folder: Path, name: str, content: str) -> str:
         (lambda folder: [save(folder, "a.npy", np.full((1, 4), np.nan)), "--classes=u"], "nan in row 1, column 1"),
         (lambda folder: [save(folder, "a.npy", np.full((1, 4), 1e300)), "--classes=u"], "inf in row 1"),
         (lambda folder: [save(folder, "a.npy", np.zeros((1, 4))), "--classes=u"], "class 1 is all zero"),
-        (lambda folder: [save(folder, "a.npy", np.array([{}])), "--classes=u"], "a.npy: cannot be read"),
-        (lambda folder: [text(folder, "a.csv", "u,1,2,3,4\nu,1,2,3,5\n")], "describes 'u' twice"),
-        (lambda folder: [text(folder, "a.csv", "u,1,2,3,x\n")], "a.csv"),
+        (lambda folder: [save(folder, "a.npy", np.array([{}])), "--classes=u"], "never unpickled"),
+        (lambda folder: [text(folder, "a.csv", "class,a,b,c,d\nu,1,2,3,4\nu,1,2,3,5\n")], "describes 'u' twice"),
+        (lambda folder: [text(folder, "a.csv", "class,a,b,c,d\nu,1,2,3,x\n")], "a.csv"),
         (lambda folder: [text(folder, "a.csv", "")], "a.csv"),
         (lambda folder: [text(folder, "a.npy", "no array"), "--classes=u"], "a.npy: cannot be read"),
         (lambda folder: [text(folder, "a.exe", "MZ")], "files of this ending are not read"),
@@ -215,7 +217,12 @@ def test_bad_input_is_one_line_and_nothing_is_written(options, said, workdir, tm
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("x.npy", "ends with .npz"), ("there.npz", "is there already"), ("file/x.npz", "cannot be written")],
+    [
+        ("x.npy", "ends with .npz"),
+        ("there.npz", "is there already"),
+        ("file/x.npz", "file is no folder"),
+        ("none/x.npz", "none is no folder; make it"),
+    ],
 )
 def test_rows_only_go_into_a_new_file(name, said, workdir, tmp_path, capsys):
     (tmp_path / "there.npz").write_bytes(b"kept")

@@ -6,7 +6,8 @@
 which torch must be installed, hold {"state_dict_G": {"fc1.weight": ...}, ...} as ZeroDiff and D2SC save it. Without
 --stage the last stage that is there is written, without --epoch its last state; --net takes one net alone, without a
 key around it, as the zoo's programs save it. Layers that a published net has and never uses are written as zeros.
-tools/import_checkpoint.py reads all of these.
+tools/import_checkpoint.py reads all stages written whole; of nets alone the generator of a stage that needs no other
+net (ZeroDiff's and D2SC's first, the zoo's GANs), with --stage where a .pt does not say it.
 """
 
 import sys

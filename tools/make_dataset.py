@@ -4,7 +4,8 @@
 
 IMAGES is a folder with a folder for each class (or a file for each class), in it embeddings as .npy, .npz, .pt, .csv or
 .safetensors: a file for each picture, or one with a row for each. Or it is one CSV with columns path, class and the
-features. CLASSES.csv has a line for each class: its name, then numbers that describe it. Unseen classes, test rows and
+features. CLASSES.csv has a line for each class: its name, then numbers that describe it; other files with descriptions
+and names of classes, such as att_splits.mat, do too. Unseen classes, test rows and
 validation classes are drawn by seed, unless --unseen names them. Writes ROOT/NAME with provenance.json, after the data
 check.
 """
@@ -17,12 +18,19 @@ from absl import flags
 
 from zsl_jax import own_data, runs
 from zsl_jax.errors import InputError
-from zsl_jax.interop import folders, sources, store
-from zsl_jax.interop.sources import Field
+from zsl_jax.interop import folders, roles, sources, store
+from zsl_jax.interop.fields import Field
 
+OF_ROWS = ("labels", "image names", "split")  # in a file of descriptions, they belong to other pictures
 FLAGS = flags.FlagValues()  # of its own, so that a process may import several programs
 own_data.define(FLAGS)
-flags.DEFINE_string("semantics", None, "CSV with a line for each class: name, description.", flag_values=FLAGS)
+flags.DEFINE_string(
+    "semantics", None, "CSV with a line for each class: name, description; or FILE[:FIELD].", flag_values=FLAGS
+)
+flags.DEFINE_enum(
+    "orientation", None, ["rows", "columns"], "Where pictures lie in a file of several: rows is [n, D].",
+    flag_values=FLAGS,
+)  # fmt: skip
 
 
 def main(arguments: list[str]) -> int:
@@ -37,16 +45,21 @@ def make_dataset(arguments: list[str]) -> int:
         raise InputError(f"{len(given)} sources; give one: a folder with a folder for each class, or a CSV file")
     if not said["semantics"]:
         raise InputError("--semantics is missing; give a CSV file with a line for each class: name, description")
-    images, semantics = Path(given[0]), Path(said["semantics"])
-    fields, described = read_images(images)
-    (classes,) = sources.read(semantics, names_first=True)
+    images, semantics = Path(given[0]), roles.split_field(said["semantics"])[0]
+    fields, described = read_images(images, said["orientation"] or "")
+    classes = [field for field in sources.read(semantics, names_first=True) if roles.role_of(field) not in OF_ROWS]
     files = [described, *store.describe_files([semantics])]
-    own_data.make(said, arguments, [*fields, classes], {"semantics": [str(semantics)]}, files)
+    said |= {"orientation": None} if images.is_dir() else {}  # it spoke of the files, not of all rows together
+    own_data.make(said, arguments, [*fields, *classes], {"semantics": [said["semantics"]]}, files)
     return 0
 
 
-def read_images(path: Path) -> tuple[list[Field], dict[str, Any]]:
+def read_images(path: Path, orientation: str) -> tuple[list[Field], dict[str, Any]]:
     """Features and labels of a folder or a CSV file, and what the provenance says of it.
+
+    Args:
+      path: the folder or file.
+      orientation: see `folders.read`.
 
     Raises:
       InputError: see `folders.read` and `sources.read`; a CSV has no column of classes.
@@ -54,7 +67,7 @@ def read_images(path: Path) -> tuple[list[Field], dict[str, Any]]:
     if path.is_dir():
         found = folders.files(path)
         every = [file for files in found.values() for file in files]
-        return folders.read(path, found), store.describe_folder(path, every)
+        return folders.read(path, found, orientation), store.describe_folder(path, every)
     fields = sources.read(path)
     if not {"features", "labels"} <= {field.name for field in fields}:
         raise InputError(f"{path}: a folder, or a CSV with the columns path, class and features, is needed")

@@ -93,7 +93,7 @@ def of_checkpoint(directory: Path, epoch: int | None) -> tuple[dict[str, Any], s
         if not steps:
             raise InputError(f"{directory}: no checkpoint is there")
         arrays = opened.arrays(steps[-1])
-        per_epoch = int(arrays["hyper['steps_per_epoch']"])
+        per_epoch = int(arrays[finished.PER_EPOCH])
         if epoch is not None:
             if (epoch + 1) * per_epoch not in steps:
                 kept = ", ".join(str(step // per_epoch - 1) for step in steps)

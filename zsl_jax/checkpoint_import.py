@@ -95,18 +95,24 @@ def read(
     said = [found.stage for found in archives.values() if found.stage in published.LAYOUTS]
     there = imported.stages(workdir, published.LAYOUTS)
     configured = sweep.load(file, {}, "--config").stages if file else ()
-    system = systems.choose(archives, systems.wanted(configured, [*stages, *said, *there]))
-    file = file or default_file(system, next(iter(archives)))
+    wanted = systems.wanted(configured, [*stages, *said, *there])
+    archives = {path: named(found, stages) for path, found in archives.items()}
+    system = systems.choose(archives, wanted)
+    asked, file = file, file or default_file(system, next(iter(archives)))
     config = sweep.load(file, {}, "--config")
     at_first = flat(config.to_dict())
     resume(config, workdir)
     bound = assign(config, assignments)
+    settle(config)
+    checks.check_options(config)
     pieces = find_pieces(archives, system, config)
     require_new(pieces, workdir)
     sizes, notes = find_sizes(pieces, equations_before(workdir, config, system), bound)
     set_sizes(config, sizes)
-    settle(config)
+    if asked and there:
+        require_same(config, asked, assignments, sizes)
     nets = trees(pieces, sizes)
+    require_stages(config, [*there, *nets])
     require_fit(config, sizes, nets)
     changes = {name: at_first[name] for name, value in flat(config.to_dict()).items() if at_first[name] != value}
     missing = {stage: sorted(set(layout(config, stage)) - set(found)) for stage, found in nets.items()}
@@ -135,6 +141,12 @@ def require_no_run(workdir: Path) -> None:
 # Where options come from, and which nets.
 
 
+def named(found: Found, stages: Sequence[str]) -> Found:
+    """What an archive holds, a net without a name taken as the generator of the one stage that is asked for."""
+    said = [found.stage] if found.stage in published.LAYOUTS else stages
+    return systems.as_generator(found, said[0]) if len(said) == 1 else found
+
+
 def default_file(system: System, path: str) -> str:
     """The configuration file of a system.
 
@@ -160,6 +172,25 @@ def resume(config: Any, workdir: Path) -> None:
         config.update(imported.read_config(workdir))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{workdir}: its imported options are not of this version; import anew") from error
+
+
+def require_same(config: Any, file: str, assignments: Sequence[str], sizes: Mapping[str, int]) -> None:
+    """Raises InputError when a configuration file says other things than what was imported before, sizes apart."""
+    other = sweep.load(file, {}, "--config")
+    assign(other, assignments)
+    settle(other)
+    set_sizes(other, sizes)
+    if found := writers.differences(config.to_dict(), other.to_dict()):
+        raise InputError(
+            f"--config {file}: not what the nets there were imported with: {found}; leave --config out, or import all "
+            "archives at once into a new --out"
+        )
+
+
+def require_stages(config: Any, stages: Iterable[str]) -> None:
+    """Raises InputError unless the stages are in the configuration."""
+    if missing := [stage for stage in stages if stage not in config.stages]:
+        raise InputError(f"config.stages: {tuple(config.stages)} lacks {missing[0]}, whose nets are imported; add it")
 
 
 def layout(config: Any, stage: str) -> dict[str, Net]:

@@ -7,26 +7,31 @@ It trains with the engine of the programs, in a folder that is thrown away unles
 """
 
 import contextlib
-import numbers
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_array, check_random_state, column_or_1d
+from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from zsl_jax import estimator_files, pipeline, presets
 from zsl_jax.data.scaling import apply_scaler
-from zsl_jax.data.xlsa17 import normalize_semantics
 from zsl_jax.errors import InputError
+from zsl_jax.estimator_input import (
+    Described,
+    check_parameters,
+    describe,
+    folder_named,
+    named,
+    prepared,
+    require_labels,
+    seed_of,
+)
 from zsl_jax.evaluation import metrics
-
-TEXT = "UO"  # kinds of labels that are text
-SIZES = ("width", "batch_size", "syn_num")
 
 
 class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
@@ -45,16 +50,19 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
       batch_size: rows of a minibatch; of few rows at most half.
       syn_num: synthetic rows of each unseen class.
       generalized: predict among all classes; False: among the unseen ones. May be changed after `fit`.
-      space: input of the final classifier: "V", "VS", "C", "VC" or "VCS" (the method's own are in the README); None:
-        the best on the validation task, without one the widest.
+      space: input of the final classifier: "V", "VS", "C", "VC" or "VCS" (which a method has: docs/estimator.md);
+        None: the best on the validation task, without one the last of the method's.
       calibration: what is taken off the scores of seen classes where `generalized`; None: what was best on the
         validation task, without one 0.
       validate: also train on a validation task, in which some seen classes play "unseen": chooses epoch, space and
-        calibration, and takes nearly twice the time. Needs three seen classes or more.
-      random_state: whole number, `numpy.random.RandomState` or None (drawn anew for each fit).
+        calibration, and takes nearly twice the time. It runs from two seen classes on.
+      random_state: whole number below 2^32, `numpy.random.RandomState` or None (drawn anew for each fit).
       verbose: whether to show progress bars.
       options: fields of the configuration by dotted name, e.g. {"dfg.gamma_recons": 1.0}; see `zsl_jax/defaults.py`.
-      workdir: folder of the run; the same `fit` again goes on there. None: a temporary one.
+        They win over the parameters above.
+      workdir: folder of the run; the same `fit` again goes on there, another is refused. None: a temporary one.
+
+    Of these `generalized` alone acts after `fit`; then the calibration is the attribute `calibration_`.
 
     Attributes:
       classes_: all classes, sorted.
@@ -108,15 +116,22 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
           class_names: labels of the rows of `semantics` [C]; None: those of y, sorted.
 
         Raises:
-          ValueError: (`zsl_jax.errors.InputError`) the parameters or the data cannot be used, and what to do.
+          ValueError: the parameters or the data cannot be used, and what to do (`zsl_jax.errors.InputError`, or
+            scikit-learn's own); a model fitted before stays as it was.
           zsl_jax.training.stage.Diverged: a loss was not finite.
         """
-        x, y = map(np.asarray, validate_data(self, X, y, dtype=np.float32))
-        check_classification_targets(y)
+        with restored_on_failure(self):
+            check_parameters(self.get_params())
+            x, y = map(np.asarray, validate_data(self, X, y, dtype=np.float32))
+            require_labels(y.tolist(), "y")
+            check_classification_targets(y)
+            return self._fit(x, y, semantics, class_names)
+
+    def _fit(self, x: np.ndarray, y: np.ndarray, semantics: Any, class_names: Any) -> Self:
         seen, labels = np.unique(y, return_inverse=True)
         labels = labels.astype(np.int32)
         if len(seen) < 2:
-            raise InputError(f"y has one class, {seen[0]!r}: two classes or more are needed")
+            raise InputError(f"y has one class, {seen.tolist()[0]!r}: two classes or more are needed")
         if semantics is not None:
             return self._fit_generator(x, labels, seen, describe(semantics, class_names, seen))
         if class_names is not None:
@@ -138,8 +153,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         if self.generator_ is None or self.semantics_ is None:
             raise InputError("add_classes: fit was called without semantics, so there is no generator; fit with them")
         names, vectors = named(semantics, class_names)
-        if (names.dtype.kind in TEXT) != (self.classes_.dtype.kind in TEXT):
-            raise InputError(f"add_classes: {_few(names)} beside {_few(self.classes_)}; use numbers or text for all")
+        require_labels([*self.classes_.tolist(), *names.tolist()], "add_classes")
         known = set(self.classes_.tolist()) & set(names.tolist())
         if known:
             raise InputError(f"add_classes: class {min(known, key=str)!r} is there already")
@@ -166,21 +180,26 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         """Mean accuracy per class, 0 to 1, of rows X [n, D] of classes y [n]: every class of y counts alike.
 
         Of rows of unseen classes alone this is T1 where `generalized` is False, else U; of seen ones S.
+
+        Raises:
+          ValueError: X and y differ in length.
         """
         y = column_or_1d(y)
+        check_consistent_length(X, y)
         return metrics.mean_accuracy(self.predict(X), y, np.unique(y))
 
     def save(self, path) -> None:
         """Writes the fitted estimator to a folder: `estimator.json` and `arrays.safetensors`, nothing pickled.
 
         The real rows are kept too, as views scaled to train on, since `add_classes` needs them. An estimator that is
-        there is replaced.
+        there alone is replaced.
 
         Raises:
-          ValueError: (`zsl_jax.errors.InputError`) something else is there, or the folder cannot be written.
+          ValueError: (`zsl_jax.errors.InputError`) something else is there, a parameter is no plain value, or the
+            folder cannot be written.
         """
         check_is_fitted(self)
-        estimator_files.write(Path(path), self)
+        estimator_files.write(folder_named(path), self)
 
     @classmethod
     def load(cls, path) -> Self:
@@ -189,20 +208,24 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         Raises:
           ValueError: (`zsl_jax.errors.InputError`) the folder is missing, damaged or not of this format.
         """
-        return estimator_files.read(Path(path), cls())
+        return estimator_files.read(folder_named(path), cls())
 
     def _fit_plain(self, x: np.ndarray, labels: np.ndarray, seen: np.ndarray) -> Self:
         self.scaler_, head = pipeline.fit_plain(x, labels)
         self.heads_ = {"gzsl": head}
         self.generator_, self.semantics_, self.calibration_ = None, None, 0.0
+        self._views, self._labels = {}, labels[:0]
         self.seen_classes_, self.unseen_classes_, self.classes_ = seen, seen[:0], seen
         return self
 
-    def _fit_generator(self, x: np.ndarray, labels: np.ndarray, seen: np.ndarray, described: "Described") -> Self:
-        config = self._configuration(len(x))
+    def _fit_generator(self, x: np.ndarray, labels: np.ndarray, seen: np.ndarray, described: Described) -> Self:
+        config = presets.start(self.method)
+        config.seed = seed_of(self.random_state)
+        presets.override(config, self.options or {})  # what becomes of the data may be asked for there
         semantics = prepared(described.semantics, config.data.normalize_semantics)
         names = tuple(map(str, [*seen, *described.unseen]))
         dataset = pipeline.in_memory(config, x, labels, semantics, names)
+        self._configure(config, pipeline.fewest_rows(config, dataset, bool(self.validate)))
         with folder(self.workdir) as workdir:
             generator, chosen = pipeline.learn(config, dataset, workdir, bool(self.verbose))
         self.generator_, self.scaler_, self.seen_classes_ = generator, None, seen
@@ -212,26 +235,21 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
 
     def _keep(self, generator: pipeline.Generator, unseen: np.ndarray, semantics: np.ndarray) -> Self:
         """Trains final classifiers of the seen and these unseen classes, then takes both over."""
+        classes = np.sort(np.concatenate([self.seen_classes_, unseen]))
         heads = pipeline.fit_heads(generator, self._views, self._labels, semantics)
-        self.heads_, self.unseen_classes_, self.semantics_ = heads, unseen, semantics
-        self.classes_ = np.sort(np.concatenate([self.seen_classes_, unseen]))
+        self.heads_, self.unseen_classes_, self.semantics_, self.classes_ = heads, unseen, semantics, classes
         return self
 
-    def _configuration(self, n_rows: int) -> Any:
-        """The configuration that the parameters ask for."""
-        config = presets.start(self.method)
+    def _configure(self, config: Any, n_rows: int) -> None:
+        """Sets what the parameters ask for, with `n_rows` to train on; single fields that `options` names win."""
         epochs = presets.LONGER.get(self.method, presets.EPOCHS) if self.epochs is None else self.epochs
-        for name, value in {"epochs": epochs, **{name: getattr(self, name) for name in SIZES}}.items():
-            if not isinstance(value, numbers.Integral) or value < 1:
-                raise InputError(f"{name}: {value!r}; a whole number from 1 on is needed")
         batch_size = max(min(self.batch_size, n_rows // 2), 1)
         presets.resize(config, int(epochs), int(self.width), int(batch_size), int(self.syn_num))
         presets.schedule(config, int(epochs), bool(self.validate))
+        presets.settle_classifier(config, n_rows, int(self.syn_num))
         if self.space is not None:
             config.eval.spaces = (str(self.space),)
-        config.seed = seed_of(self.random_state)
         presets.override(config, self.options or {})
-        return config
 
     def _scores(self, X) -> np.ndarray:
         """Class scores [n, C] in the order of `classes_`; -inf for classes that are not to be predicted."""
@@ -257,75 +275,16 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         return pipeline.class_scores(self.heads_[head], features, use.options.classifier == "prototype")
 
 
-class Described(NamedTuple):
-    """Labels of the unseen classes [u], and the semantics of the seen, then of the unseen classes [C, A]."""
-
-    unseen: np.ndarray
-    semantics: np.ndarray
-
-
-def describe(semantics: Any, class_names: Any, seen: np.ndarray) -> Described:
-    """Sorts out which of the classes described are seen.
-
-    Args:
-      semantics, class_names: as `ZeroShotClassifier.fit` takes them.
-      seen: classes that have rows, sorted.
-
-    Raises:
-      InputError: a class has no description, or two, or the names do not fit.
-    """
-    names, vectors = named(semantics, class_names, seen)
-    place = {name: number for number, name in enumerate(names.tolist())}
-    missing = [label for label in seen.tolist() if label not in place]
-    if missing:
-        raise InputError(f"semantics: no description of class {missing[0]!r} of y; described are {_few(names)}")
-    is_seen = np.isin(np.arange(len(names)), [place[label] for label in seen.tolist()])
-    order = [place[label] for label in seen.tolist()]
-    return Described(names[~is_seen], np.concatenate([vectors[order], vectors[~is_seen]]))
-
-
-def named(semantics: Any, class_names: Any, default: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Labels [C] and vectors [C, A] float64 of an array with names, a dict or a data frame.
-
-    Raises:
-      InputError: names are missing, surplus or there twice.
-      ValueError: the vectors are no matrix of finite numbers.
-    """
-    if own := labels_of(semantics):
-        if class_names is not None:
-            raise InputError("class_names: the semantics have labels of their own; leave class_names out")
-        class_names = own
-        semantics = list(semantics.values()) if isinstance(semantics, Mapping) else semantics
-    vectors = check_array(semantics, dtype="float64", input_name="semantics")
-    if class_names is None:
-        class_names = () if default is None else default
-    names = np.asarray(list(class_names))
-    if names.shape != (len(vectors),):
-        raise InputError(f"class_names: {len(names)} for {len(vectors)} rows of semantics; name the class of every row")
-    if len(set(names.tolist())) < len(names):
-        raise InputError(f"class_names: a class is named twice in {_few(names)}")
-    return names, vectors
-
-
-def labels_of(semantics: Any) -> list | None:
-    """The labels that semantics bring: a dict's keys, a data frame's index; None for a plain array."""
-    if isinstance(semantics, Mapping):
-        return list(semantics)
-    index = getattr(semantics, "index", None)
-    return None if index is None or callable(index) else list(index)  # a list's `index` is a method
-
-
-def prepared(semantics: np.ndarray, normalise: bool) -> np.ndarray:
-    """Semantics [C, A] as float32, each class of length 1 where asked for."""
-    vectors = normalize_semantics(semantics, "semantics") if normalise else semantics
-    return check_array(vectors, dtype="float32", input_name="semantics")
-
-
-def seed_of(random_state: Any) -> int:
-    """The seed of a run: the number itself, or one drawn."""
-    if isinstance(random_state, numbers.Integral):
-        return int(random_state)
-    return int(check_random_state(random_state).randint(2**31 - 1))
+@contextlib.contextmanager
+def restored_on_failure(estimator: Any) -> Iterator[None]:
+    """Leaves an estimator as it was where a fit fails: the model before still predicts."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 @contextlib.contextmanager
@@ -336,8 +295,3 @@ def folder(workdir: Any) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="zsl_jax_") as temporary:
         yield Path(temporary)
-
-
-def _few(names: np.ndarray) -> str:
-    """The first names."""
-    return ", ".join(map(repr, names.tolist()[:5])) + (", ..." if len(names) > 5 else "")

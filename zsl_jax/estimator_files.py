@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from zsl_jax import pipeline, presets
+from zsl_jax import estimator_input, pipeline, presets
 from zsl_jax.data.scaling import Scaler
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation import rows
@@ -29,26 +30,54 @@ HEADS = ("gzsl", "zsl")
 
 
 def write(path: Path, estimator: Any) -> None:
-    """Writes a fitted estimator; one that is there is replaced.
+    """Writes a fitted estimator; one that is there, and nothing else with it, is replaced.
 
     Raises:
       InputError: something else is there, a parameter is no plain value, or the folder cannot be written.
     """
-    if path.exists() and not (path / RECORD).is_file():
-        raise InputError(f"{path}: there already, and not a saved estimator; choose another folder")
     record, arrays = record_of(estimator), arrays_of(estimator)
+    for name, value in record["parameters"].items():
+        try:
+            as_json(value)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{name}: {value!r} is no plain value ({error}), so it cannot be saved") from error
+    text = as_json(record)
     try:
-        text = json.dumps(record, allow_nan=False, indent=2)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: a parameter or label is no plain value ({error}); give numbers and strings"
-        ) from error
-    try:
+        require_free(path)
         with replacing(path) as temporary:
             tensors.write(temporary / ARRAYS, arrays, {})
             (temporary / RECORD).write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
+
+
+def as_json(value: Any) -> str:
+    """JSON of numbers and texts; those of numpy become plain ones."""
+
+    def plain(scalar: Any) -> Any:
+        if not isinstance(scalar, np.generic):
+            raise TypeError(f"numbers and texts are needed, not {type(scalar).__name__}")
+        return scalar.item()
+
+    return json.dumps(value, allow_nan=False, indent=2, default=plain)
+
+
+def require_free(path: Path) -> None:
+    """Raises InputError where saving would take something else away: `replacing` removes what is at `path`."""
+    if path.is_symlink():
+        raise InputError(f"{path}: there already, a link; name the folder itself")
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise InputError(f"{path}: there already, and not a saved estimator; choose another folder")
+    held = {entry.name for entry in path.iterdir()}
+    others = sorted(name for name in held if name not in (RECORD, ARRAYS) or not (path / name).is_file())
+    if others:
+        raise InputError(
+            f"{path}: there already, not a saved estimator alone, with {others[0]!r}; choose another folder"
+        )
+    if held == {ARRAYS}:
+        raise InputError(f"{path}: there already, and not a saved estimator; choose another folder")
 
 
 @contextlib.contextmanager
@@ -149,7 +178,9 @@ def read_record(path: Path) -> dict[str, Any]:
 def _fill(estimator: Any, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Checks a record and its arrays and sets what `fit` would have set."""
     estimator.set_params(**record["parameters"]).set_params(workdir=None)
+    estimator_input.check_parameters(estimator.get_params())
     seen, unseen = read_labels(record["seen"]), read_labels(record["unseen"])
+    estimator_input.require_labels([*seen.tolist(), *unseen.tolist()], "seen and unseen")
     classes = np.concatenate([seen, unseen])
     if len(set(classes.tolist())) < len(classes) or len(seen) < 2:
         raise InputError("two seen classes or more are needed, and none twice")
@@ -157,9 +188,9 @@ def _fill(estimator: Any, record: dict[str, Any], arrays: dict[str, np.ndarray])
     estimator.n_features_in_ = whole(record["features"])
     if record["names"]:
         estimator.feature_names_in_ = feature_names(record["names"], estimator.n_features_in_)
-    estimator.calibration_ = float(record["calibration"])
-    if not np.isfinite(estimator.calibration_):
-        raise InputError(f"calibration {estimator.calibration_}")
+    if type(record["calibration"]) is not float or not np.isfinite(record["calibration"]):
+        raise InputError(f"calibration {record['calibration']!r}")
+    estimator.calibration_ = record["calibration"]
     take = Arrays(arrays)
     n_seen, n_unseen = len(seen), len(unseen)
     generator = estimator.generator_ = record["generator"] and read_generator(record["generator"], take)
@@ -221,7 +252,9 @@ class Arrays:
         """A parameter tree of the shapes given, whose names begin with `prefix`."""
 
         def of(path: tuple[Any, ...], leaf: Any) -> np.ndarray:
-            return self.get("/".join([prefix, *(str(key.key) for key in path)]), leaf.shape, leaf.dtype)
+            name = "/".join([prefix, *(str(key.key) for key in path)])
+            found = self.get(name, leaf.shape, leaf.dtype)
+            return self.floats(name, *leaf.shape) if leaf.dtype == np.float32 else found
 
         return jax.tree_util.tree_map_with_path(of, shapes)
 
@@ -265,12 +298,14 @@ def embedded_width(method: Method, params: Any, widths: dict[str, int], space: s
 
 
 def require_modest(value: Any) -> None:
-    """Raises InputError where a configuration holds a number or a list so large that to look at it takes for ever."""
+    """Raises InputError where a configuration holds a number that is not finite, or one or a list so large that to
+    look at it takes for ever.
+    """
     if isinstance(value, dict):
         value = list(value.values())
     elif isinstance(value, list) and len(value) > LONGEST_LIST:
         raise InputError(f"a list of {len(value)} entries in the configuration")
-    elif isinstance(value, int) and abs(value) > LARGEST:
+    elif (isinstance(value, int) and abs(value) > LARGEST) or (isinstance(value, float) and not math.isfinite(value)):
         raise InputError(f"{value} in the configuration")
     for one in value if isinstance(value, list) else ():
         require_modest(one)

@@ -188,11 +188,13 @@ def verdict(comparison: Comparison, what: str) -> str:
 
 
 def require_new(out: Path, workdir: Path) -> None:
-    """Raises InputError when a file is there already, or would lie in the workdir."""
+    """Raises InputError when a file is there already, would lie in the workdir, or its folder is missing."""
     if out.exists():
         raise InputError(f"--out {out}: is there already; remove it or name another file")
     if out.resolve().is_relative_to(workdir.resolve()):
         raise InputError(f"--out {out}: lies in the workdir, into which nothing is written; name a file elsewhere")
+    if not out.parent.is_dir():
+        raise InputError(f"--out {out}: {out.parent} is no folder; make it or name another file")
 
 
 def write_result(out: Path, result: Mapping[str, Any], lines: Sequence[str]) -> None:

@@ -1,6 +1,8 @@
 """What the programs that make a data set of one's own share: flags, what they print, how to train on it."""
 
+import dataclasses
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,14 @@ from absl import flags
 from zsl_jax import runs
 from zsl_jax.data import check
 from zsl_jax.errors import InputError
-from zsl_jax.interop import roles, store
+from zsl_jax.interop import leaks, roles, store
 from zsl_jax.interop.assemble import Assembled, assemble
+from zsl_jax.interop.fields import Field
 from zsl_jax.interop.options import Options
-from zsl_jax.interop.sources import Field
+from zsl_jax.interop.sources import require_text
 
 BATCH_SIZE = 64  # of all stages in configs/own_data.py
+MOST_SHOWN = 8  # of the things in the files that can't be used
 STAGES = ("finetune_r", "drg", "dfg")
 
 
@@ -47,8 +51,10 @@ def parse(values: flags.FlagValues, arguments: Sequence[str], document: str | No
       The arguments that are no flags, and the flags by name.
 
     Raises:
-      InputError: an unknown flag, a bad value, no name or no root.
+      InputError: an unknown flag, a bad value, no name or no root, or text that isn't UTF-8.
     """
+    for argument in arguments:
+        require_text(argument)
     if {"--help", "-h"} & set(arguments):
         print(document, values.get_help(), sep="\n")
         raise SystemExit(0)
@@ -89,12 +95,31 @@ def make(
       sources: the files, for the provenance.
 
     Raises:
-      InputError: see `roles.choose`, `assemble` and `store.write`.
+      InputError: see `roles.choose`, `assemble`, `leaks.require_none` and `store.write`; a field that may be needed
+        can't be used, or the memory doesn't suffice.
     """
     folder = _folder(said)
-    made = assemble(folder.name, roles.choose(fields, asked), options(said))
-    report = store.write(folder, made, {"command": shlex.join(["python", *command]), "sources": list(sources)})
+    try:
+        chosen = _choose(fields, asked)
+        made = assemble(folder.name, chosen, options(said))
+        leaks.require_none(made.dataset.x, made.dataset.labels, chosen.features.where)
+        report = store.write(folder, made, {"command": shlex.join(["python", *command]), "sources": list(sources)})
+    except MemoryError as error:
+        raise InputError(f"{folder}: not made, the memory here doesn't suffice; give fewer rows") from error
     tell(made, report, folder.parent)
+
+
+def _choose(fields: Sequence[Field], asked: Mapping[str, Sequence[str]]) -> roles.Roles:
+    """Decides what the usable fields are; the others may stay out only if nothing could need them."""
+    out = [field for field in fields if not field.is_usable]
+    for field in out:
+        role = roles.role_of(field)
+        if role and not asked.get("splits" if role == "split" else role):
+            raise InputError(f"{field.where}: {field.note}")
+    chosen = roles.choose([field for field in fields if field.is_usable], asked)
+    lines = [f"not used: {field.where}: {field.note}" for field in out]
+    more = [f"not used: {len(lines) - MOST_SHOWN} more of this kind"] if len(lines) > MOST_SHOWN else []
+    return dataclasses.replace(chosen, notes=(*chosen.notes, *lines[:MOST_SHOWN], *more))
 
 
 def _folder(said: Mapping[str, Any]) -> Path:
@@ -103,9 +128,14 @@ def _folder(said: Mapping[str, Any]) -> Path:
 
 def tell(made: Assembled, report: check.Report, root: Path) -> None:
     """Prints the decisions, what the data check says, and how to train."""
-    for note in made.dataset.notes:
-        print(f"- {note}")
-    print(f"\n{check.render(report)}\n\nTrain on it:\n\n  {training_command(made, root)}")
+    notes = "\n".join(f"- {note}" for note in made.dataset.notes)
+    print(_in_its_letters(f"{notes}\n\n{check.render(report)}\n\nTrain on it:\n\n  {training_command(made, root)}"))
+
+
+def _in_its_letters(text: str) -> str:
+    """The text as stdout can show it, whatever its encoding lacks."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def training_command(made: Assembled, root: Path) -> str:

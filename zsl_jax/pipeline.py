@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from zsl_jax import presets, runs
-from zsl_jax.data import splits
+from zsl_jax.data import splits, tasks
 from zsl_jax.data.dataset import Dataset
 from zsl_jax.data.scaling import Scaler, apply_scaler, fit_scaler
 from zsl_jax.evaluation import classifier, evaluate, fits, protocol, prototype, rows
@@ -106,6 +106,17 @@ def in_memory(config: Any, x: np.ndarray, labels: np.ndarray, semantics: np.ndar
     parts = {"trainval": np.arange(len(x)), "test_seen": np.zeros(0, np.int64), "test_unseen": np.zeros(0, np.int64)}
     chosen, notes = splits.complete_splits(parts, labels, config.data.validation_classes, "memory", "memory")
     return Dataset("memory", "features", None, "given", x, None, labels, semantics, chosen, names, notes)
+
+
+def fewest_rows(config: Any, dataset: Dataset, validate: bool) -> int:
+    """Training rows of the task that has fewest: what validation classes and held-out rows leave, where there are any.
+
+    Raises:
+      InputError: there are too few rows for a validation task.
+    """
+    if not validate:
+        return len(dataset.labels)
+    return len(tasks.validation_task(dataset, config.data, config.seed).train_rows)
 
 
 def learn(config: Any, dataset: Dataset, workdir: Path, bars: bool) -> tuple[Generator, float]:

@@ -13,6 +13,7 @@ from zsl_jax.train_steps import autoencoders, gan_objectives
 RATE = 5e-4
 EPOCHS = 60  # of each generator, where `LONGER` does not say otherwise
 LONGER = {"tfvaegan": 120} | dict.fromkeys(autoencoders.PUBLISHED, 150)
+CLASSIFIER_STEPS = 2000  # of a softmax classifier, at least
 # Fields outside the sections of stages and of evaluation that make sense for data in memory.
 FIELDS = (
     "stages", "log_every",
@@ -125,6 +126,12 @@ def schedule(config: Any, epochs: int, validate: bool) -> None:
     config.eval.every = max(epochs // 2, 1)
 
 
+def settle_classifier(config: Any, n_rows: int, syn_num: int) -> None:
+    """Gives final classifiers of few rows more epochs: the published ones suppose hundreds of minibatches in each."""
+    batches = -(-n_rows // (config.eval.classifier_batch or syn_num))
+    config.eval.classifier_epochs = max(config.eval.classifier_epochs, -(-CLASSIFIER_STEPS // batches))
+
+
 def override(config: Any, options: Mapping[str, Any]) -> None:
     """Sets single fields, by dotted names such as "dfg.gamma_recons".
 
@@ -142,22 +149,27 @@ def override(config: Any, options: Mapping[str, Any]) -> None:
             raise InputError(f"options: there is no field {name!r}; see zsl_jax/defaults.py") from error
         except (TypeError, ValueError) as error:
             raise InputError(f"options: {name}={value!r}: {_line(error)}") from error
-    if config.eval.classifier not in CLASSIFIERS:
-        raise InputError(f"options: eval.classifier={config.eval.classifier!r}; choose one of {CLASSIFIERS}")
+    _require_classifier(config)
 
 
 def restore(fields: Mapping[str, Any]) -> Any:
     """The configuration whose `to_dict` this was, also by way of JSON.
 
     Raises:
-      InputError: a field is unknown or of another type.
+      InputError: a field is unknown or of another type, or the final classifier is not offered here.
     """
     config = start(fields.get("method"))
     try:
         config.update(fields)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"configuration: {_line(error)}") from error
+    _require_classifier(config)
     return config
+
+
+def _require_classifier(config: Any) -> None:
+    if config.eval.classifier not in CLASSIFIERS:
+        raise InputError(f"eval.classifier={config.eval.classifier!r}; choose one of {CLASSIFIERS}")
 
 
 def _line(error: Exception) -> str:

@@ -96,7 +96,8 @@ def parse_plain(
 
 def plain(error: Exception) -> str:
     """What an exception says, in one line; of a traceback inside its text only the end."""
-    text = str(error.args[0] if error.args else error)
+    said = error.strerror if isinstance(error, OSError) else None  # the first argument is a number
+    text = str(said or (error.args[0] if error.args else error))
     if "Traceback" in text:
         text = text.strip().splitlines()[-1].partition(": ")[2]
     words = text.replace("\\n", " ").replace("\\'", "'").split()
@@ -112,6 +113,11 @@ def exit_code(program: Callable[[], int]) -> int:
         return program()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # of a name that is too long, or in a folder that is closed
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
     except stage.Diverged as diverged:
         print(f"error: {diverged}", file=sys.stderr)

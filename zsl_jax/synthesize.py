@@ -32,9 +32,11 @@ from zsl_jax.data.scaling import Scaler, fit_scaler, undo_scaler
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation.evaluate import derive
 from zsl_jax.evaluation.rows import FLOAT_BYTES
-from zsl_jax.interop import sources
+from zsl_jax.interop import files, sources
+from zsl_jax.interop.fields import real
 from zsl_jax.train_steps.method import Method, Params
 from zsl_jax.training import finished, generator, writers
+from zsl_jax.training.checks import MOST_SEED
 from zsl_jax.training.generator import Generator
 
 CHUNK = 128  # rows drawn at once, all of one class: a row has its place in its chunk, whatever else is asked for
@@ -47,7 +49,7 @@ flags.DEFINE_list("classes", None, "Names, or one of seen, unseen, all.", flag_v
 flags.DEFINE_integer("num", 300, "Rows of each class.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_string("out", None, "The .npz file to write; must not be there yet.", flag_values=FLAGS)
 flags.DEFINE_string("sampler", None, "one_step or progressive; by default the generator's first.", flag_values=FLAGS)
-flags.DEFINE_integer("seed", 0, "Of the synthetic rows.", lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_integer("seed", 0, "Of the synthetic rows.", lower_bound=0, upper_bound=MOST_SEED, flag_values=FLAGS)
 flags.DEFINE_string("semantics", None, "File that describes new classes.", flag_values=FLAGS)
 flags.DEFINE_enum(
     "units", None, ("source", "model"), "By default source where the run's rows are at hand.", flag_values=FLAGS
@@ -307,7 +309,7 @@ def read_descriptions(path: Path) -> tuple[np.ndarray, tuple[str, ...] | None]:
         raise InputError(
             f"--semantics {path}: holds {len(fields)} arrays of numbers; one is needed, a row for each class"
         )
-    values = sources.real(fields[0]).astype(np.float64)
+    values = real(fields[0]).astype(np.float64)
     if values.ndim != 2 or not values.size:
         raise InputError(
             f"--semantics {path}: of shape {list(values.shape)}; a row of numbers for each class is needed"
@@ -343,7 +345,7 @@ def units_in_words(rows: Dataset | None, config: Any, made: Generator) -> str:
 def require_room(classes: Classes, num: int, made: Generator) -> None:
     """Raises InputError when the rows would take more than half of the memory."""
     n_bytes = FLOAT_BYTES * len(classes.names) * num * sum(made.widths.values())
-    if n_bytes > sources.MAX_BYTES:
+    if n_bytes > files.MAX_BYTES:
         raise InputError(f"--num {num}: the rows would take {n_bytes / 1e9:.1f} GB, more than half of the memory")
 
 

@@ -128,6 +128,17 @@ def _file_bytes(version: str) -> bytes:
         return (pathlib.Path(folder) / "a.mat").read_bytes()
 
 
+@pytest.mark.parametrize(("count", "message"), [(2000, "claims 2000 cells"), (100, "more than 100000 characters")])
+def test_cells_may_not_share_one_text_without_end(tmp_path, monkeypatch, count, message):
+    monkeypatch.setattr(matlab, "MAX_CHARACTERS", 100_000)
+    with h5py.File(tmp_path / "a.mat", "w", userblock_size=512) as file:
+        text = file.create_dataset("text", data=np.full((9000, 1), ord("a"), np.uint16), compression="gzip")
+        cells = np.full((1, count), text.ref, h5py.ref_dtype)
+        file.create_dataset("names", data=cells, dtype=h5py.ref_dtype, chunks=(1, count), compression="gzip")
+    with pytest.raises(InputError, match=message):
+        matlab.read_names(tmp_path / "a.mat", "names")
+
+
 WHOLE = {version: _file_bytes(version) for version in ("v5", "v73")}
 
 

@@ -13,6 +13,8 @@ def test_per_class_accuracy_by_hand():
     predicted = [0, 0, 0, 5, 5, 0]
     np.testing.assert_allclose(metrics.per_class_accuracy(predicted, labels, [5, 0]), [0.5, 0.75])
     assert metrics.mean_accuracy(predicted, labels, [0, 5]) == 0.625
+    with pytest.raises(ValueError, match="one label for each row"):
+        metrics.mean_accuracy(predicted, [0], [0, 5])  # else it would be broadcast
 
 
 def test_empty_classes_are_skipped_counted_zero_or_nan():

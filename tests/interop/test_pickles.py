@@ -1,8 +1,9 @@
 """Archives of `torch.save` in both formats, and pickles by every protocol, read without torch; others refused."""
 
 import argparse
+import pathlib
 import pickle
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.interop import torch_files
 from tests.interop.torch_files import Raw, Tensor, name
 from zsl_jax.errors import InputError
-from zsl_jax.interop import pickles
+from zsl_jax.interop import files, pickles
 
 VALUE = {
     "state_dict": {"fc.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "fc.bias": np.ones(2, np.float32)},
@@ -108,6 +109,37 @@ def test_options_become_dictionaries(tmp_path):
     assert_same(dict(pickles.load(tmp_path / "x.pkl")), {"lr": 0.1, "names": ["a"]})
 
 
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_the_standard_library_s_containers_become_plain_ones(tmp_path, protocol):
+    """As schedulers, logs and options leave them in training's checkpoints."""
+    value = {
+        "milestones": Counter([3, 3, 4]), "log": defaultdict(list, {"loss": [0.5]}), "seen": {7}, "none": frozenset(),
+        "classes": frozenset({8}), "at": {0.5: 1, None: 2}, "out": pathlib.PurePosixPath("/", *"abcdefghijklmnopqrst"),
+        "args": argparse.Namespace(root=pathlib.PosixPath("runs/x"), at=pathlib.PureWindowsPath("c:/y")),
+    }  # fmt: skip
+    plain = {
+        "milestones": {3: 2, 4: 1}, "log": {"loss": [0.5]}, "seen": [7], "none": [], "classes": [8],
+        "at": {0.5: 1, None: 2}, "out": "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t",
+        "args": {"root": "runs/x", "at": "c:\\y"},
+    }  # fmt: skip
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(value, protocol))
+    assert_same(pickles.load(tmp_path / "x.pkl"), plain)
+
+
+@pytest.mark.parametrize(
+    ("asked", "advice"),
+    [
+        (name("zerodiff_tools", "DRG_Generator"), True), (name("torch.nn.modules.linear", "Linear"), True),
+        (name("collections", "deque"), False), (name("torch", "ComplexFloatStorage"), False), (b"}((tNu", False),
+    ],
+)  # fmt: skip
+def test_only_of_a_model_s_classes_its_state_dict_is_proposed(tmp_path, asked, advice):
+    (tmp_path / "x.pt").write_bytes(b"\x80\x02" + asked + b".")
+    with pytest.raises(InputError) as caught:
+        pickles.load(tmp_path / "x.pt")
+    assert ("Of a whole model save its state_dict() instead" in str(caught.value)) == advice
+
+
 def shared(depth: int) -> bytes:
     """Lists of one list twice, so many deep: a few bytes that stand for 2 ** depth values."""
     return b"".join(b"](q%c" % place + b"h%ch%ce" % (place - 1, place - 1) for place in range(1, depth)).join(
@@ -127,7 +159,8 @@ REFUSED = {
     "call of a type": b"\x80\x02" + name("torch", "FloatStorage") + b")R.",
     "state of a list": b"\x80\x02]}b.",
     "extension": b"\x80\x02\x82\x01.",
-    "set": b"\x80\x04\x8f.",
+    "factory": b"\x80\x02" + name("collections", "defaultdict") + name("os", "system") + b"\x85R.",
+    "call of a factory": b"\x80\x02" + name("builtins", "int") + b")R.",
     "buffer": b"\x80\x05\x97.",
     "storage outside of an archive": b"\x80\x02X\x01\x00\x00\x000Q.",
     "key that is a tuple": b"\x80\x02}((tNu.",
@@ -156,6 +189,9 @@ DAMAGED = {
     "deep lists": b"\x80\x02" + b"]" * 20_000 + b"a" * 19_999 + b".",
     "deep tuples": b"\x80\x02)" + b"\x85" * 20_000 + b".",
     "shared lists": shared(40),
+    "counts of pairs": b"\x80\x02" + name("collections", "Counter") + b"](](](NNeNeNe\x85R.",
+    "set of a number": b"\x80\x02" + name("builtins", "set") + b"K\x05\x85R.",
+    "path of numbers": b"\x80\x02" + name("pathlib", "PosixPath") + b"K\x05\x85R.",
     "itself": b"\x80\x02]q\x00h\x00a.",
     "array too large": b"\x80\x02" + name("numpy.core.multiarray", "_reconstruct") + name("numpy", "ndarray")
     + b"K\x00\x85X\x01\x00\x00\x00b\x87R(K\x01J\xff\xff\xff\x7f\x85" + name("numpy", "dtype")
@@ -177,6 +213,26 @@ def test_texts_cannot_be_multiplied(tmp_path):
     (tmp_path / "x.pkl").write_bytes(b"\x80\x02]" + text + b"0" + (again + b"a") * 1000 + STOPPED)
     with pytest.raises(InputError, match="far more than its size"):
         pickles.load(tmp_path / "x.pkl")
+
+
+@pytest.mark.parametrize("kind", ["set", "PosixPath"])
+def test_containers_cannot_be_multiplied(tmp_path, kind):
+    """A thousand elements, or letters, made again and again."""
+    whole = b"](" + b"N" * 1000 + b"e" if kind == "set" else torch_files.operations("a" * 1000, torch_files.Storages())
+    again = name("builtins" if kind == "set" else "pathlib", kind) + b"h\x00\x85R"
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x02]" + whole + b"q\x000" + (again + b"0") * 9000 + STOPPED)
+    with pytest.raises(InputError, match="far more than its size"):
+        pickles.load(tmp_path / "x.pkl")
+
+
+def test_what_the_memory_cannot_hold_is_refused(tmp_path, monkeypatch):
+    torch_files.save(tmp_path / "x.pt", VALUE)
+    monkeypatch.setattr(pickles, "LARGEST_PICKLE", 100)
+    with pytest.raises(InputError, match=r"data\.pkl has more than 100 bytes"):
+        pickles.load(tmp_path / "x.pt")
+    monkeypatch.setattr(files, "MAX_BYTES", 100)
+    with pytest.raises(InputError, match=r"x\.pt: claims \d+ bytes, more than 100, half of the memory"):
+        pickles.load(tmp_path / "x.pt")
 
 
 def test_tensors_cannot_be_multiplied(tmp_path):

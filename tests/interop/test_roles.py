@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from zsl_jax.errors import InputError
 from zsl_jax.interop import naming, roles
-from zsl_jax.interop.sources import Field
+from zsl_jax.interop.fields import Field
 
 MATRIX, LIST = np.ones((4, 3)), np.arange(4)
 
@@ -31,6 +32,9 @@ MATRIX, LIST = np.ones((4, 3)), np.arange(4)
         ("a.npz", "attribute_features", MATRIX, ""),
         ("classes.txt", "classes", ("a", "b"), "class names"),
         ("a.npz", "weights", MATRIX, ""),
+        ("features.csv", "features", ("a.jpg", "b.jpg"), ""),
+        ("a.npz", "attributes", ("furry", "big"), ""),
+        ("a.npz", "images", np.ones((4, 8, 8)), ""),
     ],
 )
 def test_role_by_name(file, name, value, role):
@@ -68,8 +72,46 @@ def test_whose_list_of_classes():
     chosen = roles.choose(fields, {})
     assert chosen.class_names is fields[4]
     assert chosen.label_names is fields[2]
-    chosen = roles.choose(fields[:4], {})
-    assert chosen.class_names is chosen.label_names is fields[2]
+    with pytest.raises(
+        InputError, match=r"if x.npz: 'classes' lists them in this order, say --class-names x.npz:classes"
+    ):
+        roles.choose(fields[:4], {})
+    chosen = roles.choose(fields[:4], {"class names": ["x.npz:classes"]})
+    assert chosen.class_names is fields[2]
+
+
+def test_lists_of_classes_in_different_order_are_asked_about():
+    names = Field(Path("all.txt"), "allclasses", ("c", "b", "a"))
+    described = Field(Path("att.pkl"), "att", np.ones((3, 2)), "rows", ("a", "b", "c"))
+    fields = [*given(("x.npz", "features", MATRIX), ("x.npz", "labels", LIST)), described, names]
+    with pytest.raises(InputError, match=r"different order; say which order .* --label-names"):
+        roles.choose(fields, {})
+    assert roles.choose(fields, {"label names": ["all.txt"]}).label_names is names
+    by_description = roles.choose(fields, {"label names": ["att.pkl"]})
+    assert by_description.semantics is described
+    assert by_description.label_names is not None
+    assert by_description.label_names.value == ("a", "b", "c")
+    fields[1] = Field(Path("x.npz"), "labels", ("a", "b", "c", "a"))
+    assert roles.choose(fields, {}).label_names is names
+
+
+def test_a_column_of_parts_is_a_mask_for_each():
+    fields = given(("a.npz", "features", MATRIX), ("a.npz", "labels", LIST), ("a.npz", "att", MATRIX))
+    fields += given(("a.npz", "split", ("train", "test", "train", "test")))
+    splits = roles.choose(fields, {}).splits
+    np.testing.assert_array_equal(splits["test"].value, [False, True, False, True])
+    assert set(splits) == {"train", "test"}
+
+
+def test_what_cannot_be_used_says_why():
+    fields = given(("a.npz", "features", MATRIX), ("a.npz", "labels", ()), ("a.npz", "att", MATRIX))
+    fields[1] = dataclasses.replace(fields[1], note="of type object")
+    with pytest.raises(InputError, match=r"no labels found among .*'labels' \(of type object\)"):
+        roles.choose(fields, {})
+    with pytest.raises(InputError, match="'labels': of type object"):
+        roles.choose(fields, {"labels": ["a.npz:labels"]})
+    fields += given(("b.npz", "labels", LIST))
+    assert "not used: a.npz: 'labels', of type object" in roles.choose(fields, {}).notes
 
 
 def test_names_match_exactly_before_roughly():
@@ -80,5 +122,21 @@ def test_names_match_exactly_before_roughly():
         naming.match(("Polar Bear",), ("polar+bear", "POLAR-BEAR"), "here")
     assert notes == ()
     assert naming.match(("Grizzly",), ("grizzly",), "here")[1] == (
-        "here: matched but for case, spaces, '+', '_' and '-': 'Grizzly' is 'grizzly'",
+        "here: matched but for case, spaces, '+', '_', '-', accents' form or leading zeros: 'Grizzly' is 'grizzly'",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "alike"),
+    [
+        ("e\u0301le\u0301phant", "\u00c9l\u00e9phant", True),
+        ("3", "003", True),
+        ("4.0", "4", True),
+        ("0", "00", True),
+        ("-3", "3", False),
+        ("1_2", "12", False),
+        ("no 3", "no_03", False),
+    ],
+)
+def test_names_alike(name, other, alike):
+    assert (naming.rough_name(name) == naming.rough_name(other)) == alike

@@ -15,6 +15,9 @@ LAYOUTS = {
     "of a parallel net": {"state_dict_G": {f"module.{name}": array for name, array in NET.items()}},
     "of a whole module": {f"netG.{name}": array for name, array in NET.items()},
     "of a parallel module": {"state_dict": {f"module.netG.{name}": array for name, array in NET.items()}},
+    "in two wrappers": {"state": {"model": {"state_dict_G": NET}}, "step": 3},
+    "of a checkpoint": {"checkpoint": {"netG_state_dict": NET, "netG_optimizer": {"state": {0: {}}}}},
+    "twice": {"state_dict": {"netG": NET}, "model_state_dict": {"netG": NET}},
     "joined": {f"state_dict_G.{name}": array for name, array in NET.items()},
 }
 
@@ -55,7 +58,7 @@ def test_files_may_say_their_stage(tmp_path):
 
 
 def test_two_tensors_of_one_name_are_refused(tmp_path):
-    net = NET | {f"module.{name}": array for name, array in NET.items()}
+    net = NET | {f"module.{name}": array + 1 for name, array in NET.items()}
     with pytest.raises(InputError, match=r"two tensors are state_dict_G's 'fc1\.weight'"):
         state_dicts.read(torch_files.save(tmp_path / "x.tar", {"state_dict_G": net}))
     with pytest.raises(InputError, match="holds list, but a dictionary"):

@@ -17,12 +17,70 @@ def parts(path, text):
         ("kind,legs,wings\ncat,4,0\ndog,4,0\n", ("kind", "legs", "wings")),
         ("cat,4,0\ndog,4,0\n", ("column 1", "column 2", "column 3")),
         ("\ufeffcat\t4\ndog\t4\n", ("column 1", "column 2")),
-        ("1,2\n3,4\n", ("column 1", "column 2")),
+        ("1.5,2\n3,4\n", ("column 1", "column 2")),
+        ("1\n0\n", ("column 1",)),
+        ("0,1,2,3,4\n5,6,7,8,9\n", ("0", "1", "2", "3", "4")),
+        ("kind,1,2\ncat,.5,1\n", ("kind", "1", "2")),
     ],
 )
 def test_header(tmp_path, text, columns):
     (tmp_path / "a.csv").write_text(text, encoding="utf-8")
     assert tables.read(tmp_path / "a.csv").columns == columns
+
+
+@pytest.mark.parametrize("text", ["0\n3\n", "0,1\n3,4\n", "ant,1,2\ncat,3,4\n"])
+def test_a_first_line_that_counts_may_be_data(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(InputError, match=r"line 1 .* could name the columns or be data; if it names them, write words"):
+        tables.read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "note"),
+    [
+        (
+            "path,class,class_id,f\na,cat,7,1\nb,dog,8,2\n",
+            [[1], [2]],
+            "left out, since ids describe nothing: 'class_id'",
+        ),
+        ("id,path,class,f\n5,a,cat,1\n6,b,cat,2\n", [[1], [2]], "columns 'f' (1)"),
+        ("imageId,class,f,humid\n5,cat,1,3\n6,cat,2,4\n", [[1, 3], [2, 4]], "'imageId'; columns 'f'..'humid' (2)"),
+    ],
+)
+def test_ids_are_no_features(tmp_path, text, values, note):
+    features = parts(tmp_path / "a.csv", text)["features"]
+    np.testing.assert_array_equal(features.value, values)
+    assert note in features.note
+
+
+def test_ids_are_names_where_nothing_else_is(tmp_path):
+    found = parts(tmp_path / "a.csv", "id,f\n5,1\n3,2\n")
+    assert found[""].names == ("5", "3")
+    assert "image_files" not in found
+    found = parts(tmp_path / "a.csv", "id,label\n5,cat\n3,cat\n")
+    assert {name: part.value for name, part in found.items()} == {"image_files": ("5", "3"), "labels": ("cat", "cat")}
+    found = parts(tmp_path / "a.csv", "path,class_id,f\na,5,1\nb,5,2\n")
+    assert found["labels"].value == ("5", "5")
+    np.testing.assert_array_equal(found["features"].value, [[1], [2]])
+
+
+def test_true_and_false_are_numbers(tmp_path):
+    found = parts(tmp_path / "a.csv", "class,flies,legs\nant,False,6\nbat,True,2\n")["semantics"]
+    np.testing.assert_array_equal(found.value, [[0, 6], [1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("class,flies,legs\nant,no,6\nbat,yes,2\n", "column 'flies': 'no'; a line describes a class, so a number"),
+        ("path;class;f\na;cat;0,5\nb;cat;1,5\n", "line 2, column 'f': '0,5' has a decimal comma"),
+        ("path,class,split,f\na,cat,train,1\nb,cat,test,1\n", "column 'split' is not read; remove it"),
+        ("path,class,y,f\na,cat,0,1\nb,dog,1,1\n", "columns 'class' and 'y' mean the same"),
+    ],
+)
+def test_words_and_columns_that_would_be_lost(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        parts(tmp_path / "a.csv", text)
 
 
 def test_lines_are_rows_or_classes(tmp_path):
@@ -57,6 +115,21 @@ def test_names_first(tmp_path):
     (tmp_path / "a.csv").write_text("number,species,y\n3,1,2\n4,brown,1\n")
     with pytest.raises(InputError, match="line 3, column 'species': 'brown'; a number"):
         tables.read(tmp_path / "a.csv", names_first=True)
+
+
+@pytest.mark.parametrize("first", ["", "id", "Unnamed: 0"])
+def test_names_may_stand_behind_ids(tmp_path, first):
+    (tmp_path / "a.csv").write_text(f"{first},class,legs\n0,ant,6\n1,bat,2\n")
+    part = tables.descriptions(tables.read(tmp_path / "a.csv", names_first=True))
+    assert part.names == ("ant", "bat")
+    np.testing.assert_array_equal(part.value, [[6], [2]])
+    assert "left out" in part.note
+
+
+def test_names_alone_describe_nothing(tmp_path):
+    (tmp_path / "a.csv").write_text("class\nant\nbat\n")
+    with pytest.raises(InputError, match="names alone"):
+        tables.descriptions(tables.read(tmp_path / "a.csv", names_first=True))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zsl_jax.errors import InputError
-from zsl_jax.interop import tensors
+from zsl_jax.interop import files, tensors
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -45,6 +45,19 @@ def test_damage_is_refused(tmp_path):
         path.write_bytes(data)
         with pytest.raises(InputError, match=r"x\.safetensors: damaged[^\n]*$"):
             tensors.read(path)
+
+
+def test_what_the_memory_cannot_hold_is_refused(tmp_path, monkeypatch):
+    def full(_):
+        raise MemoryError
+
+    tensors.write(tmp_path / "x.safetensors", {"a": np.ones(100)}, {})
+    monkeypatch.setattr(tensors.safetensors, "deserialize", full)
+    with pytest.raises(InputError, match=r"x\.safetensors: too large for the memory"):
+        tensors.read(tmp_path / "x.safetensors")
+    monkeypatch.setattr(files, "MAX_BYTES", 100)
+    with pytest.raises(InputError, match=r"x\.safetensors: claims \d+ bytes, more than 100, half of the memory"):
+        tensors.read(tmp_path / "x.safetensors")
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path):

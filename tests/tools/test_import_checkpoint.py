@@ -27,7 +27,7 @@ CANARY = "canary"
 
 
 def run(capsys: Any, out: Path, *arguments: Any) -> tuple[int, str, str]:
-    code = import_checkpoint.main(["program", *map(str, arguments), f"--out={out}"])
+    code = import_checkpoint.main(["program", f"--out={out}", *map(str, arguments)])
     return code, *capsys.readouterr()
 
 
@@ -299,7 +299,7 @@ HOSTILE: dict[str, tuple[Make, str]] = {
     "list": (holding([1, 2]), "a dictionary of nets is needed"),
     # Nets.
     "other nets": (holding({"state_dict_Q": {"fc.weight": FLOATS((2, 2), np.float32)}}), "its nets: state_dict_Q"),
-    "no nets": (holding({"epoch": 3}), "its nets: none"),
+    "no nets": (holding({"epoch": 3, "nested": {"a": 1}}), "its nets: none; passed over: epoch, nested"),
     "not a number": (with_net(fc2_bias=np.full(6, np.nan, np.float32)), "state_dict_R.fc2.bias: 6 entries are NaN"),
     "infinite": (with_net(fc2_bias=np.full(6, np.inf, np.float32)), "6 entries are NaN or infinite"),
     "too large for float32": (with_net(fc2_bias=np.full(6, 1e300)), "6 entries are NaN or infinite"),
@@ -362,7 +362,15 @@ FLAGS = {
     "unknown flag": (["x.tar", "--outt=y"], "'outt'"),
     "unknown stage": (["{tar}", "--stage=finetune_x"], "nets can be imported for"),
     "another system's stage": (["{tar}", "--stage=tfvaegan"], "no generator of TF-VAEGAN"),
-    "no configuration": (["{tar}", "--config=none.py"], "--config none.py"),
+    "no configuration": (["{tar}", "--config=none.py"], "--config none.py: No such file or directory"),
+    "name that is too long": (["{tar}", "--out=" + "x" * 300], "File name too long"),
+    "negative width": (["{tar}", "--set=drg.z_dim=-3"], "config.drg.z_dim: -3; it must be at least 0"),
+    "negative width of another net": (
+        ["{tar}", "--set=drg.critic_width=-1"],
+        "critic_width: -1; it must be at least 1",
+    ),
+    "no stages": (["{tar}", "--set=stages=()"], "config.stages: empty"),
+    "other stages": (["{tar}", "--set=stages=('dfg',)"], "config.stages: ('dfg',) lacks drg"),
     "another system's configuration": (
         ["{tar}", "--config={root}/configs/tfvaegan_sun.py"],
         "no generator of TF-VAEGAN",

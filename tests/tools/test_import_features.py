@@ -191,6 +191,16 @@ def test_lists_of_rows_count_from_0_or_1(run, tmp_path):
             np.testing.assert_array_equal(getattr(dataset.splits, part), rows)
 
 
+def test_things_of_no_use_are_named_until_they_are_many(run, tmp_path):
+    for count, overwrite in ((2, ()), (20, ("--overwrite",))):
+        notes: dict[str, Any] = {f"note {number}": np.array([None, number]) for number in range(count)}
+        np.savez(tmp_path / "a.npz", x=X, y=LABELS, **notes)
+        code, out, _ = run(tmp_path / "a.npz", own.write_classes(tmp_path), *overwrite)
+        assert code == 0
+        assert out.count("not used: " + str(tmp_path / "a.npz")) == min(count, 8)
+        assert ("not used: 12 more of this kind" in out) == (count == 20)
+
+
 def test_flags_decide_what_files_do_not_say(run, tmp_path):
     square = np.random.default_rng(4).normal(size=(ROWS, ROWS)).astype(np.float32)
     np.savez(tmp_path / "a.npz", this=square, that=square.T, y=LABELS[LABELS > 0], z=LABELS)
@@ -222,6 +232,82 @@ def test_numbers_may_be_names_of_classes(run, tmp_path):
     assert run(*files, tmp_path / "classes.csv", "--unseen", "10,")[0] == 0
     own.require_same(own.load(tmp_path / "root"), names)
     np.testing.assert_array_equal(own.load(tmp_path / "root").unseen, [0])
+
+
+def test_numerals_with_zeros_are_names_too(run, tmp_path):
+    names = ("003", "001", "002", "006", "004", "005")
+    files = own.write_files(tmp_path, labels=np.array([int(names[label]) for label in LABELS]))
+    own.write_csv(tmp_path / "classes.csv", names, SEMANTICS, "class")
+    code, out, _ = run(*files)
+    assert code == 0
+    assert "numbers that are names of classes" in out
+    own.require_same(own.load(tmp_path / "root"), names)
+    np.save(tmp_path / "labels.npy", LABELS)
+    assert run(*files, "--overwrite", "--label-base=0")[0] == 0
+    own.require_same(own.load(tmp_path / "root"), names)
+
+
+def test_numbers_count_the_descriptions_and_this_is_said(run, tmp_path):
+    out = run(*own.write_files(tmp_path, features=X[:, None]))[1]
+    own.require_same(own.load(tmp_path / "root"))
+    first_second_last = "0 is 'ant', 1 is 'polar bear', 5 is 'fox'"
+    assert (
+        f"count the classes of {tmp_path / 'classes.csv'}: 'semantics' from 0 (a 0 occurs): {first_second_last}" in out
+    )
+
+
+def test_tables_that_name_their_pictures_are_joined_by_name(run, tmp_path):
+    order = np.random.default_rng(7).permutation(ROWS)
+    r = np.random.default_rng(8).normal(size=(ROWS, 4))
+    names, texts = np.array(PICTURES), np.array(TEXTS)
+    own.write_csv(tmp_path / "features.csv", PICTURES, X, "path")
+    pairs = zip(names[order], texts[order], strict=True)
+    (tmp_path / "labels.csv").write_text("path,label\n" + "".join(f"{name},{text}\n" for name, text in pairs))
+    np.savez(tmp_path / "more.npz", representations=r[order[::-1]], files=names[order[::-1]])
+    files = [tmp_path / "features.csv", tmp_path / "labels.csv", tmp_path / "more.npz", own.write_classes(tmp_path)]
+    code, out, _ = run(*files)
+    assert code == 0
+    own.require_same(own.load(tmp_path / "root"))
+    stored = matlab.read_numbers(tmp_path / "root" / "MINE" / "representations.mat", ["features"])["features"]
+    np.testing.assert_array_equal(np.sort(stored.shape), [4, ROWS])
+    np.testing.assert_array_equal(stored if stored.shape[1] == 4 else stored.T, r.astype(np.float32))
+    assert out.count("by name, ") == 2
+
+
+def test_rows_as_masks_names_or_one_test_list(run, tmp_path):
+    is_seen = LABELS < 4
+    files = [own.write_csv(tmp_path / "i.csv", zip(PICTURES, TEXTS, strict=True), X, "path,class")]
+    files += [own.write_classes(tmp_path)]
+    test = is_seen & (np.arange(ROWS) % 2 > 0)
+    np.savez(tmp_path / "a.npz", train=is_seen & ~test, test=test | ~is_seen)
+    names = {"trainval": is_seen & ~test, "test_seen": test, "test_unseen": ~is_seen}
+    listed = {part: [PICTURES[row] for row in np.flatnonzero(mask)] for part, mask in names.items()}
+    (tmp_path / "b.json").write_text(json.dumps(listed))
+    numbers = {"train": np.flatnonzero(is_seen & ~test).tolist(), "test": np.flatnonzero(test | ~is_seen).tolist()}
+    (tmp_path / "c.json").write_text(json.dumps(numbers))
+    for file in ("a.npz", "b.json", "c.json"):
+        code, out, _ = run(*files, tmp_path / file, "--overwrite")
+        assert code == 0
+        splits = own.load(tmp_path / "root").splits
+        for part, mask in names.items():
+            np.testing.assert_array_equal(np.sort(getattr(splits, part)), np.flatnonzero(mask))
+        assert "rows are in no part" not in out
+
+
+def test_rows_in_no_part_are_counted(run, tmp_path):
+    files = own.write_files(tmp_path)
+    lists = {"trainval": np.flatnonzero(LABELS < 3), "test_unseen": np.flatnonzero(LABELS > 3)}
+    (tmp_path / "s.json").write_text(json.dumps({part: rows.tolist() for part, rows in lists.items()}))
+    assert "4 rows are in no part of the splits" in run(*files, tmp_path / "s.json")[1]
+
+
+def test_classes_to_validate_on_are_the_seen_ones_without_those_to_train_on(run, tmp_path):
+    files = own.write_files(tmp_path)
+    lists = {"trainval": NAMES[:4], "train": NAMES[:3], "test": UNSEEN[0], "testunseen": UNSEEN[:1]}
+    (tmp_path / "s.json").write_text(json.dumps(lists))
+    assert run(*files, tmp_path / "s.json")[0] == 0
+    dataset = own.load(tmp_path / "root")
+    np.testing.assert_array_equal(np.unique(dataset.labels[dataset.splits.val]), [3])
 
 
 def test_classes_without_description_or_rows(run, tmp_path):
@@ -272,6 +358,18 @@ def test_an_existing_folder_is_kept(run, tmp_path):
         code, _, err = run(*files, flag)
         assert (code, err.count("\n"), message in err) == (2, 1, True)
     assert [path.name for path in root.rglob("*")] == ["MINE", "thesis.txt"]
+
+
+def test_a_folder_that_cannot_be_read(run, tmp_path, monkeypatch):
+    files = own.write_files(tmp_path)
+    run(*files)
+
+    def locked(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", locked)
+    code, _, err = run(*files, "--overwrite")
+    assert (code, err.count("\n"), "MINE: cannot be read (Permission denied)" in err) == (2, 1, True)
 
 
 def test_a_failure_while_writing_keeps_what_was_there(run, tmp_path, monkeypatch):

@@ -1,14 +1,18 @@
 """Embeddings by class and descriptions to a data set that training loads."""
 
+import io
 import json
 import pickle
+import sys
 
 import numpy as np
 import pytest
 
+from tests.data import toy
 from tests.tools import own
 from tests.tools.own import LABELS, NAMES, PICTURES, SEMANTICS, TEXTS, X
 from tools import make_dataset
+from zsl_jax import own_data
 from zsl_jax.data import matlab
 from zsl_jax.interop import tensors
 
@@ -60,6 +64,76 @@ def test_folder_of_classes(run, tmp_path):
     assert [(entry["file"], entry.get("files")) for entry in written["sources"]] == [
         ("pictures", 10), ("classes.csv", None)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("counts", [(4, 4), (3, 5)])
+def test_files_of_a_class_may_have_a_column_for_each_picture(run, tmp_path, counts):
+    """Files of different widths tell, files of one size need the flag."""
+    (tmp_path / "pictures").mkdir()
+    ends = np.cumsum([0, *counts, 4, 4, 4, 4])
+    for name, start, end in zip(sorted(NAMES), ends[:-1], ends[1:], strict=True):
+        np.save(tmp_path / "pictures" / f"{name}.npy", X[start:end].T)
+    flags = ["--orientation=columns"] if counts[0] == counts[1] else []
+    code, out, _ = run(tmp_path / "pictures", f"--semantics={own.write_classes(tmp_path)}", *flags)
+    assert code == 0
+    np.testing.assert_array_equal(own.load(tmp_path / "root").x, X)
+    assert f"{min(counts)} to {max(counts)} pictures a class, 5 numbers a picture" in out
+    assert "pictures are columns" in out
+
+
+def test_a_file_with_one_column_is_one_picture(run, tmp_path):
+    for name, row in zip(PICTURES, X, strict=True):
+        (tmp_path / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / "pictures" / name.replace("jpg", "npy"), row[:, None])
+    assert run(tmp_path / "pictures", f"--semantics={own.write_classes(tmp_path)}")[0] == 0
+    assert own.load(tmp_path / "root").x.shape == X.shape
+
+
+def test_folder_of_tables_whose_first_lines_count(run, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    for name in NAMES:
+        own.write_csv(tmp_path / "pictures" / f"{name}.csv", [()] * 4, X[np.array(TEXTS) == name])
+        text = (tmp_path / "pictures" / f"{name}.csv").read_text()
+        (tmp_path / "pictures" / f"{name}.csv").write_text("0,1,2,3,4\n" + text)
+    code, out, _ = run(tmp_path / "pictures", f"--semantics={own.write_classes(tmp_path)}")
+    assert code == 0
+    np.testing.assert_array_equal(own.load(tmp_path / "root").x, by_class()[0])
+    assert "ant.csv and 5 more: line 1 (0..4) names the columns" in out
+
+
+@pytest.mark.parametrize("field", ["", ":original_att"])
+def test_descriptions_in_the_published_layout(run, tmp_path, field):
+    """Its rows belong to other pictures."""
+    pictures = own.write_csv(tmp_path / "pictures.csv", zip(PICTURES, TEXTS, strict=True), X, "path,class")
+    arrays = {"att": SEMANTICS.T, "original_att": 9 * SEMANTICS.T, "trainval_loc": np.array([[1.0, 2.0]])}
+    toy.write_v5(tmp_path / "att_splits.mat", arrays | {"allclasses_names": toy.cells(list(NAMES))})
+    assert run(pictures, f"--semantics={tmp_path / 'att_splits.mat'}{field}")[0] == 0
+    made = own.load(tmp_path / "root")
+    np.testing.assert_array_equal(made.semantics, (SEMANTICS * (9 if field else 1)).astype(np.float32))
+    assert made.splits.trainval.size == 15
+
+
+def test_names_that_the_terminal_cannot_show(tmp_path, monkeypatch):
+    names = ("été", *NAMES[1:])
+    texts = [names[label] for label in LABELS]
+    pictures = own.write_csv(tmp_path / "pictures.csv", zip(PICTURES, texts, strict=True), X, "path,class")
+    classes = own.write_csv(tmp_path / "classes.csv", names, SEMANTICS, "class")
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, "ascii"))
+    arguments = [f"--semantics={classes}", "--dataset=MINE", f"--root={tmp_path / 'root'}", "--unseen=été"]
+    assert make_dataset.main(["program", str(pictures), *arguments]) == 0
+    sys.stdout.flush()
+    assert b"unseen: \\xe9t\\xe9" in shown.getvalue()
+
+
+def test_memory_that_does_not_suffice(run, tmp_path, monkeypatch):
+    def too_large(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(own_data, "assemble", too_large)
+    pictures = own.write_csv(tmp_path / "pictures.csv", zip(PICTURES, TEXTS, strict=True), X, "path,class")
+    found = run(pictures, f"--semantics={own.write_classes(tmp_path)}")
+    own.require_refused(found, tmp_path / "root", "the memory here doesn't suffice; give fewer rows")
 
 
 @pytest.mark.parametrize("header", ["path,class", "", "Image;Label", "species"])

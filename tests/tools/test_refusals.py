@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,6 @@ from tests.data import toy
 from tests.tools import own
 from tests.tools.own import LABELS, NAMES, ROWS, SEMANTICS, TEXTS, X
 from tools import import_features, make_dataset
-from zsl_jax.interop import sources
 
 Content = np.ndarray | bytes | str | dict | list | Callable[[Path], Any] | None
 Case = tuple[dict[str, Content], list[str], str]  # files beside or instead of the usual ones, flags, the message
@@ -105,6 +105,22 @@ def truncated_mat(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:300])
 
 
+def labels_from_1(path: Path) -> None:
+    toy.write_v5(path, {"labels": LABELS[LABELS > 0][:, None]})
+
+
+def numerals(*names: str) -> str:
+    """Descriptions of classes that are called by numbers."""
+    return "class,f0,f1\n" + "".join(f"{name},{row}.5,1\n" for row, name in enumerate(names))
+
+
+def pictures(header: str, values: np.ndarray) -> str:
+    """A table of the pictures 0.jpg, 1.jpg, ... and numbers."""
+    columns = header if "," in header else ",".join([header, *(f"f{number}" for number in range(values.shape[1]))])
+    lines = [",".join([f"{row}.jpg", *map(str, numbers)]) for row, numbers in enumerate(values.tolist())]
+    return "\n".join([columns, *lines]) + "\n"
+
+
 def rows(**parts: Any) -> dict[str, Any]:
     """Lists of rows, from 0 on, as JSON."""
     usual = {"trainval": SEEN_ROWS[2:], "test_seen": SEEN_ROWS[:2], "test_unseen": UNSEEN_ROWS}
@@ -125,9 +141,16 @@ READ: dict[str, Case] = {
     "terabytes npy": ({"features.npy": npy(X).replace(b"(24, 5)", b"(24, 5000000000)")}, [], "claims shape"),
     "negative npy": ({"features.npy": npy(X).replace(b"(24, 5)", b"(-24,-5)")}, [], "claims shape"),
     "objects npy": ({"features.npy": objects}, [], "never unpickled"),
-    "records npy": ({"features.npy": np.zeros(24, "f4,f4")}, [], "features.npy: cannot be read"),
+    "records npy": ({"features.npy": np.zeros(24, "f4,f4")}, [], "plain numbers are needed"),
     "bomb": ({"features.npy": None, "features.npz": bomb}, [], "half of the memory"),
     "damaged archive": ({"features.npy": None, "features.npz": damaged_archive}, [], "features.npz: cannot be read"),
+    "labels of objects": (
+        {"labels.npy": None, "b.npz": {"labels": np.array(TEXTS, dtype=object)}},
+        [],
+        "'labels': of type object; Python objects are never unpickled: save numbers, or text as",
+    ),
+    "labels in features": ({"features.npy": np.c_[X, 7 - LABELS]}, [], "column 6 has one whole number for each class"),
+    "classes by odd numbers": ({"own.json": {"class_to_idx": {"ant": 1, "cat": 3}}}, [], "a dictionary without arrays"),
     "two arrays of a name": ({"features.npy": None, "features.npz": two_of_a_name}, [], "two arrays of one name"),
     "link in hdf5": ({"features.npy": None, "features.h5": linked_hdf5}, [], "features.h5: holds neither"),
     "link in mat": ({"features.npy": None, "features.mat": linked_hdf5}, [], "features.mat: holds neither"),
@@ -199,10 +222,46 @@ MAKE_SENSE: dict[str, Case] = {
                                  "classes of trainval_loc and test_unseen_loc must differ"),
     "untrained class": ({"s.json": rows(trainval=np.flatnonzero(LABELS < 3),
                                         test_seen=np.flatnonzero(LABELS == 3))}, [], "has no row in trainval_loc"),
-    "part missing": ({"s.json": {"trainval": [0, 1], "test_seen": [2]}}, [], "none called test_unseen"),
+    "part missing": ({"s.json": {"trainval": [0, 1], "test_seen": [2]}}, ["--split-base=0"], "none called test_unseen"),
     "NaN row": ({"splits.npz": {"trainval_loc": np.array([np.nan, 1]), "test_unseen_loc": np.array([0.0])}}, [],
                 "'trainval_loc'"),
     "rows and classes": ({"s.json": rows(), "testclasses.txt": "fox"}, [], "choose by --splits FILE"),
+    "rows or classes": ({"s.json": {"trainval": [0, 1, 2, 3], "test_unseen": [4, 5], "test_seen": [6, 7]}}, [],
+                        "8 of 24 rows, or numbers of classes? For classes write their names; if they are rows, say"),
+    "numbers of classes": ({"s.json": {"seen": [0, 1, 2, 3], "unseen": [4, 5]}}, [], "write the classes' names"),
+    "mask of classes": ({"s.npz": {"trainval": np.arange(6) < 4, "test_unseen": np.arange(6) > 3}}, [],
+                        "6 bool; a mask needs one entry for each of the 24 rows"),
+    "nothing unseen": ({"s.json": {"train": list(range(16)), "test": list(range(16, 24))}}, [],
+                       "all rows of test are of classes to train on; leave it out and say --unseen"),
+    "test and its parts": ({"s.json": rows(test=UNSEEN_ROWS[:5])}, [], "rows of test_seen are not those of test"),
+    "validation alone": ({"valclasses.txt": "cat\ndog"}, [], "validation classes alone; add a list of the unseen"),
+    "two meanings of unseen": ({"s.json": {"seen": ["ant", "cat"], "unseen": ["fox"], "test": ["eel"]}}, [],
+                               "'unseen' and {folder}/s.json: 'test' should list the same classes"),
+    "two meanings of seen": ({"s.json": {"trainval": ["ant", "cat"], "seen": ["ant"], "unseen": "fox"}}, [],
+                             "'seen' should list the same classes"),
+    "trained but not seen": ({"s.json": {"train": ["ant", "dog"], "test_seen": ["ant"], "test_unseen": ["fox"]}}, [],
+                             "'train': 'dog' is in no list of seen classes"),
+    "trained and validated": ({"s.json": {"train": ["ant", "cat"], "val": ["cat"], "test": ["fox"]}}, [],
+                              "'val': 'cat' is in {folder}/s.json: 'train' too"),
+    "neither trained nor validated": ({"s.json": {"train": ["ant"], "val": ["cat"], "seen": ["ant", "cat", "dog"]}}, [],
+                                      "seen class 'dog' is in neither"),
+    "numerals that are no class": ({"classes.csv": numerals("10", "20", "30", "40", "50", "60")}, [],
+                                   "in {folder}/classes.csv; if labels count the classes, say --label-base=0 or =1"),
+    "some numerals that are no class": ({"classes.csv": numerals("002", "001", "003", "004", "005", "006")}, [],
+                                        "4 rows of class '0', but"),
+    "base in a mat file": ({"features.npy": X[LABELS > 0], "labels.npy": None, "labels.mat": labels_from_1}, [],
+                           "1..5 for 6 classes could count from 0 or from 1"),
+    "classes are columns": ({"features.npy": X[LABELS < 3], "labels.npy": LABELS[LABELS < 3], "classes.csv": None,
+                             "att.npy": SEMANTICS}, [], "6 x 3, and labels go up to 2: rows or columns"),
+    "pictures of others": ({"features.npy": None, "labels.npy": None, "f.csv": pictures("path", X),
+                            "l.csv": pictures("path,label", LABELS[:, None]).replace("7.jpg", "07.jpg")}, [],
+                           "list different pictures, or one twice (e.g. '07.jpg')"),
+    "names of others": ({"features.npy": None, "f.csv": pictures("path", X), "files.txt": "a\nb"},
+                        [], "other names of pictures; leave out the latter"),
+    "rows of two orders": ({"features.npy": None, "labels.npy": None, "f.csv": pictures("path", X),
+                            "l.npz": {"labels": LABELS, "files": np.array([f"{row}.jpg" for row in range(ROWS)][::-1]),
+                                      "trainval": LABELS < 4, "test_unseen": LABELS > 3}}, [],
+                           "bring both into one order"),
     "seen and unseen": ({"s.json": {"unseen": ["fox"], "seen": ["cat", "fox"]}}, [], "'fox' is in lists of both"),
     "unknown class in list": ({"testclasses.txt": "gnu\nfox"}, [], "'gnu' is no class; there are ant, polar bear"),
     "unseen class without rows": ({"classes.csv": CLASSES + "gnu,1,2,3\n", "testclasses.txt": "gnu\nfox"}, [],
@@ -219,6 +278,9 @@ MAKE_SENSE: dict[str, Case] = {
     "no flag": ({}, ["--no-such-flag"], "no-such-flag"),
     "bad seed": ({}, ["--seed=-1"], "seed"),
     "name with a way out": ({}, ["--dataset=../x"], "'../x' is no plain name"),
+    "name like a flag": ({}, ["--dataset=-x"], "'-x' begins with '-'"),
+    "long name": ({}, [f"--dataset={'x' * 300}"], "is longer than 200 bytes"),
+    "name of other bytes": ({}, ["caf\udce9.npy"], "caf?.npy: this name isn't UTF-8"),
     "hidden name": ({}, ["--dataset=.x"], "'.x' is no plain name"),
     "no name": ({}, ["--dataset="], "--dataset is missing"),
     "root is a file": ({}, ["--root={folder}/classes.csv"], "cannot be written"),
@@ -228,7 +290,7 @@ MAKE_SENSE: dict[str, Case] = {
 
 @pytest.mark.parametrize("name", [*READ, *MAKE_SENSE])
 def test_import_features(tmp_path, capsys, monkeypatch, name):
-    monkeypatch.setattr(sources, "MAX_BYTES", 2**20)
+    monkeypatch.setattr("zsl_jax.interop.files.MAX_BYTES", 2**20)
     contents, flags, message = (READ | MAKE_SENSE)[name]
     folder = tmp_path / "files"
     folder.mkdir()
@@ -238,7 +300,7 @@ def test_import_features(tmp_path, capsys, monkeypatch, name):
     given = [flag.replace("{folder}", str(folder)) for flag in flags]
     root = tmp_path / "root"
     code = import_features.main(["import_features", "--dataset=MINE", f"--root={root}", *map(str, files), *given])
-    own.require_refused((code, *capsys.readouterr()), root, message)
+    own.require_refused((code, *capsys.readouterr()), root, message.replace("{folder}", str(folder)))
     assert not (tmp_path / "x").exists()
 
 
@@ -263,6 +325,12 @@ def emptied(folder: Path) -> None:
         path.unlink()
 
 
+def one_file_each(folder: Path, content: np.ndarray) -> None:
+    for name in NAMES:
+        shutil.rmtree(folder / name)
+        np.save(folder / f"{name}.npy", content)
+
+
 FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "link out of the folder": (link_out, "x.npy: is a link"),
     "loop of links": (link_to_itself, "gnu: is a link"),
@@ -278,6 +346,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "code": (lambda folder: (folder / "cat" / "9.pt").write_bytes(pickle.dumps(Code())), "9.pt: refused"),
     "letters": (lambda folder: (folder / "c\nat").mkdir(), "'c\\nat' has letters"),
     "undescribed class": (lambda folder: np.save(folder / "gnu.npy", X), "24 rows of class 'gnu', but"),
+    "rows or columns": (lambda folder: one_file_each(folder, X[:4]), "all files are 4 x 5: are pictures rows or"),
     "pipe": (lambda folder: os.mkfifo(folder / "cat" / "9.npy"), "9.npy: no regular file"),
 }
 

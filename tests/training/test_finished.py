@@ -1,12 +1,16 @@
 """What is made of scores that could not be made again; whole runs are read in `tests/test_evaluate.py`."""
 
+import dataclasses
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tests.training import test_stage
+from zsl_jax.data.dataset import Part
 from zsl_jax.evaluation import protocol
-from zsl_jax.training import finished
+from zsl_jax.training import checkpoints, finished
 
 
 def evaluation(epoch: int, t1: float, h: float, ausuc: float) -> dict[str, Any]:
@@ -53,3 +57,23 @@ def test_what_was_made_again_takes_the_place_of_the_record():
     new = evaluation(1, 0.5, 0.5, 0.5)
     assert finished.mixed(RECORDED, {1: new}, same_data=True) == [RECORDED[0], new, RECORDED[2]]
     assert finished.mixed([], {1: new}, same_data=True) == [new]
+
+
+def test_the_length_of_an_epoch_is_in_the_checkpoint(tmp_path, monkeypatch):
+    """Of a stage that stopped early and is read without its rows, also where no record beside the state says it."""
+    method = test_stage.method()
+
+    def init(key, upstream, hyper):
+        return method.init(key, upstream, hyper)._replace(hyper=hyper)
+
+    stage = test_stage.make_stage(tmp_path, (3.0, 2.0, 1.0, 0.0), patience=1)
+    hyper = {"steps_per_epoch": np.float32(test_stage.PER_EPOCH)}
+    stage = dataclasses.replace(stage, method=dataclasses.replace(method, init=init), hyper=hyper)
+    test_stage.run(stage)
+    info = checkpoints.Checkpoints.info
+    monkeypatch.setattr(checkpoints.Checkpoints, "info", lambda *given: {"seconds": info(*given)["seconds"]})
+    bare = dataclasses.replace(stage, train=Part(np.zeros((0, 0), np.float32), None, np.zeros(0, np.int32)))
+    left = finished.left_by(bare)
+    assert left is not None
+    assert left.stage.plan.steps_per_epoch == test_stage.PER_EPOCH
+    assert [one["epoch"] for one in left.evaluations] == [0, 1]

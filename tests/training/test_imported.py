@@ -62,6 +62,22 @@ def test_a_failed_import_leaves_nothing(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.rglob("*")] == ["there"]
 
 
+def test_of_an_addition_that_fails_half_way_the_configuration_is_there(tmp_path, monkeypatch):
+    """It fits all nets, also fewer of them; nets without it would have sizes that nothing tells."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    imported.write(tmp_path, CONFIG, nets())
+    monkeypatch.setattr(tensors, "write", full)
+    later: Any = CONFIG.copy_and_resolve_references()
+    later.toy.lr = 0.25
+    with pytest.raises(InputError, match="cannot be written"):
+        imported.add(tmp_path, later, {"other": {"net": NET}})
+    assert imported.stages(tmp_path, ("toy", "other")) == ["toy"]
+    assert imported.read_config(tmp_path)["toy"] == {"lr": 0.25}
+
+
 @pytest.mark.parametrize("layout", [None, Mapped(tuple(jax.devices()[:2]))])
 def test_a_stage_starts_finished_with_imported_nets(layout, tmp_path):
     stage = make_stage(tmp_path, scores=(1.0, 3.0, 2.0))

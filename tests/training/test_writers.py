@@ -150,7 +150,7 @@ def test_another_config_is_refused_with_the_fields(tmp_path):
     assert "seed is 1 there, 2 now" in message
     assert "new is absent there, true now" in message
     assert "data" not in message.removeprefix(str(tmp_path))
-    assert "another --workdir" in message
+    assert "another workdir" in message
 
 
 def test_at_most_ten_differences_are_listed(tmp_path):
@@ -163,7 +163,7 @@ def test_at_most_ten_differences_are_listed(tmp_path):
 def test_a_workdir_that_cannot_be_one_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(InputError, match="not usable as --workdir"), lock_workdir(path):
+        with pytest.raises(InputError, match="not usable as a workdir"), lock_workdir(path):
             pass
 
 

@@ -14,6 +14,8 @@ from zsl_jax.errors import InputError
 # Larger arrays are refused before anything is allocated: a few bytes of a damaged file can claim terabytes.
 MAX_ELEMENTS = 2**31
 MAX_BYTES = 8 * MAX_ELEMENTS
+CELL_BYTES = 16  # that a cell of text takes in an HDF5 file at least
+MAX_CHARACTERS = 2**24  # of all cells; more only in files of more bytes, since cells may share one text
 
 
 def read_numbers(path: pathlib.Path, fields: Sequence[str]) -> dict[str, np.ndarray]:
@@ -171,7 +173,22 @@ def _hdf5_names(path: pathlib.Path, fields: Sequence[str]) -> dict[str, tuple[st
             return {}
         if h5py.check_ref_dtype(item.dtype) is not h5py.Reference:
             raise InputError(f"{path}: '{field}' is {item.dtype}; a cell array of strings is needed")
-        return {field: tuple(_hdf5_name(path, field, file[cell]) for cell in item[()].T.ravel())}
+        n_bytes = path.stat().st_size
+        n_cells = item.size or 0
+        if n_cells * CELL_BYTES > n_bytes:
+            raise InputError(f"{path}: '{field}' claims {n_cells} cells, more than its {n_bytes} bytes can hold")
+        return {field: _hdf5_texts(path, field, file, item, max(MAX_CHARACTERS, n_bytes))}
+
+
+def _hdf5_texts(path: pathlib.Path, field: str, file: h5py.File, item: h5py.Dataset, budget: int) -> tuple[str, ...]:
+    """The strings that a cell array refers to, of no more characters than `budget`."""
+    names = []
+    for cell in item[()].T.ravel():
+        names.append(_hdf5_name(path, field, file[cell]))
+        budget -= len(names[-1])
+        if budget < 0:
+            raise InputError(f"{path}: '{field}' has more than {MAX_CHARACTERS} characters; is the file damaged?")
+    return tuple(names)
 
 
 def _hdf5_name(path: pathlib.Path, field: str, item: Any) -> str:

@@ -27,11 +27,13 @@ def per_class_accuracy(predicted, labels, classes, empty: Empty = "skip") -> np.
       accuracies in the order of `classes`: [c], or fewer where "skip" left some out.
 
     Raises:
-      ValueError: unknown `empty`.
+      ValueError: unknown `empty`, or `predicted` and `labels` are not of one length.
     """
     if empty not in ("skip", "zero", "nan"):
         raise ValueError(f"empty={empty!r}: expected 'skip', 'zero' or 'nan'")
     predicted, labels, classes = np.asarray(predicted), np.asarray(labels), np.asarray(classes)
+    if predicted.shape != labels.shape:
+        raise ValueError(f"predicted {predicted.shape} and labels {labels.shape}: one label for each row is needed")
     of_class = labels[None, :] == classes[:, None]
     rows = of_class.sum(1)
     right = (of_class & (predicted == labels)[None, :]).sum(1)

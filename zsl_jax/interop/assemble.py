@@ -1,5 +1,6 @@
 """A data set from the fields of one's own files: which side counts rows, which number means which class."""
 
+import collections
 import dataclasses
 
 import numpy as np
@@ -7,10 +8,10 @@ import numpy as np
 from zsl_jax.data import checks
 from zsl_jax.data.dataset import Dataset
 from zsl_jax.errors import InputError
-from zsl_jax.interop import naming, partition
+from zsl_jax.interop import labelling, naming, partition, row_lists
+from zsl_jax.interop.fields import Field, real
 from zsl_jax.interop.options import Options
 from zsl_jax.interop.roles import Roles
-from zsl_jax.interop.sources import Field, real
 
 FEATURES, REPRESENTATIONS, SEMANTICS = "features", "representations", "att"  # what the files will be called
 AXES = ("rows", "columns")
@@ -48,16 +49,19 @@ def assemble(name: str, roles: Roles, options: Options) -> Assembled:
       InputError: something is ambiguous, contradictory or damaged; with the file, the field, and the flag that helps.
     """
     semantics, original, class_names, of_semantics = _semantics(roles, options)
-    labels, of_labels = _labels(roles, class_names, options)
+    labels, of_labels = labelling.read(roles, class_names, options)
+    image_names, of_names = _image_names(roles.image_names, labels.size)
+    labels, of_order = _in_order(labels, roles.label_images, roles)
     x, of_x = _features(roles.features, labels.size, options.orientation)
-    r, of_r = _representations(roles.representations, labels.size, options.orientation)
-    image_names, of_names = _image_names(roles, labels.size)
-    rows, of_rows = partition.row_lists(roles.splits, labels.size, options.split_base)
+    r, of_r = _representations(roles, labels.size, options.orientation)
+    rows, of_rows = row_lists.read(roles.splits, labels.size, len(class_names), options.split_base, image_names)
+    _require_rows_of_one_order(roles, rows, bool(of_order))
     kept = labels >= 0
     rows = {part: (np.cumsum(kept) - 1)[numbers[kept[numbers]]] for part, numbers in rows.items()}
     labels = labels[kept]
-    of_classes = _without_rows(labels, class_names)
+    of_classes = labelling.without_rows(labels, class_names)
     splits, of_splits = partition.divide(labels, class_names, rows, roles.splits, options, name)
+    of_rest = (*of_classes, *of_rows, *of_splits)
     dataset = Dataset(
         name=name,
         features=FEATURES,
@@ -69,7 +73,7 @@ def assemble(name: str, roles: Roles, options: Options) -> Assembled:
         semantics=checks.float32(semantics),
         splits=splits,
         class_names=class_names,
-        notes=(*roles.notes, *of_x, *of_r, *of_names, *of_semantics, *of_labels, *of_classes, *of_rows, *of_splits),
+        notes=(*roles.notes, *of_x, *of_r, *of_names, *of_semantics, *of_labels, *of_order, *of_rest),
     )
     names = None if image_names is None else tuple(np.array(image_names, dtype=object)[kept])
     return Assembled(dataset, original, names)
@@ -111,10 +115,11 @@ def oriented(field: Field, count: int, asked: str, flag: str, what: str, counted
 def _matrix(field: Field) -> np.ndarray:
     """The field's array without further sides of 1, as convolutions leave them."""
     array = real(field)
-    trailing = array.reshape(array.shape[:2]) if array.size == np.prod(array.shape[:2]) else array
-    if trailing.ndim != 2:
+    while array.ndim > 2 and 1 in array.shape[1:]:
+        array = array.squeeze(max(axis for axis, size in enumerate(array.shape) if size == 1))
+    if array.ndim != 2:
         raise InputError(f"{field.where}: shape {array.shape}; a matrix is needed")
-    return trailing
+    return array
 
 
 def _features(field: Field, n_rows: int, asked: str) -> tuple[np.ndarray, Notes]:
@@ -125,24 +130,54 @@ def _features(field: Field, n_rows: int, asked: str) -> tuple[np.ndarray, Notes]
     return rows, notes
 
 
-def _representations(field: Field | None, n_rows: int, asked: str) -> tuple[np.ndarray | None, Notes]:
+def _representations(roles: Roles, n_rows: int, asked: str) -> tuple[np.ndarray | None, Notes]:
     """Representations [N, R] float32, if there are any; what was said of features counts where sizes don't tell."""
+    field = roles.representations
     if field is None:
         return None, ()
     is_square = _matrix(field).shape == (n_rows, n_rows)
-    return _features(field, n_rows, asked if is_square else "")
+    rows, notes = _features(field, n_rows, asked if is_square else "")
+    rows, of_order = _in_order(rows, roles.representation_images, roles)
+    return rows, (*notes, *of_order)
 
 
-def _image_names(roles: Roles, n_rows: int) -> tuple[tuple[str, ...] | None, Notes]:
-    field = roles.image_names
-    names = field.value if field else roles.features.names
-    if names is None:
+def _image_names(field: Field | None, n_rows: int) -> tuple[tuple[str, ...] | None, Notes]:
+    if field is None:
         return None, ()
-    where = (field or roles.features).where
+    names = field.value
     if not isinstance(names, tuple) or len(names) != n_rows:
-        raise InputError(f"{where}: {len(names)} names of images, but there are {n_rows} labels")
+        raise InputError(f"{field.where}: {len(names)} names of images, but there are {n_rows} labels")
     twice = len(names) - len(set(names))
-    return names, (f"{where}: {twice} names of images occur before; are rows in there twice?",) if twice else ()
+    return names, (f"{field.where}: {twice} names of images occur before; are rows in there twice?",) if twice else ()
+
+
+def _in_order(values: np.ndarray, own: Field | None, roles: Roles) -> tuple[np.ndarray, Notes]:
+    """Brings labels or representations, whose file names their pictures, into the order of the features' names."""
+    wanted = roles.image_names
+    if own is None or wanted is None:
+        return values, ()
+    names, order = own.value, wanted.value
+    if not isinstance(names, tuple) or not isinstance(order, tuple) or not len(names) == len(values) == len(order):
+        raise InputError(f"{own.where}: {own.shape} for {len(values)} rows, and {wanted.where}: {wanted.shape}")
+    place = {name: row for row, name in enumerate(names)}
+    if len(place) < len(names) or set(order) != set(place):
+        odd = min(set(names) ^ set(order), default=collections.Counter(names).most_common(1)[0][0])
+        raise InputError(
+            f"{own.where} and {wanted.where} list different pictures, or one twice (e.g. {odd!r}); both must name "
+            "each once, alike"
+        )
+    rows = np.array([place[name] for name in order])
+    moved = int(np.sum(rows != np.arange(rows.size)))
+    return values[rows], (f"{own.where}: joined with {wanted.where} by name, {moved} rows change their place",)
+
+
+def _require_rows_of_one_order(roles: Roles, rows: dict[str, np.ndarray], was_joined: bool) -> None:
+    """Refuses row lists in the file of labels whose rows were put into another order."""
+    if rows and was_joined and any(field.file == roles.labels.file for field in roles.splits.values()):
+        raise InputError(
+            f"{roles.labels.file}: lists rows, but names pictures in another order than {roles.features.file}; bring "
+            "both into one order"
+        )
 
 
 def _semantics(roles: Roles, options: Options) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], Notes]:
@@ -174,16 +209,9 @@ def _check_semantics(values: np.ndarray, names: tuple[str, ...], field: Field) -
 def _class_names(roles: Roles) -> tuple[str, ...] | None:
     if roles.class_names is None:
         return None
-    names = _names(roles.class_names)
+    names = labelling.names_of(roles.class_names)
     naming.require_different(names, roles.class_names.where)
     return names
-
-
-def _names(field: Field) -> tuple[str, ...]:
-    """A list of names; whole numbers are names too."""
-    if isinstance(field.value, tuple):
-        return field.value
-    return tuple(map(str, checks.whole_numbers(real(field), field.where, -(2**31), 2**31 - 1)))
 
 
 def _count_classes(roles: Roles, options: Options) -> int:
@@ -198,90 +226,10 @@ def _count_classes(roles: Roles, options: Options) -> int:
     highest = int(numbers.max())
     possible = {highest + 1} if numbers.min() == 0 else {highest, highest + 1}
     fitting = {size for size in shape if size in possible}
-    if len(fitting) != 1:
+    are_rows_left = shape[0] not in fitting and shape[0] > max(possible)  # some may be classes without pictures
+    if len(fitting) != 1 or are_rows_left:
         raise InputError(
             f"{field.where}: {shape[0]} x {shape[1]}, and labels go up to {highest}: rows or columns for classes? "
             "Name the classes by --class-names FILE or say --semantics-orientation=rows or =columns"
         )
     return fitting.pop()
-
-
-def _labels(roles: Roles, class_names: tuple[str, ...], options: Options) -> tuple[np.ndarray, Notes]:
-    """Class of each row [N] int64, 0-based; -1: without description, where such rows are left out."""
-    field = roles.labels
-    if isinstance(field.value, tuple):
-        texts, notes = field.value, ()
-    elif roles.label_names and _names(roles.label_names) != class_names:
-        texts, notes = _spelt_out(field, roles.label_names, options)
-    elif _are_names(field, class_names):
-        texts, notes = _names(field), (f"{field.where}: numbers that are names of classes",)
-    else:
-        return _numbered(field, len(class_names), class_names, options)
-    if isinstance(field.value, tuple) and not set(texts) & set(class_names) and all(map(_is_whole, texts)):
-        numbers = dataclasses.replace(field, value=np.array([int(text) for text in texts]))
-        return _labels(dataclasses.replace(roles, labels=numbers), class_names, options)
-    return _matched(texts, class_names, field, roles.semantics, options, notes)
-
-
-def _are_names(field: Field, class_names: tuple[str, ...]) -> bool:
-    """Says whether all labels, written out, are names of classes."""
-    return all(map(_is_whole, class_names)) and set(_names(field)) <= set(class_names)
-
-
-def _is_whole(text: str) -> bool:
-    return text.isdecimal() and len(text) < 10
-
-
-def _spelt_out(field: Field, label_names: Field, options: Options) -> tuple[tuple[str, ...], Notes]:
-    """The labels' names by a list of their own, whose order may differ from that of the semantics."""
-    names = _names(label_names)
-    naming.require_different(names, label_names.where)
-    numbers, notes = _numbered(field, len(names), names, options)
-    return tuple(names[number] for number in numbers), (*notes, f"{field.where}: count {label_names.where}")
-
-
-def _numbered(field: Field, count: int, names: tuple[str, ...], options: Options) -> tuple[np.ndarray, Notes]:
-    """Labels that are numbers of classes, from 0 or from 1 on."""
-    values = checks.whole_numbers(real(field), f"{field.where} ({count} classes)", 0, count)
-    low, high = int(values.min()), int(values.max())
-    known = {0: low == 0, 1: high == count}
-    if options.label_base is not None:
-        base, reason = options.label_base, "as asked for"
-    elif known[0] or known[1]:
-        base, reason = (0, "a 0 occurs") if known[0] else (1, f"{count} occurs")
-    elif field.file.suffix.lower() == ".mat":
-        base, reason = 1, "as in MATLAB files of this layout"
-    else:
-        raise InputError(
-            f"{field.where}: {low}..{high} for {count} classes could count from 0 or from 1; say --label-base=0 or =1"
-        )
-    numbers = checks.whole_numbers(values, f"{field.where} ({count} classes)", base, count - 1 + base) - base
-    return numbers, (f"{field.where}: count from {base} ({reason}): {low} is {names[low - base]!r}",)
-
-
-def _matched(
-    texts: tuple[str, ...], class_names: tuple[str, ...], field: Field, semantics: Field, options: Options, notes: Notes
-) -> tuple[np.ndarray, Notes]:
-    """Labels by name; rows of classes without description get -1, if they may be left out."""
-    found, rough = naming.match(texts, class_names, field.where)
-    numbers = np.array([-1 if found[text] is None else found[text] for text in texts], dtype=np.int64)
-    unknown = [name for name, number in found.items() if number is None]
-    if len(unknown) == len(found):
-        raise InputError(f"{field.where}: no class, e.g. {unknown[0]!r}, is described in {semantics.file}")
-    if not unknown:
-        return numbers, (*notes, *rough)
-    rows = int(np.sum(numbers < 0))
-    if not options.leave_out_undescribed:
-        classes = naming.listed([repr(name) for name in unknown])
-        raise InputError(
-            f"{field.where}: {rows} rows of class {classes}, but {semantics.file} doesn't describe it; "
-            "describe it, or say --leave-out-undescribed"
-        )
-    return numbers, (*notes, *rough, f"left out: {rows} rows of classes without description, {naming.listed(unknown)}")
-
-
-def _without_rows(labels: np.ndarray, class_names: tuple[str, ...]) -> Notes:
-    absent = np.setdiff1d(np.arange(len(class_names)), labels)
-    if not absent.size:
-        return ()
-    return (f"described but without rows, so never scored: {naming.listed([class_names[one] for one in absent])}",)

@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 from zsl_jax.errors import InputError
 
+MAX_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2  # of a file or its arrays: half of the memory
+
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
@@ -36,6 +38,12 @@ def opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
 def size_of(stream: BinaryIO) -> int:
     """Bytes of an open file."""
     return os.fstat(stream.fileno()).st_size
+
+
+def require_room(path: str | os.PathLike, n_bytes: int) -> None:
+    """Raises InputError when a file or its arrays, of so many bytes, would take more than half of the memory."""
+    if n_bytes > MAX_BYTES:
+        raise InputError(f"{path}: claims {n_bytes} bytes, more than {MAX_BYTES}, half of the memory here")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from zsl_jax.data.matlab import printable
 from zsl_jax.errors import InputError
-from zsl_jax.interop.tables import is_number
+from zsl_jax.interop.columns import is_number
 
 COUNTED = "its first column counts the lines: left out"
 

@@ -1,11 +1,14 @@
-"""Names of classes from different files, matched exactly, else but for case, spaces, "+", "_" and "-"."""
+"""Names of classes from different files: matched exactly, else but for case, "+", "_", "-" and the like."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from zsl_jax.errors import InputError
 
 MOST_SHOWN = 5
+MARKS = "case, spaces, '+', '_', '-', accents' form or leading zeros"
+NUMERAL = re.compile(r"([0-9]+)(\.0*)?")
 
 
 def match(names: Sequence[str], described: Sequence[str], where: str) -> tuple[dict[str, int | None], tuple[str, ...]]:
@@ -39,8 +42,20 @@ def match(names: Sequence[str], described: Sequence[str], where: str) -> tuple[d
 
 
 def rough_name(name: str) -> str:
-    """A name but for case, spaces, "+", "_" and "-"."""
-    return re.sub(r"[\s+_-]", "", name).casefold()
+    """A name but for case, spaces, "+", "_" and "-", and how its accents are stored; a numeral but for leading zeros.
+
+    Of digits alone the marks stay: "-3" and "1_2" are neither 3 nor 12.
+    """
+    text = unicodedata.normalize("NFC", name.casefold()).strip()
+    if numeral := NUMERAL.fullmatch(text):
+        return numeral[1].lstrip("0") or "0"
+    bare = re.sub(r"[\s+_-]", "", text)
+    return text if bare.isdecimal() else bare
+
+
+def is_numeral(name: str) -> bool:
+    """Says whether a name is a whole number of at most nine digits, also with zeros before it or as in "4.0"."""
+    return bool(NUMERAL.fullmatch(name.strip())) and len(rough_name(name)) < 10
 
 
 def require_different(names: Sequence[str], where: str) -> None:
@@ -64,4 +79,4 @@ def _rough_note(pairs: Sequence[tuple[str, str]], where: str) -> tuple[str, ...]
     if not pairs:
         return ()
     shown = listed([f"{name!r} is {described!r}" for name, described in pairs])
-    return (f"{where}: matched but for case, spaces, '+', '_' and '-': {shown}",)
+    return (f"{where}: matched but for {MARKS}: {shown}",)

@@ -5,48 +5,17 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from zsl_jax.data import checks, splits
+from zsl_jax.data import splits
 from zsl_jax.data.dataset import Splits
 from zsl_jax.data.tasks import draw_share
 from zsl_jax.errors import InputError
-from zsl_jax.interop import naming
+from zsl_jax.interop import class_lists, naming
+from zsl_jax.interop.fields import Field
 from zsl_jax.interop.options import Options
-from zsl_jax.interop.sources import Field, real
 
-UNSEEN_PARTS = ("unseen", "test", "testunseen")
-SEEN_PARTS = ("trainval", "seen")
-ROW_PARTS = {part.replace("_", ""): part for part in (*splits.MAIN_PARTS, "train", "val")}
 UNSEEN_SHARE = 0.2  # of the classes, where nothing is said
 
 Notes = tuple[str, ...]
-
-
-def row_lists(lists: Mapping[str, Field], n_rows: int, base: int | None) -> tuple[dict[str, np.ndarray], Notes]:
-    """Reads the lists that hold row numbers.
-
-    Args:
-      lists: by part, of rows or of classes.
-      n_rows: rows of the data set.
-      base: 0 or 1, the number of the first row; None: as the lists tell.
-
-    Returns:
-      0-based rows by part of `zsl_jax.data.dataset.Splits`, and a note on the base.
-
-    Raises:
-      InputError: a list holds no row numbers, one twice, or the base can't be told.
-    """
-    found = {ROW_PARTS[part]: field for part, field in lists.items() if part in ROW_PARTS and _holds_rows(field)}
-    if not found:
-        return {}, ()
-    if others := [field for part, field in lists.items() if part not in ROW_PARTS or not _holds_rows(field)]:
-        one = next(iter(found.values()))
-        raise InputError(f"{one.where} lists rows, {others[0].where} classes; choose by --splits FILE")
-    first, note = _row_base(found, n_rows, base)
-    rows = {
-        part: checks.row_numbers(real(field), f"{field.where} (rows from {first} on)", n_rows, first)
-        for part, field in found.items()
-    }
-    return rows, (note,)
 
 
 def divide(
@@ -62,7 +31,7 @@ def divide(
     Args:
       labels: class of each row [N], 0-based.
       class_names: C names.
-      rows: lists of rows, from `row_lists`.
+      rows: lists of rows by part, from `row_lists.read`.
       lists: all lists; those of classes are used where there are none of rows.
       options: `unseen`, `test_fraction` and `seed`.
       name: data set.
@@ -88,38 +57,51 @@ def divide(
     return chosen, (*notes, *drawn, *completed)
 
 
-def _holds_rows(field: Field) -> bool:
-    return not isinstance(field.value, tuple) and "class" not in field.name
-
-
-def _row_base(found: Mapping[str, Field], n_rows: int, base: int | None) -> tuple[int, str]:
-    """The number of the first row, and how it was told."""
-    if base is not None:
-        return base, f"rows of the splits count from {base}, as asked for"
-    if all(field.file.suffix.lower() == ".mat" for field in found.values()):
-        return 1, "rows of the splits count from 1, as in all MATLAB files"
-    lowest = min(np.min(real(field)) for field in found.values())
-    highest = max(np.max(real(field)) for field in found.values())
-    if lowest == 0:
-        return 0, "rows of the splits count from 0: a 0 occurs"
-    if highest == n_rows:
-        return 1, f"rows of the splits count from 1: {n_rows} occurs, and there are so many rows"
-    where = next(iter(found.values())).where
-    raise InputError(f"{where}: rows {lowest}..{highest} of {n_rows} could count from 0 or 1; say --split-base 0|1")
-
-
 def _from_rows(
     rows: dict[str, np.ndarray], labels: np.ndarray, options: Options, where: str
 ) -> tuple[dict[str, np.ndarray], Notes]:
     """Completes lists of rows: without test_seen, a share of trainval is set aside."""
+    rows, notes = _with_trainval(rows)
+    rows, of_test = _with_test(rows, labels, where)
     for part in ("trainval", "test_unseen"):
         if part not in rows:
             needed = ", ".join(splits.MAIN_PARTS)
             raise InputError(f"{where}: lists of rows, but none called {part}; {needed} are needed")
+    unused = labels.size - np.unique(np.concatenate([*rows.values()])).size
+    notes += (*of_test, *((f"{unused} rows are in no part of the splits",) if unused else ()))
     if "test_seen" in rows:
-        return rows, ()
+        return rows, notes
     held, note = _held_out(labels[rows["trainval"]], options)
-    return rows | {"trainval": rows["trainval"][~held], "test_seen": rows["trainval"][held]}, (note,)
+    parts = {"trainval": rows["trainval"][~held], "test_seen": rows["trainval"][held]}
+    return rows | parts, (*notes, note)
+
+
+def _with_trainval(rows: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], Notes]:
+    """Completes trainval, train and val from each other; train alone is all there is to train on."""
+    if "trainval" not in rows and "train" in rows:
+        others = {part: numbers for part, numbers in rows.items() if part != "train" or "val" in rows}
+        trainval = np.union1d(rows["train"], rows.get("val", rows["train"]))
+        return others | {"trainval": trainval}, ("trainval: the rows of train" + " and val" * ("val" in rows),)
+    if "trainval" in rows and ("train" in rows) != ("val" in rows):
+        given, other = ("train", "val") if "train" in rows else ("val", "train")
+        return rows | {other: np.setdiff1d(rows["trainval"], rows[given])}, (f"{other}: trainval without {given}",)
+    return rows, ()
+
+
+def _with_test(rows: dict[str, np.ndarray], labels: np.ndarray, where: str) -> tuple[dict[str, np.ndarray], Notes]:
+    """Divides a list of all rows for testing: those of classes in trainval are test_seen, the others test_unseen."""
+    if "test" not in rows or "trainval" not in rows:
+        return rows, ()
+    test, others = rows["test"], {part: numbers for part, numbers in rows.items() if part != "test"}
+    is_seen = np.isin(labels[test], labels[rows["trainval"]])
+    parts = {"test_seen": test[is_seen], "test_unseen": test[~is_seen]}
+    if is_seen.all():
+        raise InputError(f"{where}: all rows of test are of classes to train on; leave it out and say --unseen")
+    for part in parts:
+        if part in others and not np.array_equal(np.sort(others[part]), np.sort(parts[part])):
+            raise InputError(f"{where}: rows of {part} are not those of test; leave test out")
+    given = {part: numbers for part, numbers in parts.items() if numbers.size}
+    return others | given, (f"test: {is_seen.sum()} rows of classes in trainval are test_seen, the others test_unseen",)
 
 
 def _from_classes(
@@ -128,7 +110,7 @@ def _from_classes(
     """Divides rows by class: lists of classes, or classes asked for or drawn as unseen."""
     present = np.unique(labels)
     if lists:
-        (seen, unseen, validation), notes = _listed_classes(lists, class_names, present, where)
+        (seen, unseen, validation), notes = class_lists.read(lists, class_names, present, where)
     else:
         unseen, notes = _unseen_classes(options, class_names, present)
         seen, validation = np.setdiff1d(present, unseen), np.zeros(0, np.int64)
@@ -195,7 +177,7 @@ def _count_of(text: str, class_names: tuple[str, ...], n_present: int) -> int | 
         number = float(text)
     except ValueError:
         return None
-    if text in class_names:
+    if naming.rough_name(text) in map(naming.rough_name, class_names):
         raise InputError(f"--unseen {text}: a number of classes, or a class of this name? Write {text}, for the class")
     share = 0 < number < 1
     if not share and not number.is_integer():
@@ -207,68 +189,8 @@ def _numbers(
     names: tuple[str, ...], class_names: tuple[str, ...], present: np.ndarray, where: str
 ) -> tuple[np.ndarray, Notes]:
     """Numbers of named classes, each of which must be described and have rows."""
-    numbers, notes = _class_numbers(names, class_names, where)
+    numbers, notes = class_lists.numbers(names, class_names, where)
     empty = np.setdiff1d(numbers, present)
     if empty.size:
         raise InputError(f"{where}: class {class_names[empty[0]]!r} has no row, so nothing could be tested on it")
     return numbers, (*notes, f"unseen: {naming.listed([class_names[number] for number in numbers])}, as asked for")
-
-
-def _class_numbers(names: tuple[str, ...], class_names: tuple[str, ...], where: str) -> tuple[np.ndarray, Notes]:
-    naming.require_different(names, where)
-    found, notes = naming.match(names, class_names, where)
-    unknown = [name for name, number in found.items() if number is None]
-    if unknown:
-        raise InputError(f"{where}: {unknown[0]!r} is no class; there are {naming.listed(class_names)}")
-    numbers = np.unique([number for number in found.values() if number is not None])
-    if numbers.size < len(names):
-        raise InputError(f"{where}: two of the names mean one class; name each once")
-    return numbers.astype(np.int64), notes
-
-
-def _listed_classes(
-    lists: Mapping[str, Field], class_names: tuple[str, ...], present: np.ndarray, where: str
-) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], Notes]:
-    """Seen, unseen and validation classes that have rows, from lists of names."""
-    named: dict[str, np.ndarray] = {}
-    notes: Notes = ()
-    for part, field in lists.items():
-        named[part], rough = _class_numbers(_names_of(field), class_names, field.where)
-        notes += rough
-    seen = _first(named, SEEN_PARTS)
-    if seen is None and "train" in named:
-        seen = np.union1d(named["train"], named.get("val", named["train"]))
-    unseen = _first(named, UNSEEN_PARTS)
-    if unseen is None:
-        unseen = np.setdiff1d(present, named.get("val", []) if seen is None else seen)
-        notes += ("unseen: all classes with rows in no list of seen ones",)
-    seen = np.setdiff1d(present, unseen) if seen is None else seen
-    _require_apart(seen, unseen, present, class_names, where)
-    left = np.setdiff1d(present, np.union1d(seen, unseen))
-    if left.size:
-        names = naming.listed([class_names[number] for number in left])
-        notes += (f"in no part of the splits, since in no list: classes {names}",)
-    validation = np.intersect1d(named.get("val", []), present).astype(np.int64)
-    return (np.intersect1d(seen, present), unseen, validation), notes
-
-
-def _names_of(field: Field) -> tuple[str, ...]:
-    """The classes of a list; numbers are names that look so."""
-    if isinstance(field.value, tuple):
-        return field.value
-    return tuple(map(str, checks.whole_numbers(real(field), field.where, -(2**31), 2**31 - 1)))
-
-
-def _first(named: Mapping[str, np.ndarray], parts: tuple[str, ...]) -> np.ndarray | None:
-    return next((named[part] for part in parts if part in named), None)
-
-
-def _require_apart(
-    seen: np.ndarray, unseen: np.ndarray, present: np.ndarray, class_names: tuple[str, ...], where: str
-) -> None:
-    both = np.intersect1d(seen, unseen)
-    if both.size:
-        raise InputError(f"{where}: class {class_names[both[0]]!r} is in lists of both seen and unseen classes")
-    empty = np.setdiff1d(unseen, present)
-    if empty.size:
-        raise InputError(f"{where}: unseen class {class_names[empty[0]]!r} has no row; take it out of the list")

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 MOST_OPERATIONS = 2_000_000
 LARGEST_KEY = 2**60  # of numbers: larger ones can be made to collide in a dictionary
-MOST_ARGUMENTS = 16
+MOST_ARGUMENTS = 64  # paths are called with their parts
 RENAMED = {"__builtin__": "builtins", "copy_reg": "copyreg"}  # modules of Python 2
 
 Make = Callable[..., Any]  # what calling a name makes
@@ -36,6 +36,14 @@ class Refused(ValueError):
     """A pickle asks for something that is not read; the message says for what."""
 
 
+class UnknownName(Refused):
+    """A name that is not in the table."""
+
+    def __init__(self, name: str):
+        super().__init__(shown(name))
+        self.name = name
+
+
 @dataclasses.dataclass(frozen=True)
 class Name:
     """Something that a pickle names, e.g. "torch.FloatStorage"."""
@@ -49,9 +57,9 @@ def shown(value: Any) -> str:
 
 
 def require_key(key: Any) -> None:
-    """Raises Refused unless a dictionary's key is a text or a number: the hash of tuples in tuples overflows stacks."""
-    if not isinstance(key, str) and not (isinstance(key, int) and abs(key) < LARGEST_KEY):
-        raise Refused(f"the key {shown(key)}; texts and whole numbers are read")
+    """Raises Refused unless a key is None, a text or a number: the hash of tuples in tuples overflows stacks."""
+    if (isinstance(key, int) and abs(key) >= LARGEST_KEY) or not isinstance(key, str | int | float | None):
+        raise Refused(f"the key {shown(key)}; texts and numbers are read")
 
 
 @runtime_checkable
@@ -145,7 +153,7 @@ def _name(machine: Machine, module: Any, name: Any) -> Name:
         raise ValueError("a name that is no text")
     text = f"{RENAMED.get(module, module)}.{name}"
     if text not in machine.table:
-        raise Refused(shown(text))
+        raise UnknownName(text)
     return Name(text)
 
 
@@ -199,6 +207,8 @@ PUSHES: dict[str, Callable[[Machine, Any], Any]] = {
     "NEWTRUE": lambda machine, _: True,
     "NEWFALSE": lambda machine, _: False,
     "EMPTY_LIST": lambda machine, _: [],
+    "EMPTY_SET": lambda machine, _: [],  # sets become lists, of which nothing is hashed
+    "FROZENSET": lambda machine, _: machine.since_mark(),
     "EMPTY_TUPLE": lambda machine, _: (),
     "EMPTY_DICT": lambda machine, _: {},
     "LIST": lambda machine, _: machine.since_mark(),
@@ -224,7 +234,7 @@ EFFECTS: dict[str, Callable[[Machine, Any], Any]] = {
     **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), lambda machine, place: machine.remember(place)),
     "MEMOIZE": lambda machine, _: machine.remember(len(machine.memo)),
     "APPEND": lambda machine, _: _extend(machine, machine.last(1)),
-    "APPENDS": lambda machine, _: _extend(machine, machine.since_mark()),
+    **dict.fromkeys(("APPENDS", "ADDITEMS"), lambda machine, _: _extend(machine, machine.since_mark())),
     "SETITEM": lambda machine, _: _update(machine, machine.last(2)),
     "SETITEMS": lambda machine, _: _update(machine, machine.since_mark()),
     "BUILD": lambda machine, _: _set_state(machine, machine.stack.pop()),

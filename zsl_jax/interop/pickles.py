@@ -9,6 +9,7 @@ import io
 import math
 import os
 import struct
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
@@ -16,15 +17,17 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from zsl_jax.errors import InputError
-from zsl_jax.interop.files import Bounded, opened, size_of
-from zsl_jax.interop.pickle_machine import Make, Name, Refused, require_key, run, shown
+from zsl_jax.interop import pickle_values
+from zsl_jax.interop.files import Bounded, opened, require_room, size_of
+from zsl_jax.interop.pickle_machine import Make, Name, Refused, UnknownName, run, shown
+from zsl_jax.interop.pickle_values import BYTES_OF_VALUE, Budget
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # at the head of torch's older format
 MOST_ENTRIES = 100_000
+LARGEST_PICKLE = 2**26  # bytes of data.pkl, which holds no numbers of tensors
 MOST_DIMENSIONS = 32
 DEEPEST = 64
 AMPLE, AT_LEAST = 4, 2**18  # times the file's size, and bytes: what all values may hold, since they may share parts
-BYTES_OF_ENTRY, BYTES_OF_VALUE = 64, 4  # what entries of dictionaries and values cost of it
 STORAGES = {
     "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
     "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
@@ -37,19 +40,20 @@ def load(path: str | os.PathLike) -> Any:
     """What the file holds: dictionaries, lists, tuples, numbers, texts, bytes and numpy arrays.
 
     Tensors are read-only arrays of their own type and shape (bfloat16: float32); they may share memory. Of options
-    (`argparse.Namespace`) a dictionary is made; a type or device is its name.
+    (`argparse.Namespace`) and counters a dictionary is made, of a set a list, of a path a text; a type or device is its
+    name.
 
     Raises:
-      InputError: the file cannot be read, is damaged, asks for other things than these, or would hold far more than its
-        size.
+      InputError: the file cannot be read, is damaged, too large for the memory, asks for other things than these, or
+        would hold far more than its size.
     """
     with opened(path) as stream:
+        require_room(path, size_of(stream))
         try:
-            return _load(stream, _Budget(AMPLE * size_of(stream) + AT_LEAST))
+            return _load(stream, Budget(AMPLE * size_of(stream) + AT_LEAST))
         except Refused as refused:
             raise InputError(
-                f"{path}: refused, since it asks for {refused}; nothing of it was run. Of a whole model save its "
-                "state_dict() instead"
+                f"{path}: refused, since it asks for {refused}; nothing of it was run. {_advice(refused)}"
             ) from refused
         except OSError:
             raise
@@ -59,18 +63,27 @@ def load(path: str | os.PathLike) -> Any:
             ) from error
 
 
+def _advice(refused: Refused) -> str:
+    """What to do: names of torch.nn and of unknown packages are mostly those of a model's classes."""
+    name = refused.name if isinstance(refused, UnknownName) else "builtins"
+    known = {*sys.stdlib_module_names, "torch", "numpy"}
+    if name.startswith("torch.nn.") or name.partition(".")[0] not in known:
+        return "Of a whole model save its state_dict() instead"
+    return "Save the nets without it"
+
+
 def _one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:160]
 
 
-def _load(stream: BinaryIO, budget: "_Budget") -> Any:
+def _load(stream: BinaryIO, budget: Budget) -> Any:
     if zipfile.is_zipfile(stream):
         return _load_zip(stream, budget)
     stream.seek(0)
     return _load_pickles(Bounded(stream, size_of(stream)), budget)
 
 
-def _load_pickles(stream: Bounded, budget: "_Budget") -> Any:
+def _load_pickles(stream: Bounded, budget: Budget) -> Any:
     first = run(stream, _table(budget), _no_storage)
     if first == MAGIC:
         return _load_stream(stream, budget)
@@ -83,19 +96,6 @@ def _no_storage(identifier: Any) -> Any:
     raise Refused("a value outside of the pickle")
 
 
-@dataclasses.dataclass
-class _Budget:
-    """How many bytes may still be made."""
-
-    rest: int
-
-    def spend(self, size: int) -> None:
-        """Takes that many; raises ValueError when they are spent."""
-        self.rest -= size
-        if self.rest < 0:
-            raise ValueError("it would hold far more than its size")
-
-
 # Storages and tensors.
 
 
@@ -105,7 +105,7 @@ class _Storages:
 
     fetch: Callable[[str], bytes]
     order: str
-    budget: _Budget
+    budget: Budget
     made: dict[tuple[str, str], np.ndarray] = dataclasses.field(default_factory=dict)
 
     def numbers(self, storage: "_Storage", dtype: str) -> np.ndarray:
@@ -217,10 +217,12 @@ def _storage_of(identifier: Any, source: _Storages) -> _Storage:
 # Zip archives.
 
 
-def _load_zip(stream: BinaryIO, budget: _Budget) -> Any:
+def _load_zip(stream: BinaryIO, budget: Budget) -> Any:
     with zipfile.ZipFile(stream) as archive:
         root = _checked_root(archive, size_of(stream))
         source = _Storages(lambda key: archive.read(f"{root}data/{key}"), _byte_order(archive, root), budget)
+        if archive.getinfo(f"{root}data.pkl").file_size > LARGEST_PICKLE:
+            raise ValueError(f"data.pkl has more than {LARGEST_PICKLE} bytes")
         pickled = io.BytesIO(archive.read(f"{root}data.pkl"))
         return _plain(run(pickled, _table(budget), lambda identifier: _storage_of(identifier, source)), budget)
 
@@ -266,7 +268,7 @@ def _byte_order(archive: zipfile.ZipFile, root: str) -> str:
 # The older format: pickles of magic number, protocol, system, object and storages' names, then each storage.
 
 
-def _load_stream(stream: Bounded, budget: _Budget) -> Any:
+def _load_stream(stream: Bounded, budget: Budget) -> Any:
     table = _table(budget)
     protocol, system = run(stream, table, _no_storage), run(stream, table, _no_storage)
     if protocol != PROTOCOL or not isinstance(system, dict):
@@ -320,7 +322,7 @@ NOTHING = np.zeros(0)
 class _Array:
     """numpy.ndarray: empty at first, then given its state."""
 
-    def __init__(self, budget: _Budget, value: np.ndarray = NOTHING):
+    def __init__(self, budget: Budget, value: np.ndarray = NOTHING):
         self._budget = budget
         self.value = value
 
@@ -335,7 +337,7 @@ class _Array:
         return self.value.astype(self.value.dtype.newbyteorder("="), copy=False)
 
 
-def _array(budget: _Budget, raw: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
+def _array(budget: Budget, raw: Any, kind: Any, shape: Any, order: Any) -> np.ndarray:
     """Bytes as an array of a shape; raises ValueError unless the shape fits."""
     budget.spend(len(raw))
     raw = raw.encode("latin-1") if isinstance(raw, str) else raw  # Python 2
@@ -347,38 +349,11 @@ def _array(budget: _Budget, raw: Any, kind: Any, shape: Any, order: Any) -> np.n
     return np.frombuffer(raw, kind.dtype).reshape(sizes, order=order)
 
 
-class _Options(dict):
-    """argparse.Namespace."""
-
-    def __init__(self, budget: _Budget):
-        super().__init__()
-        self._budget = budget
-
-    def set_state(self, state: Any) -> None:
-        """The options by name."""
-        if not isinstance(state, dict):
-            raise ValueError(f"options as {shown(state)}")
-        self._budget.spend(BYTES_OF_ENTRY * len(state))
-        self.update(state)
-
-
 # What a pickle may name.
 
 
-def _table(budget: _Budget) -> dict[str, Make | None]:
+def _table(budget: Budget) -> dict[str, Make | None]:
     """Names and what calling them makes."""
-
-    def ordered(pairs: Any = ()) -> dict:
-        budget.spend(BYTES_OF_ENTRY * len(pairs))
-        for key, _ in pairs:
-            require_key(key)
-        return dict(pairs)
-
-    def encoded(text: str, encoding: str) -> bytes:
-        if encoding not in ("latin1", "latin-1"):
-            raise Refused(f"the encoding {shown(encoding)}")
-        budget.spend(len(text))
-        return text.encode("latin-1")
 
     def from_buffer(raw: Any, kind: Any, shape: Any, order: Any) -> _Array:  # an array by protocol 5
         return _Array(budget, _array(budget, raw, kind, shape, order))
@@ -387,11 +362,6 @@ def _table(budget: _Budget) -> dict[str, Make | None]:
         return _array(budget, raw, kind, (1,), "C")[0].item()
 
     called: dict[str, Make] = {
-        "collections.OrderedDict": ordered,
-        "argparse.Namespace": lambda: _Options(budget),
-        "_codecs.encode": encoded,
-        "builtins.bytes": lambda: b"",
-        "builtins.bytearray": lambda raw=b"": raw,
         "torch._utils._rebuild_tensor": _tensor,
         "torch._utils._rebuild_tensor_v2": _tensor,
         "torch._utils._rebuild_tensor_v3": _typed_tensor,
@@ -405,7 +375,7 @@ def _table(budget: _Budget) -> dict[str, Make | None]:
         called[f"{numpy}.multiarray.scalar"] = scalar
         called[f"{numpy}.numeric._frombuffer"] = from_buffer
     named = [*_storage_names(), *(f"torch.{name}" for name in TYPES), "numpy.ndarray"]
-    return dict.fromkeys(named) | called
+    return dict.fromkeys(named) | pickle_values.table(budget) | called
 
 
 def _storage_names() -> Iterator[str]:
@@ -414,7 +384,7 @@ def _storage_names() -> Iterator[str]:
         yield f"torch.storage.{name}"
 
 
-def _plain(value: Any, budget: _Budget) -> Any:
+def _plain(value: Any, budget: Budget) -> Any:
     """The value without placeholders; raises ValueError where containers lie too deep or, shared, are too many."""
 
     def walk(value: Any, depth: int) -> Any:

@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from zsl_jax.errors import InputError
-from zsl_jax.interop import tables
-from zsl_jax.interop.sources import Field
+from zsl_jax.interop import naming, parts
+from zsl_jax.interop.columns import plain
+from zsl_jax.interop.fields import Field
 
 NAMES = {  # a field's name in small letters and digits alone
     "features": ("features", "feature", "feats", "feat", "x", "embeddings", "embedding"),
     "representations": ("representations", "representation", "r"),
     "labels": ("labels", "label", "y", "targets", "target"),
     "image names": ("imagefiles", "imagenames", "imagepaths", "images", "paths", "path", "files", "filenames"),
-    "class names": ("allclassesnames", "allclasses", "classnames", "classes"),
+    "class names": ("allclassesnames", "allclasses", "classnames", "classes", "classtoidx", "idxtoclass"),
     "semantics": ("att", "semantics", "attributes", "attribute"),
     "original semantics": ("originalatt",),
 }
@@ -26,7 +27,9 @@ WORDS = {  # of which one stands in the name, where nothing above is the whole o
     "labels": {"labels", "label", "targets", "target"},
     "semantics": {"att", "semantics", "attributes", "attribute", "predicate", "w2v", "word2vec", "glove", "sent"},
 }
-PART = re.compile(r"(trainval|testseen|testunseen|train|val|test|seen|unseen)(loc|rows|classes)?\d*")
+LISTS = ("image names", "class names")  # of which there may be several, each of other rows or classes
+MATRICES = ("features", "representations", "semantics", "original semantics")
+SPLIT_COLUMNS = ("split", "splits", "subset", "partition", "set")
 FLAGS = {
     "features": "features",
     "representations": "representations",
@@ -34,15 +37,19 @@ FLAGS = {
     "semantics": "semantics",
     "image names": "names",
     "class names": "class-names",
+    "label names": "label-names",
 }
+ALIKE = {"representations": "features", "label names": "class names"}  # what fields of a role may be called as well
 
 
 @dataclasses.dataclass(frozen=True)
 class Roles:
     """The fields that make a data set; None: not there.
 
-    `class_names` name the classes in the order of the semantics, `label_names` in that of numbers in the labels;
-    `splits` are lists of rows or of classes, by part (trainval, testseen, unseen, ...). `notes` say all that.
+    `image_names` name the pictures in the order of the features; `label_images` and `representation_images` in that of
+    labels and representations, where another file gives them in its own. `class_names` name the classes in the order
+    of the semantics, `label_names` in that of numbers in the labels; `splits` are lists of rows or of classes, by part
+    (trainval, testseen, unseen, ...). `notes` say all that.
     """
 
     features: Field
@@ -51,6 +58,8 @@ class Roles:
     representations: Field | None
     original_semantics: Field | None
     image_names: Field | None
+    label_images: Field | None
+    representation_images: Field | None
     class_names: Field | None
     label_names: Field | None
     splits: dict[str, Field]
@@ -68,31 +77,36 @@ def choose(fields: Sequence[Field], asked: Mapping[str, Sequence[str]]) -> Roles
       The roles, with a note for each field.
 
     Raises:
-      InputError: features, labels or semantics are missing, two fields could be the same thing, or none is called as
-        asked.
+      InputError: features, labels or semantics are missing, two fields could be the same thing, nothing tells which
+        classes a list of names means, or none is called as asked.
     """
-    said = {role: _asked_field(fields, role, texts[-1]) for role, texts in asked.items() if texts and role != "splits"}
-    free = [field for field in fields if not any(field is one for one in said.values())]
+    given, fields = fields, [part for field in fields if field.is_usable for part in _spread(field)]
+    said = {role: _asked_field(given, role, texts[-1]) for role, texts in asked.items() if texts and role != "splits"}
+    free = [field for field in fields if not _is_taken(field, said)]
     told = {role: [field for field in free if role_of(field) == role] for role in NAMES}
-    named = {role: _only(role, told[role]) for role in NAMES if role not in said and role != "class names"}
+    named = {role: _only(role, told[role]) for role in NAMES if role not in said and role not in LISTS}
     found = said | {role: field for role, field in named.items() if field is not None}
     _find_by_shape(found, [field for field in free if not role_of(field)])
     for role in ("features", "labels", "semantics"):
         if role not in found:
-            raise InputError(_missing(role, fields))
-    class_names, label_names = _class_names(found, told["class names"])
+            raise InputError(_missing(role, given))
+    listed = {role: [field for field in fields if role_of(field) == role] for role in LISTS}
+    class_names, label_names = _class_names(found, listed["class names"])
+    image_names, label_images, representation_images = _image_names(found, listed["image names"])
     chosen = Roles(
-        found["features"],
-        found["labels"],
-        found["semantics"],
-        found.get("representations"),
-        _beside(found.get("original semantics"), found["semantics"]),
-        found.get("image names"),
-        class_names,
-        label_names,
-        _splits(fields, asked.get("splits", ())),
+        features=found["features"],
+        labels=found["labels"],
+        semantics=found["semantics"],
+        representations=found.get("representations"),
+        original_semantics=_beside(found.get("original semantics"), found["semantics"]),
+        image_names=image_names,
+        label_images=label_images,
+        representation_images=representation_images,
+        class_names=class_names,
+        label_names=label_names,
+        splits=_splits(fields, asked.get("splits", ())),
     )
-    return dataclasses.replace(chosen, notes=_lines(chosen, fields))
+    return dataclasses.replace(chosen, notes=_lines(chosen, [*fields, *(one for one in given if not one.is_usable)]))
 
 
 def role_of(field: Field) -> str:
@@ -100,7 +114,8 @@ def role_of(field: Field) -> str:
     if part_of(field):
         return "split"
     words = _words(field.name)
-    whole = [role for role, names in NAMES.items() if tables.plain(_last(field.name)) in names]
+    name = plain(parts.last(field.name))
+    whole = [role for role, names in NAMES.items() if name in names and _may_be(field, role)]
     if whole == ["features"] and _words(field.file.stem) & WORDS["representations"]:
         return "representations"
     partly = [role for role, known in WORDS.items() if words & known and _is_matrix(field) == (role != "labels")]
@@ -109,8 +124,26 @@ def role_of(field: Field) -> str:
 
 def part_of(field: Field) -> str:
     """The part of a split that a list of rows or classes is by its name, "" where it is none."""
-    match = PART.fullmatch(tables.plain(_last(field.name)))
-    return match[1] if match and (match[2] == "loc" or not _is_matrix(field)) else ""
+    part, holds_rows = parts.named(field.name)
+    return part if holds_rows or not _is_matrix(field) else ""
+
+
+def _may_be(field: Field, role: str) -> bool:
+    """Says whether a field has the form of a role: an array of two sides or more, or a list."""
+    if role in MATRICES:
+        return not isinstance(field.value, tuple) and field.value.ndim > 1
+    return role not in LISTS or not _is_matrix(field)
+
+
+def _spread(field: Field) -> list[Field]:
+    """A column that says train, test, ... of each row as a mask for each of these parts; other fields as they are."""
+    if plain(parts.last(field.name)) not in SPLIT_COLUMNS or not isinstance(field.value, tuple):
+        return [field]
+    texts = np.array(field.value)
+    names = list(dict.fromkeys(field.value))
+    if not all(parts.named(name)[0] for name in names):
+        return [field]
+    return [dataclasses.replace(field, name=f"{field.name}.{name}", value=texts == name) for name in names]
 
 
 def find(fields: Sequence[Field], text: str, role: str) -> list[Field]:
@@ -137,11 +170,17 @@ def _asked_field(fields: Sequence[Field], role: str, text: str) -> Field:
     """The one field that FILE[:FIELD] means for a role: by its name if the file has several."""
     named = find(fields, text, role)
     if len(named) > 1:
-        alike = "features" if role == "representations" else role
-        named = [field for field in named if role_of(field) in (role, alike)] or named
+        named = [field for field in named if role_of(field) in (role, ALIKE.get(role))] or named
     if len(named) > 1:
         raise InputError(f"--{FLAGS[role]} {text}: which one? Write {text}:FIELD, FIELD one of {_listed(named)}")
+    if not named[0].is_usable:
+        raise InputError(f"--{FLAGS[role]} {text}: {named[0].where}: {named[0].note}")
     return named[0]
+
+
+def _is_taken(field: Field, said: Mapping[str, Field]) -> bool:
+    """Says whether a field has its role; a matrix may also lend the names of its rows."""
+    return any(field is one and not (field.names and role.endswith(" names")) for role, one in said.items())
 
 
 def _only(role: str, fields: Sequence[Field]) -> Field | None:
@@ -199,13 +238,49 @@ def _missing(role: str, fields: Sequence[Field]) -> str:
 
 
 def _listed(fields: Sequence[Field]) -> str:
-    shown = [f"{field.name!r} ({field.shape})" for field in fields[:8]]
+    shown = [f"{field.name!r} ({_form(field)})" for field in fields[:8]]
     return ", ".join(shown) + (f" and {len(fields) - 8} more" if len(fields) > 8 else "") if shown else "nothing"
+
+
+def _form(field: Field) -> str:
+    """A field's size and type, or why it can't be used."""
+    return field.shape if field.is_usable else field.note
 
 
 def _beside(original: Field | None, semantics: Field) -> Field | None:
     """Original semantics only count beside those of the same file."""
     return original if original is not None and original.file == semantics.file else None
+
+
+def _image_names(found: Mapping[str, Field], lists: Sequence[Field]) -> tuple[Field | None, Field | None, Field | None]:
+    """The names of the pictures in the order of the features, the labels and the representations.
+
+    Where labels or representations come without names, or with the same ones, their rows are those of the features.
+    """
+    said = found.get("image names")
+    rows = {role: found[role] for role in ("features", "labels", "representations") if role in found}
+    own = {role: _own_names(field, said, lists) for role, field in rows.items()}
+    files = {field.file for field in rows.values()}
+    alone = [field for field in lists if field.file not in files]
+    separate = said or _only("image names", alone)
+    if own["features"] and separate and not same(own["features"], separate):
+        raise InputError(f"{own['features'].where} and {separate.where}: other names of pictures; leave out the latter")
+    wanted = own["features"] or separate or next(filter(None, own.values()), None)
+    others = {
+        role: field
+        for role, field in own.items()
+        if field and wanted and rows[role].file != rows["features"].file and not same(field, wanted)
+    }
+    return wanted, others.get("labels"), others.get("representations")
+
+
+def _own_names(field: Field, said: Field | None, lists: Sequence[Field]) -> Field | None:
+    """The names that a field's own file gives its rows."""
+    if said and said.file == field.file:
+        return said
+    listed = _only("image names", _of_file(lists, field.file))
+    are_names = field.names and len(set(field.names)) == len(field.names)
+    return listed or (_as_list(field) if are_names else None)
 
 
 def _class_names(found: Mapping[str, Field], lists: Sequence[Field]) -> tuple[Field | None, Field | None]:
@@ -215,16 +290,46 @@ def _class_names(found: Mapping[str, Field], lists: Sequence[Field]) -> tuple[Fi
     these; one in a file of its own to what is without names.
     """
     semantics, labels = found["semantics"], found["labels"]
-    own = dataclasses.replace(semantics, value=semantics.names) if semantics.names else None
+    own = _as_list(semantics) if semantics.names else None
     of_semantics = found.get("class names") or own or _only("class names", _of_file(lists, semantics.file))
     left = [field for field in lists if field is not of_semantics]
-    of_labels = _only("class names", _of_file(left, labels.file))
+    of_labels = found.get("label names") or _only("class names", _of_file(left, labels.file))
     alone = [field for field in left if field.file not in (semantics.file, labels.file)]
     if of_semantics is None:
-        of_semantics = _only("class names", alone) or of_labels
+        of_semantics = _only("class names", alone)
+        _require_names(of_semantics, semantics, of_labels)
     elif of_labels is None:
         of_labels = _only("class names", alone)
-    return of_semantics, of_labels
+        _require_one_order(labels, of_semantics, of_labels)
+    return _as_list(of_semantics), _as_list(of_labels)
+
+
+def _as_list(field: Field | None) -> Field | None:
+    """The names of a matrix' rows as a field of their own; a list as it is."""
+    return dataclasses.replace(field, value=field.names, names=None, note="") if field and field.names else field
+
+
+def _require_names(of_semantics: Field | None, semantics: Field, of_labels: Field | None) -> None:
+    """Refuses a list beside the labels as that of semantics in another file, whose order may differ."""
+    if of_semantics is None and of_labels is not None:
+        raise InputError(
+            f"{semantics.where}: no names of classes; if {of_labels.where} lists them in this order, say "
+            f"--class-names {of_labels.file}:{of_labels.name}"
+        )
+
+
+def _require_one_order(labels: Field, of_semantics: Field, other: Field | None) -> None:
+    """Refuses two lists of the same classes in different order, where labels are numbers of one of them."""
+    if other is None or any(not naming.is_numeral(str(label)) for label in np.ravel(labels.value)[:1]):
+        return
+    one, two = (
+        [naming.rough_name(str(name)) for name in field.names or field.value] for field in (of_semantics, other)
+    )
+    if one != two and sorted(one) == sorted(two):
+        raise InputError(
+            f"{labels.where}: {of_semantics.where} and {other.where} list the classes in different order; say which "
+            "order numbers in the labels count by --label-names FILE[:FIELD]"
+        )
 
 
 def _of_file(fields: Sequence[Field], file: pathlib.Path) -> list[Field]:
@@ -234,16 +339,16 @@ def _of_file(fields: Sequence[Field], file: pathlib.Path) -> list[Field]:
 def _splits(fields: Sequence[Field], asked: Sequence[str]) -> dict[str, Field]:
     """Lists of rows or classes by part; of the files asked for, if any."""
     named = [field for text in asked for field in find(fields, text, "splits")] if asked else fields
-    parts: dict[str, Field] = {}
+    found: dict[str, Field] = {}
     for field in named:
         part = part_of(field)
-        if part in parts and not same(field, parts[part]):
-            raise InputError(_ambiguous(f"{part} part of the splits", "splits", parts[part], field))
+        if part in found and not same(field, found[part]):
+            raise InputError(_ambiguous(f"{part} part of the splits", "splits", found[part], field))
         if part:
-            parts[part] = field
-    if asked and not parts:
+            found[part] = field
+    if asked and not found:
         raise InputError(f"--splits {asked[0]}: no list called trainval, unseen or the like; it has {_listed(named)}")
-    return parts
+    return found
 
 
 def _lines(chosen: Roles, fields: Sequence[Field]) -> tuple[str, ...]:
@@ -254,12 +359,7 @@ def _lines(chosen: Roles, fields: Sequence[Field]) -> tuple[str, ...]:
     taken = {role: field for role, field in roles.items() if field is not None}
     used = {(field.file, field.name) for field in taken.values()}
     lines = [f"{role}: {one.where}, {one.shape}" + (f"; {one.note}" if one.note else "") for role, one in taken.items()]
-    return (*lines, *(f"not used: {one.where}, {one.shape}" for one in fields if (one.file, one.name) not in used))
-
-
-def _last(name: str) -> str:
-    """The end of a name that leads through dictionaries or groups."""
-    return re.split("[./]", name)[-1]
+    return (*lines, *(f"not used: {one.where}, {_form(one)}" for one in fields if (one.file, one.name) not in used))
 
 
 def _words(name: str) -> set[str]:

@@ -11,7 +11,11 @@ from zsl_jax.errors import InputError
 from zsl_jax.interop import pickles, tensors
 
 Tensors = dict[str, np.ndarray]
-WRAPPERS = ("state_dict", "model_state_dict", "model", "params", "nets")  # around nets, say nothing of which
+# Around nets, and say nothing of which.
+WRAPPERS = (
+    "state_dict", "model_state_dict", "model", "params", "nets", "net", "checkpoint", "state", "weights", "module",
+)  # fmt: skip
+ENDING = "_state_dict"
 PREFIX = "state_dict_"
 LONGEST = 200
 SUFFIX = ".safetensors"
@@ -31,7 +35,7 @@ def read(path: str | os.PathLike) -> Found:
     """The nets of an archive of `torch.save` or of a .safetensors file, float32.
 
     Raises:
-      InputError: the file is no such archive, or two tensors have one name.
+      InputError: the file is no such archive, or two tensors that differ have one name.
     """
     value, texts = tensors.read(path) if Path(path).suffix == SUFFIX else (pickles.load(path), {})
     if not isinstance(value, dict):
@@ -43,10 +47,11 @@ def read(path: str | os.PathLike) -> Found:
             raise InputError(f"{path}: something is named {where!a:.60}; names of nets and tensors are short texts")
         if array is None:
             ignored.append(where)
-        elif name in nets.setdefault(net, {}):
-            raise InputError(f"{path}: two tensors are {net or 'a net'}'s {name!a:.80}")
-        else:
-            nets[net][name] = _float32(array) if array.dtype in FLOATS else array
+            continue
+        read, known = _float32(array) if array.dtype in FLOATS else array, nets.setdefault(net, {})
+        if name in known and not np.array_equal(read, known[name]):
+            raise InputError(f"{path}: two tensors are {net or 'a net'}'s {name!a:.80}, and differ; save one of them")
+        known[name] = read
     return Found(nets, ignored, texts.get(STAGE, ""))
 
 
@@ -79,10 +84,10 @@ def _divide(key: str, net: str) -> tuple[str, str]:
 
 
 def _net_name(key: str) -> str:
-    """The published name of a net that is called `state_dict_G` or `netG`; "" if it is called otherwise."""
+    """The published name of a net that is called `state_dict_G`, `netG` or `netG_state_dict`; else ""."""
     for prefix in (PREFIX, "net"):
         if key.startswith(prefix) and key not in WRAPPERS:
-            return PREFIX + key.removeprefix(prefix)
+            return PREFIX + key.removeprefix(prefix).removesuffix(ENDING)
     return ""
 
 

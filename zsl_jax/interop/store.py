@@ -23,6 +23,7 @@ OURS = {
     f"{assemble.SEMANTICS}_splits.mat",
     *(f"{name}.mat" for name in (assemble.FEATURES, assemble.REPRESENTATIONS)),
 }
+MAX_NAME = 200  # bytes of a data set's name; file systems take 255, and working copies have longer ones
 MAX_MATLAB_BYTES = 2**32 - 2**16  # of one array in a file of version 5
 
 
@@ -40,6 +41,10 @@ def target(root: pathlib.Path, name: str, overwrite: bool) -> pathlib.Path:
     Raises:
       InputError: the name leaves the root, or something is there that may not be replaced.
     """
+    if name.startswith("-") or len(os.fsencode(name)) > MAX_NAME:
+        raise InputError(
+            f"--dataset: {name[:40]!r} begins with '-' or is longer than {MAX_NAME} bytes; give a name like MINE"
+        )
     try:
         folder = root / layout.plain_name(name, "dataset")
     except InputError as error:
@@ -48,8 +53,7 @@ def target(root: pathlib.Path, name: str, overwrite: bool) -> pathlib.Path:
         return folder
     if not overwrite:
         raise InputError(f"{folder}: is there; choose another --dataset, or replace it by --overwrite")
-    others = {entry.name for entry in folder.iterdir()} - OURS if folder.is_dir() and not folder.is_symlink() else {""}
-    if others or not (folder / PROVENANCE).is_file():
+    if not _is_ours(folder):
         raise InputError(f"{folder}: not only files that this program made; remove it yourself, or choose --dataset")
     return folder
 
@@ -99,6 +103,15 @@ def describe_folder(folder: pathlib.Path, files: Sequence[pathlib.Path]) -> dict
         digest.update(f"{sources.sha256(path)} {path.relative_to(folder)}\n".encode())
     n_bytes = sum(path.stat().st_size for path in files)
     return {"file": folder.name, "files": len(files), "bytes": n_bytes, "sha256": digest.hexdigest()}
+
+
+def _is_ours(folder: pathlib.Path) -> bool:
+    """Says whether a folder holds only what these programs write; raises InputError where it can't be read."""
+    try:
+        is_folder = folder.is_dir() and not folder.is_symlink()
+        return is_folder and {PROVENANCE} <= {entry.name for entry in folder.iterdir()} <= OURS
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror}); choose another --dataset") from error
 
 
 def _put(whole: pathlib.Path, folder: pathlib.Path, replaced: pathlib.Path) -> None:

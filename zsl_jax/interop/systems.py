@@ -9,7 +9,8 @@ from zsl_jax.interop import published
 from zsl_jax.interop.published import Net
 from zsl_jax.interop.state_dicts import Found
 
-MOST_SHOWN = 10
+MOST_SHOWN, MOST_LETTERS = 10, 60
+UNNAMED = "whose generator a net without a name is, --stage says"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,14 +49,18 @@ def wanted(configured: Iterable[str], stages: Sequence[str]) -> list[System]:
 
 
 def choose(archives: Mapping[str, Found], systems: Sequence[System]) -> System:
-    """The one system that all archives can be of.
+    """The one system that all archives can be of; of several that which knows most of their keys.
 
     Raises:
       InputError: there is none, or there are several.
     """
     stages_of = {system: [stages_in(found, system) for found in archives.values()] for system in systems}
-    held = {system: sum(map(len, stages)) for system, stages in stages_of.items() if all(stages)}
-    fitting = [system for system, count in held.items() if count == max(held.values())]
+    held = {
+        system: (sum(map(len, stages)), sum(len(keys_of(system) & set(found.nets)) for found in archives.values()))
+        for system, stages in stages_of.items()
+        if all(stages)
+    }
+    fitting = [system for system, counts in held.items() if counts == max(held.values())]
     first = next(iter(archives))
     if len(fitting) > 1:
         names = " or of ".join(system.name for system in fitting)
@@ -75,6 +80,19 @@ def stages_in(found: Found, system: System) -> list[str]:
     """The stages of a system that an archive may hold."""
     layouts = {stage: [published.LAYOUTS[stage](options) for options in system.variants] for stage in system.stages}
     return [stage for stage, tables in layouts.items() if any(fits(found, first_of(table)) for table in tables)]
+
+
+def keys_of(system: System) -> set[str]:
+    """All keys that a system's archives have nets under."""
+    tables = (published.LAYOUTS[stage](options) for stage in system.stages for options in system.variants)
+    return {key for table in tables for net in table.values() for key in net.keys}
+
+
+def as_generator(found: Found, stage: str) -> Found:
+    """What an archive holds, with a net that is alone there and has no name taken as a stage's generator."""
+    system = next(system for system in SYSTEMS if stage in system.stages)
+    keys = first_of(published.LAYOUTS[stage](system.variants[0])).keys
+    return found if list(found.nets) != [""] or "" in keys else found._replace(nets={keys[0]: found.nets[""]})
 
 
 def first_of(table: Mapping[str, Net]) -> Net:
@@ -115,10 +133,19 @@ def misfit(path: str, found: Found, systems: Sequence[System]) -> InputError:
         try:
             published.equations(net, found.nets[key], where(path, key))
         except InputError as error:
-            return error
-    held = ", ".join([key or "one without a name" for key in found.nets][:MOST_SHOWN]) or "none"
+            return InputError(f"{error}; {UNNAMED}") if not key and len(systems) > 1 else error
+    held = shown([key or "one without a name" for key in found.nets]) or "none"
     known = ", ".join(dict.fromkeys(net.keys[0] for net in nets))
-    return InputError(f"{path}: no generator of {' or '.join(one.name for one in systems)} ({known}); its nets: {held}")
+    more = f"; {UNNAMED}" if "" in found.nets else ""
+    more += f"; passed over: {shown(found.ignored)}" if found.ignored else ""
+    return InputError(
+        f"{path}: no generator of {' or '.join(one.name for one in systems)} ({known}); its nets: {held}{more}"
+    )
+
+
+def shown(names: Sequence[str]) -> str:
+    """The first of some names."""
+    return ", ".join(name[:MOST_LETTERS] for name in names[:MOST_SHOWN])
 
 
 def where(path: str, key: str) -> str:

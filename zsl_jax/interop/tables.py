@@ -4,7 +4,6 @@ import array
 import csv
 import dataclasses
 import pathlib
-import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -12,14 +11,14 @@ import numpy as np
 
 from zsl_jax.data.matlab import printable
 from zsl_jax.errors import InputError
+from zsl_jax.interop import columns as meanings
+from zsl_jax.interop.columns import CLASS_COLUMNS, CLASS_NUMBERS, PATH_COLUMNS, is_number, plain
 
-CLASS_COLUMNS = ("class", "classname", "label", "labels", "category", "species", "target")
-PATH_COLUMNS = ("path", "file", "filename", "filepath", "image", "imagefile", "imagename", "imagepath")
 SEPARATORS = (",", ";", "\t")
 
 
 class Part(NamedTuple):
-    """Something that a table holds; its parts are as in `zsl_jax.interop.sources.Field`, the name may be empty."""
+    """Something that a table holds; its parts are as in `zsl_jax.interop.fields.Field`, the name may be empty."""
 
     name: str
     value: np.ndarray | tuple[str, ...]
@@ -37,32 +36,37 @@ class Table:
       columns: names of all columns; made up ("column 3") where the file has no line of names.
       has_header: whether the names are from the file.
       texts: the columns of names, by column name, one entry a line.
-      values: the other columns [n, k] float64, finite.
+      numeric: names of the k columns of numbers; those of ids are in neither.
+      values: the columns of numbers [n, k] float64, finite; True is 1, False 0.
+      notes: what was decided in reading it.
     """
 
     file: pathlib.Path
     columns: tuple[str, ...]
     has_header: bool
     texts: dict[str, tuple[str, ...]]
+    numeric: tuple[str, ...]
     values: np.ndarray
+    notes: tuple[str, ...]
 
 
 def read(path: pathlib.Path, names_first: bool = False) -> Table:
     """Reads a CSV file (separated by commas, semicolons or tabs; UTF-8).
 
-    The first line names the columns if it has a familiar name ("class", "path", ...) or a word where the second line
-    has a number. Columns of a familiar name, and those that have no number in their first line, hold names.
+    The first line names the columns if it has a familiar name ("class", "path", ...), a word where the second line
+    has a number, or numbers that count the columns. Columns of a familiar name, and those that have no number in their
+    first line, hold names; those called "id" or the like are left out, unless nothing else names the rows.
 
     Args:
       path: the file.
-      names_first: the first column holds names and all others numbers, whatever they are called.
+      names_first: the first column holds names and all others numbers, see `zsl_jax.interop.columns.kinds`.
 
     Returns:
       The table, of at least one line.
 
     Raises:
       InputError: a line has more or fewer cells than the first, a cell is no finite number, two columns have one name,
-        the text isn't UTF-8, or there is no line.
+        one divides the rows, the first line could be names or data, the text isn't UTF-8, or there is no line.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -78,40 +82,35 @@ def parts(table: Table) -> Iterator[Part]:
     its class is the label. With one line a class, a line describes a class.
 
     Raises:
-      InputError: two columns could be that of the classes, or of the files.
+      InputError: two columns could be that of the classes, or of the files; a description has words in it.
     """
     classes, paths, note = _named_columns(table)
-    values, index_note = _without_index(table)
+    values, used, index_note = _without_index(table)
     rest = [name for name in table.texts if name not in (classes, paths)]
-    note = "; ".join(filter(None, [note, index_note]))
-    if not values.shape[1]:
-        yield from _lists(table, classes, paths, note)
+    notes = [*table.notes, note, index_note]
+    if not used:
+        yield from _lists(table, classes, paths, _joined(notes))
     elif classes and not paths and len(set(table.texts[classes])) == len(values):
-        note = "; ".join(filter(None, [note, "one line a class"]))
-        yield Part("semantics", values, "rows", table.texts[classes], note)
+        notes += ["one line a class", _left_out(table, rest), meanings.in_words(used)]
+        yield Part("semantics", values, "rows", table.texts[classes], _joined(notes))
     else:
         names = table.texts[paths or rest[0]] if paths or rest else None
-        yield Part("features" if classes else "", values, "rows", names, note)
+        notes.append(meanings.in_words(used) if table.has_header else "")
+        yield Part("features" if classes else "", values, "rows", names, _joined(notes))
         yield from _lists(table, classes, paths, "")
 
 
 def descriptions(table: Table) -> Part:
-    """A table that was read with `names_first` as descriptions of classes, a line each; like one of `parts`."""
-    return Part("semantics", table.values, "rows", table.texts[table.columns[0]])
+    """A table that was read with `names_first` as descriptions of classes, a line each; like one of `parts`.
 
-
-def is_number(text: str) -> bool:
-    """Says whether a cell holds a number; digits grouped by "_", as Python takes them, don't count."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text
-
-
-def plain(name: str) -> str:
-    """A name in small letters and digits alone, to be recognised by."""
-    return re.sub("[^a-z0-9]", "", name.casefold())
+    Raises:
+      InputError: there are no numbers.
+    """
+    (names,) = table.texts.values()
+    if not table.numeric:
+        raise InputError(f"{table.file}: names alone; numbers that describe each class are needed beside them")
+    note = meanings.in_words(table.numeric) if table.has_header else ""
+    return Part("semantics", table.values, "rows", names, _joined([*table.notes, note]))
 
 
 def _lines(path: pathlib.Path, stream: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
@@ -132,45 +131,53 @@ def _lines(path: pathlib.Path, stream: Iterable[str]) -> Iterator[tuple[int, lis
 
 def _table(path: pathlib.Path, lines: Iterator[tuple[int, list[str]]], names_first: bool) -> Table:
     start = [line for line in (next(lines, None), next(lines, None)) if line]
-    has_header = _is_header([cells for _, cells in start], names_first)
+    has_header, note = meanings.is_header(path, [cells for _, cells in start], names_first)
     columns = _column_names(path, start[0][1], has_header) if start else ()
     start = start[1:] if has_header else start
     if not start:
         raise InputError(f"{path}: no line of data")
-    texts: dict[int, list[str]] = {number: [] for number in _columns_of_names(columns, start[0][1], names_first)}
-    numeric = [number for number in range(len(columns)) if number not in texts]
+    kinds = meanings.kinds(columns, start[0][1], names_first)
+    if not names_first:
+        _require_readable(path, columns, *start[0])
+    texts: dict[int, list[str]] = {number: [] for number in kinds.names}
     values, places = array.array("d"), array.array("q")
     for place, cells in (line for part in (start, lines) for line in part):
         for number, entries in texts.items():
             entries.append(_name(path, place, columns[number], cells[number]))
-        values.extend(_numbers(path, place, columns, cells, numeric))
+        values.extend(_numbers(path, place, columns, cells, kinds.numbers))
         places.append(place)
+    numeric = tuple(columns[number] for number in kinds.numbers)
     matrix = np.asarray(values).reshape(len(places), len(numeric))
-    _require_finite(path, matrix, places, [columns[number] for number in numeric])
-    for number in texts:
-        if not names_first and plain(columns[number]) not in (*CLASS_COLUMNS, *PATH_COLUMNS):
-            _require_words(path, columns[number], texts[number], places)
+    _require_finite(path, matrix, places, numeric)
+    for number, entries in texts.items():
+        if not (names_first or is_number(entries[0]) or _is_familiar(columns[number])):
+            _require_words(path, columns[number], entries, places)
     named = {columns[number]: tuple(entries) for number, entries in texts.items()}
-    return Table(path, columns, has_header, named, matrix)
+    ids = [columns[number] for number in kinds.ids]
+    return Table(path, columns, has_header, named, numeric, matrix, tuple(filter(None, [note, _ids_note(ids)])))
 
 
-def _is_header(lines: list[list[str]], names_first: bool) -> bool:
-    """Says whether the first line names the columns."""
-    if not lines:
-        return False
-    if names_first and not all(map(is_number, lines[0][1:])):
-        return True
-    if not lines[0][0].strip() or {plain(cell) for cell in lines[0]} & {*CLASS_COLUMNS, *PATH_COLUMNS, "name"}:
-        return True
-    return len(lines) > 1 and any(not is_number(a) and is_number(b) for a, b in zip(*lines, strict=True))
+def _is_familiar(column: str) -> bool:
+    return plain(column) in (*CLASS_COLUMNS, *CLASS_NUMBERS, *PATH_COLUMNS) or meanings.is_id(column)
 
 
-def _columns_of_names(columns: tuple[str, ...], first: list[str], names_first: bool) -> list[int]:
-    """Which columns hold names, by what they are called and by the first line of data."""
-    if names_first:
-        return [0]
-    familiar = (*CLASS_COLUMNS, *PATH_COLUMNS)
-    return [number for number, cell in enumerate(first) if not is_number(cell) or plain(columns[number]) in familiar]
+def _ids_note(ids: list[str]) -> str:
+    shown = [repr(name) if name else "the column without a name" for name in ids]
+    return f"left out, since ids describe nothing: {', '.join(shown)}" if ids else ""
+
+
+def _require_readable(path: pathlib.Path, columns: tuple[str, ...], place: int, cells: list[str]) -> None:
+    """Refuses what would pass as names that nobody needs: decimal commas, and columns that divide the rows."""
+    for column, cell in zip(columns, cells, strict=True):
+        if meanings.DECIMAL_COMMA.fullmatch(cell):
+            raise InputError(
+                f"{path}: line {place}, column {column!r}: {cell[:40]!r} has a decimal comma; write points"
+            )
+        if plain(column) in meanings.DIVISIONS:
+            raise InputError(
+                f"{path}: column {column!r} is not read; remove it and name the unseen classes by --unseen, "
+                "or give import_features.py lists of rows (trainval, test_seen, test_unseen) by --splits FILE"
+            )
 
 
 def _column_names(path: pathlib.Path, cells: list[str], has_header: bool) -> tuple[str, ...]:
@@ -192,14 +199,18 @@ def _name(path: pathlib.Path, place: int, column: str, cell: str) -> str:
 def _numbers(
     path: pathlib.Path, place: int, columns: tuple[str, ...], cells: list[str], numeric: list[int]
 ) -> list[float]:
+    texts = [cells[number] for number in numeric]
     try:
-        numbers = [float(cells[number]) for number in numeric]
+        if "_" not in "".join(texts):
+            return [float(text) for text in texts]
     except ValueError:
-        numbers = []
-    if len(numbers) < len(numeric) or "_" in "".join([cells[number] for number in numeric]):
-        bad = next(number for number in numeric if not is_number(cells[number]))
-        raise InputError(f"{path}: line {place}, column {columns[bad]!r}: {cells[bad][:40]!r}; a number is needed")
-    return numbers
+        pass
+    for number in numeric:
+        if not meanings.is_value(cells[number]):
+            found = cells[number][:40]
+            raise InputError(f"{path}: line {place}, column {columns[number]!r}: {found!r}; a number is needed")
+    truth = [meanings.TRUTH.get(text.strip().casefold()) for text in texts]
+    return [float(text) if value is None else value for text, value in zip(texts, truth, strict=True)]
 
 
 def _require_words(path: pathlib.Path, column: str, texts: list[str], places: array.array) -> None:
@@ -209,7 +220,7 @@ def _require_words(path: pathlib.Path, column: str, texts: list[str], places: ar
         raise InputError(f"{path}: line {places[row]}, column {column!r}: {texts[row][:40]!r} among numbers")
 
 
-def _require_finite(path: pathlib.Path, values: np.ndarray, places: array.array, columns: list[str]) -> None:
+def _require_finite(path: pathlib.Path, values: np.ndarray, places: array.array, columns: tuple[str, ...]) -> None:
     finite = np.isfinite(values)
     if not finite.all():
         row, column = np.unravel_index(int(np.argmin(finite)), values.shape)
@@ -224,7 +235,7 @@ def _named_columns(table: Table) -> tuple[str | None, str | None, str]:
     if not table.has_header and len(table.texts) == 2 and table.values.shape[1]:
         paths, classes = table.texts
         return classes, paths, "no line of names: read as path, class, features"
-    return _column(table, CLASS_COLUMNS), _column(table, PATH_COLUMNS), ""
+    return _column(table, CLASS_COLUMNS) or _column(table, CLASS_NUMBERS), _column(table, PATH_COLUMNS), ""
 
 
 def _column(table: Table, familiar: tuple[str, ...]) -> str | None:
@@ -236,17 +247,34 @@ def _column(table: Table, familiar: tuple[str, ...]) -> str | None:
 
 
 def _lists(table: Table, classes: str | None, paths: str | None, note: str) -> Iterator[Part]:
-    """The columns of names, each a list of its own."""
+    """The columns of names, each a list of its own; ids beside nothing but names are those of pictures."""
     familiar = {classes: "labels", paths: "image_files"}
+    if not paths and not table.numeric:
+        familiar |= {name: "image_files" for name in table.texts if name != classes and meanings.is_id(name)}
     for name, texts in table.texts.items():
         yield Part(familiar.get(name, name if table.has_header else ""), texts, note=note)
 
 
-def _without_index(table: Table) -> tuple[np.ndarray, str]:
+def _without_index(table: Table) -> tuple[np.ndarray, tuple[str, ...], str]:
     """Leaves out a first column without a name that counts the lines, as data frames are written."""
-    values, first = table.values, table.columns[0]
-    if (first and plain(first) != "unnamed0") or first in table.texts:
-        return values, ""
+    values, columns, first = table.values, table.numeric, table.columns[0]
+    if plain(first) not in meanings.UNNAMED or columns[:1] != (first,):
+        return values, columns, ""
     if not np.array_equal(values[:, 0], np.arange(len(values))):
-        return values, ""
-    return values[:, 1:], "its first column counts the lines: left out"
+        return values, columns, ""
+    return values[:, 1:], columns[1:], "its first column counts the lines: left out"
+
+
+def _left_out(table: Table, rest: list[str]) -> str:
+    """A note on ids beside descriptions; other words there are refused: a number may be missing."""
+    for name in rest:
+        if not meanings.is_id(name):
+            raise InputError(
+                f"{table.file}: column {name!r}: {table.texts[name][0][:40]!r}; a line describes a class, "
+                "so a number is needed; write numbers or remove the column"
+            )
+    return _ids_note(rest)
+
+
+def _joined(notes: Iterable[str]) -> str:
+    return "; ".join(filter(None, notes))

@@ -10,7 +10,7 @@ import safetensors
 import safetensors.numpy
 
 from zsl_jax.errors import InputError
-from zsl_jax.interop.files import opened, replacing
+from zsl_jax.interop.files import opened, replacing, require_room, size_of
 
 SEPARATOR = "/"
 DTYPES = {
@@ -24,15 +24,18 @@ def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, str]
     """Arrays and texts by name; bfloat16 as float32.
 
     Raises:
-      InputError: the file cannot be read, is damaged, or has numbers of another type.
+      InputError: the file cannot be read, is damaged, too large for the memory, or has numbers of another type.
     """
     with opened(path) as stream:
+        require_room(path, size_of(stream))
         try:
             raw = stream.read()
             metadata = _metadata(path)
             entries = safetensors.deserialize(raw)
         except safetensors.SafetensorError as error:
             raise InputError(f"{path}: damaged, or no .safetensors file ({' '.join(str(error).split())})") from error
+        except MemoryError as error:
+            raise InputError(f"{path}: too large for the memory that this process may use") from error
     return {name: _array(path, name, entry) for name, entry in sorted(entries, key=lambda entry: entry[0])}, metadata
 
 

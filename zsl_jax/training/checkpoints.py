@@ -390,7 +390,7 @@ def _misfit(folder: Path, differences: Sequence[str]) -> InputError:
     more = f"; and {len(differences) - _MAX_DIFFERENCES} more" if len(differences) > _MAX_DIFFERENCES else ""
     return InputError(
         f"{folder}: the checkpoint of step {folder.name} doesn't fit this run: {listed}{more}. "
-        "Use the options it was made with, or another --workdir"
+        "Use the options it was made with, or another workdir"
     )
 
 

@@ -27,6 +27,11 @@ LOWEST = {
 }
 LOWEST_IN_PROTOTYPE = {"hidden": 1, "epochs": 1, "batch": 1, "decay_every": 1}
 LOWEST_IN_STAGE = {"epochs": 1, "batch_size": 1, "critic_iter": 1, "syn_num": 1, "eval_every": 1, "patience": 0}
+LOWEST_SIZES = {  # 0: as wide as the semantics, or none
+    "z_dim": 0, "embed_dim": 0, "time_dim": 0, "categories": 0, "continuous": 0, "n_steps": 1, "width": 1,
+    "generator_width": 1, "critic_width": 1, "decoder_width": 1, "encoder_width": 1,
+}  # fmt: skip
+MOST_SEED = 2**32 - 1  # keys of larger seeds are those of smaller ones; no other whole number needs more
 
 
 def check_options(config) -> None:
@@ -37,13 +42,15 @@ def check_options(config) -> None:
     """
     if not config.stages:
         raise InputError("config.stages: empty; name at least one stage, e.g. ('drg', 'dfg')")
+    if len(set(config.stages)) < len(config.stages):
+        raise InputError(f"config.stages: {tuple(config.stages)}; name each stage once")
     for name in config.stages:
         registry.find(name)
         if name not in config:
             raise InputError(f"config.{name}: the options of stage {name!r} are missing")
-    for section, lowest in (LOWEST | dict.fromkeys(config.stages, LOWEST_IN_STAGE)).items():
-        _check_lowest(section, config[section] if section else config, lowest)
-    _check_lowest("eval.prototype", config.eval.prototype, LOWEST_IN_PROTOTYPE)
+    for section, lowest in (LOWEST | dict.fromkeys(config.stages, LOWEST_IN_STAGE | LOWEST_SIZES)).items():
+        _check_range(section, config[section] if section else config, lowest)
+    _check_range("eval.prototype", config.eval.prototype, LOWEST_IN_PROTOTYPE)
     _check_choice("eval.classifier", config.eval.classifier, fits.KINDS)
     _check_choice("upstream", config.upstream, UPSTREAM)
     _check_choice("eval.select", config.eval.select, SELECT)
@@ -63,11 +70,12 @@ def check_options(config) -> None:
         )
 
 
-def _check_lowest(section: str, options, lowest: dict[str, int]) -> None:
+def _check_range(section: str, options, lowest: dict[str, int]) -> None:
     for field, bound in lowest.items():
-        if field in options and options[field] < bound:
+        if field in options and not bound <= options[field] <= MOST_SEED:
             name = f"{section}.{field}" if section else field
-            raise InputError(f"config.{name}: {options[field]}; it must be at least {bound}")
+            limit = f"least {bound}" if options[field] < bound else f"most {MOST_SEED}"
+            raise InputError(f"config.{name}: {options[field]}; it must be at {limit}")
 
 
 def _check_choice(name: str, value: str, choices: Iterable[str]) -> None:

@@ -27,6 +27,8 @@ from zsl_jax.training.stage import (
     stopped_early,
 )
 
+PER_EPOCH = "hyper['steps_per_epoch']"  # the array of a checkpoint that holds the iterations of an epoch
+
 
 @dataclasses.dataclass(frozen=True)
 class Workdir:
@@ -136,7 +138,7 @@ def left_by(stage: Stage) -> Left | None:
     with checkpoints.open_checkpoints(stage.checkpoints, read_only=True) as opened:
         (*_, step) = opened.steps()
         info = opened.info(step)
-    per_epoch = info.get("steps_per_epoch") or stage.plan.steps_per_epoch or max(step // stage.epochs, 1)
+        per_epoch = info.get("steps_per_epoch") or int(opened.arrays(step)[PER_EPOCH])
     stage = dataclasses.replace(stage, per_epoch=per_epoch)
     digest = info.get("imported", "")
     evaluations = read_evaluations(stage, step, last_alone=bool(digest))

@@ -71,9 +71,10 @@ def add(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]]) ->
         what = taken[0] if taken else f"stage {stages(workdir, nets)[0]}"
         raise InputError(f"{workdir}: holds {what} already; choose another folder")
     try:
-        for stage, params in nets.items():  # each file by one rename; till the last the configuration is the old one
-            tensors.write(file_of(workdir, stage), tensors.flatten(params), {"stage": stage})
+        # The configuration first: it fits all nets, so also those that are there when a crash comes between.
         writers.write_json(workdir / FOLDER / writers.CONFIG, config.to_dict())
+        for stage, params in nets.items():
+            tensors.write(file_of(workdir, stage), tensors.flatten(params), {"stage": stage})
     except OSError as error:
         raise InputError(f"{workdir}: cannot be written ({error.strerror}); choose another folder") from error
 

@@ -142,7 +142,7 @@ def read_json(path: Path) -> Any:
     try:
         return from_json(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error}); restore it or use another --workdir") from error
+        raise InputError(f"{path}: cannot be read as JSON ({error}); restore it or use another workdir") from error
 
 
 def to_json(obj: Any, indent: int | None = None) -> str:
@@ -190,12 +190,12 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("a")
     except OSError as error:
-        raise InputError(f"{workdir}: not usable as --workdir ({error.strerror}); choose another folder") from error
+        raise InputError(f"{workdir}: not usable as a workdir ({error.strerror}); choose another folder") from error
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(f"{workdir}: another run is at work here; wait for it or use another --workdir") from error
+            raise InputError(f"{workdir}: another run is at work here; wait for it or use another workdir") from error
         except OSError as error:
             raise InputError(f"{path}: cannot be locked ({error.strerror}); use a local --workdir") from error
         yield
@@ -226,10 +226,10 @@ def claim_workdir(workdir: Path, config: Mapping[str, Any], ignore: Sequence[str
             write_json(path, config)
             return
     except OSError as error:
-        raise InputError(f"{workdir}: not usable as --workdir ({error.strerror}); choose another folder") from error
+        raise InputError(f"{workdir}: not usable as a workdir ({error.strerror}); choose another folder") from error
     listed = differences(read_json(path), config, ignore)
     if listed:
-        raise InputError(f"{path}: made with other options: {listed}. Use the same options or another --workdir")
+        raise InputError(f"{path}: made with other options: {listed}. Use the same options or another workdir")
 
 
 def differences(there: Mapping[str, Any], now: Mapping[str, Any], ignore: Sequence[str] = ()) -> str:
@@ -270,7 +270,7 @@ def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
         return head | {name: float(value) for name, value in record.items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            f"{path}: line {number} is not a line of metrics ({line[:60]!r}); remove it or use another --workdir"
+            f"{path}: line {number} is not a line of metrics ({line[:60]!r}); remove it or use another workdir"
         ) from error
 
 
