@@ -18,10 +18,10 @@ from absl import flags
 
 from zsl_jax import own_data, runs
 from zsl_jax.errors import InputError
-from zsl_jax.interop import folders, roles, sources, store
+from zsl_jax.interop import folders, parts, roles, sources, store
 from zsl_jax.interop.fields import Field
 
-OF_ROWS = ("labels", "image names", "split")  # in a file of descriptions, they belong to other pictures
+OF_ROWS = ("labels", "image names")  # in a file of descriptions, they belong to other pictures
 FLAGS = flags.FlagValues()  # of its own, so that a process may import several programs
 own_data.define(FLAGS)
 flags.DEFINE_string(
@@ -47,7 +47,7 @@ def make_dataset(arguments: list[str]) -> int:
         raise InputError("--semantics is missing; give a CSV file with a line for each class: name, description")
     images, semantics = Path(given[0]), roles.split_field(said["semantics"])[0]
     fields, described = read_images(images, said["orientation"] or "")
-    classes = [field for field in sources.read(semantics, names_first=True) if roles.role_of(field) not in OF_ROWS]
+    classes = [field for field in sources.read(semantics, names_first=True) if _is_of_classes(field, said["unseen"])]
     files = [described, *store.describe_files([semantics])]
     said |= {"orientation": None} if images.is_dir() else {}  # it spoke of the files, not of all rows together
     own_data.make(said, arguments, [*fields, *classes], {"semantics": [said["semantics"]]}, files)
@@ -62,17 +62,37 @@ def read_images(path: Path, orientation: str) -> tuple[list[Field], dict[str, An
       orientation: see `folders.read`.
 
     Raises:
-      InputError: see `folders.read` and `sources.read`; a CSV has no column of classes.
+      InputError: see `folders.read` and `sources.read`; a CSV has no column of classes, or two.
     """
     if path.is_dir():
         found = folders.files(path)
         every = [file for files in found.values() for file in files]
         return folders.read(path, found, orientation), store.describe_folder(path, every)
     fields = sources.read(path)
+    if others := [field.name for field in fields if field.name != "labels" and roles.role_of(field) == "labels"]:
+        raise InputError(f"{path}: column {others[0]!r} could hold the classes too; keep one of such columns")
     if not {"features", "labels"} <= {field.name for field in fields}:
         raise InputError(f"{path}: a folder, or a CSV with the columns path, class and features, is needed")
     (described,) = store.describe_files([path])
     return fields, described
+
+
+def _is_of_classes(field: Field, unseen: str) -> bool:
+    """Says whether a field of the file of descriptions counts; lists of classes don't where --unseen names them.
+
+    Raises:
+      InputError: a list may be one of classes, but holds numbers.
+    """
+    role = roles.role_of(field)
+    if role != "split":
+        return role not in OF_ROWS
+    if unseen or parts.named(field.name)[1] in ("loc", "rows"):
+        return False
+    if not isinstance(field.value, tuple):
+        raise InputError(
+            f"{field.where}: numbers; if they are classes, write their names, or say --unseen; if rows, leave it out"
+        )
+    return True
 
 
 if __name__ == "__main__":

@@ -103,6 +103,8 @@ def make(
         chosen = _choose(fields, asked)
         made = assemble(folder.name, chosen, options(said))
         leaks.require_none(made.dataset.x, made.dataset.labels, chosen.features.where)
+        if made.dataset.r is not None and chosen.representations is not None:
+            leaks.require_none(made.dataset.r, made.dataset.labels, chosen.representations.where)
         report = store.write(folder, made, {"command": shlex.join(["python", *command]), "sources": list(sources)})
     except MemoryError as error:
         raise InputError(f"{folder}: not made, the memory here doesn't suffice; give fewer rows") from error

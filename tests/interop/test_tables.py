@@ -44,7 +44,20 @@ def test_a_first_line_that_counts_may_be_data(tmp_path, text):
             "left out, since ids describe nothing: 'class_id'",
         ),
         ("id,path,class,f\n5,a,cat,1\n6,b,cat,2\n", [[1], [2]], "columns 'f' (1)"),
-        ("imageId,class,f,humid\n5,cat,1,3\n6,cat,2,4\n", [[1, 3], [2, 4]], "'imageId'; columns 'f'..'humid' (2)"),
+        (
+            ",Unnamed: 0.1,Unnamed: 0,class,f\n17,4,0,cat,1\n3,2,1,cat,2\n",
+            [[1], [2]],
+            "the column without a name, 'Unnam",
+        ),
+        ("id,class,f\n5,cat,1\n5,cat,2\n", [[1], [2]], "left out, since ids describe nothing: 'id'"),
+        ("class,高さ\ncat,1\ncat,2\n", [[1], [2]], "columns '高さ' (1)"),
+        ("path,class,x,y\na,cat,1,3\nb,cat,2,4\n", [[1, 3], [2, 4]], "columns 'x'..'y' (2)"),
+        ("path,class,val_0,fold_change\na,cat,1.0,.5\nb,cat,2,4\n", [[1, 0.5], [2, 4]], "(2)"),
+        (
+            "imageId,class,f,humid\n5,cat,1,3\n6,cat,2,4\n",
+            [[1, 3], [2, 4]],
+            "'imageId' names the rows; columns 'f'..'humid' (2)",
+        ),
     ],
 )
 def test_ids_are_no_features(tmp_path, text, values, note):
@@ -59,6 +72,12 @@ def test_ids_are_names_where_nothing_else_is(tmp_path):
     assert "image_files" not in found
     found = parts(tmp_path / "a.csv", "id,label\n5,cat\n3,cat\n")
     assert {name: part.value for name, part in found.items()} == {"image_files": ("5", "3"), "labels": ("cat", "cat")}
+    found = parts(tmp_path / "a.csv", ",image_id,class\n0,5,cat\n1,3,cat\n")
+    assert {name: part.value for name, part in found.items()} == {"image_files": ("5", "3"), "labels": ("cat", "cat")}
+    found = parts(tmp_path / "a.csv", "id,class,colour,f\n5,cat,red,1\n3,cat,red,2\n")
+    assert found["features"].names == found["image_files"].value == ("5", "3")
+    assert parts(tmp_path / "a.csv", "id,colour,f\n5,red,1\n3,red,2\n")[""].names == ("5", "3")
+    assert parts(tmp_path / "a.csv", "id,name,f\n5,ant,1\n3,bat,2\n")[""].names == ("ant", "bat")
     found = parts(tmp_path / "a.csv", "path,class_id,f\na,5,1\nb,5,2\n")
     assert found["labels"].value == ("5", "5")
     np.testing.assert_array_equal(found["features"].value, [[1], [2]])
@@ -74,8 +93,19 @@ def test_true_and_false_are_numbers(tmp_path):
     [
         ("class,flies,legs\nant,no,6\nbat,yes,2\n", "column 'flies': 'no'; a line describes a class, so a number"),
         ("path;class;f\na;cat;0,5\nb;cat;1,5\n", "line 2, column 'f': '0,5' has a decimal comma"),
-        ("path,class,split,f\na,cat,train,1\nb,cat,test,1\n", "column 'split' is not read; remove it"),
-        ("path,class,y,f\na,cat,0,1\nb,dog,1,1\n", "columns 'class' and 'y' mean the same"),
+        *(
+            (f"path,class,{name},f\na,cat,{cell},1\nb,cat,0,1\n", f"column '{name}' is not read, since it looks like")
+            for name, cell in [
+                ("split", "train"),
+                ("dataset_split", "test"),
+                ("is_train", "True"),
+                ("isTest", "1"),
+                ("fold", "0.5"),
+            ]
+        ),
+        ("path,y,target,f\na,0,0,1\nb,1,1,1\n", "columns 'y' and 'target' mean the same"),
+        (",class,f\n7,cat,1\n7,cat,2\n", "column 1 has no name and doesn't number the lines"),
+        ("class,,f\ncat,.5,1\ncat,1,2\n", "column 2 has no name and doesn't number the lines"),
     ],
 )
 def test_words_and_columns_that_would_be_lost(tmp_path, text, message):
@@ -102,9 +132,8 @@ def test_values_and_names(tmp_path):
 def test_first_column_that_counts_lines(tmp_path):
     found = parts(tmp_path / "a.csv", ",class,f\n0,cat,5\n1,cat,6\n")
     np.testing.assert_array_equal(found["features"].value, [[5], [6]])
-    assert "counts the lines" in found["features"].note
-    found = parts(tmp_path / "a.csv", ",class,f\n0,cat,5\n2,cat,6\n")
-    np.testing.assert_array_equal(found["features"].value, [[0, 5], [2, 6]])
+    assert "the column without a name" in found["features"].note
+    assert "image_files" not in found
 
 
 def test_names_first(tmp_path):
@@ -118,12 +147,14 @@ def test_names_first(tmp_path):
 
 
 @pytest.mark.parametrize("first", ["", "id", "Unnamed: 0"])
-def test_names_may_stand_behind_ids(tmp_path, first):
-    (tmp_path / "a.csv").write_text(f"{first},class,legs\n0,ant,6\n1,bat,2\n")
+@pytest.mark.parametrize("second", ["class", "name"])
+def test_names_may_stand_behind_ids(tmp_path, first, second):
+    (tmp_path / "a.csv").write_text(f"{first},{second},legs\n4,ant,6\n1,bat,2\n")
     part = tables.descriptions(tables.read(tmp_path / "a.csv", names_first=True))
     assert part.names == ("ant", "bat")
     np.testing.assert_array_equal(part.value, [[6], [2]])
     assert "left out" in part.note
+    assert part.ids == (first, ("4", "1"))
 
 
 def test_names_alone_describe_nothing(tmp_path):

@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -175,3 +176,35 @@ def test_default_splits(run, tmp_path):
     sizes = [rows.size for rows in (splits.trainval, splits.test_seen, splits.test_unseen, splits.train, splits.val)]
     assert sizes == [15, 5, 4, 12, 3]
     assert np.unique(labels[splits.test_seen]).size == 5
+
+
+@pytest.mark.parametrize("header", ["class_id,class_name", "id,name", "idx,class"])
+@pytest.mark.parametrize("base", [0, 1])
+def test_ids_of_the_classes_are_what_labels_count(run, tmp_path, header, base):
+    """The lines of the descriptions stand in another order than the ids."""
+    lines = [4, 0, 5, 2, 1, 3]
+    names = [(str(number + base), NAMES[number]) for number in lines]
+    classes = own.write_csv(tmp_path / "classes.csv", names, SEMANTICS[lines], header)
+    numbers = [(picture, str(label + base)) for picture, label in zip(PICTURES, LABELS, strict=True)]
+    pictures = own.write_csv(tmp_path / "pictures.csv", numbers, X, "path,class_id")
+    code, out, _ = run(pictures, f"--semantics={classes}")
+    assert code == 0
+    made = own.load(tmp_path / "root")
+    assert [made.class_names[label] for label in made.labels] == list(TEXTS)
+    assert f"numbers of classes by column '{header.split(',')[0]}'" in out
+    assert run(pictures, f"--semantics={classes}", f"--label-base={base}", "--overwrite")[0] == 0
+    np.testing.assert_array_equal(own.load(tmp_path / "root").labels, LABELS)
+
+
+def test_lists_of_classes_beside_the_descriptions(run, tmp_path):
+    pictures = own.write_csv(tmp_path / "pictures.csv", zip(PICTURES, TEXTS, strict=True), X, "path,class")
+    described = {"attributes": SEMANTICS, "classes": np.array(NAMES)}
+    np.savez(tmp_path / "s.npz", **described, unseen=np.array(["cat", "eel"]))
+    semantics = f"--semantics={tmp_path / 's.npz'}"
+    for flags, unseen in ([], [2, 4]), (["--unseen=fox", "--overwrite"], [5]):
+        assert run(pictures, semantics, *flags)[0] == 0
+        np.testing.assert_array_equal(own.load(tmp_path / "root").unseen, unseen)
+    for name, numbers in (("unseen", [2, 4]), ("unseen_mask", np.arange(6) > 3)):
+        listed: dict[str, Any] = described | {name: np.array(numbers)}
+        np.savez(tmp_path / "s.npz", **listed)
+        assert f"'{name}': numbers; if they are classes, write" in run(pictures, semantics, "--overwrite")[2]

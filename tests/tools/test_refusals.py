@@ -114,6 +114,11 @@ def numerals(*names: str) -> str:
     return "class,f0,f1\n" + "".join(f"{name},{row}.5,1\n" for row, name in enumerate(names))
 
 
+def numbered(column: str, ids: str) -> str:
+    """The usual descriptions behind a column of ids, one a line."""
+    return "\n".join(",".join(cells) for cells in zip([column, *ids], CLASSES.splitlines(), strict=True))
+
+
 def pictures(header: str, values: np.ndarray) -> str:
     """A table of the pictures 0.jpg, 1.jpg, ... and numbers."""
     columns = header if "," in header else ",".join([header, *(f"f{number}" for number in range(values.shape[1]))])
@@ -149,7 +154,18 @@ READ: dict[str, Case] = {
         [],
         "'labels': of type object; Python objects are never unpickled: save numbers, or text as",
     ),
-    "labels in features": ({"features.npy": np.c_[X, 7 - LABELS]}, [], "column 6 has one whole number for each class"),
+    "labels in features": ({"features.npy": np.c_[X, 7 - LABELS]}, [], "column 6 has one number for each class"),
+    "labels in representations": (
+        {"representations.npy": np.c_[X, LABELS / 7]},
+        [],
+        "representations.npy: 'representations': column 6 has one number for each class",
+    ),
+    "ids of the classes without a name": (
+        {"classes.csv": numbered("", "503214")},
+        [],
+        "a column without a name numbers the classes in another order than the lines",
+    ),
+    "ids of other classes": ({"classes.csv": numbered("id", "503219")}, [], "4 rows of class '4', but"),
     "classes by odd numbers": ({"own.json": {"class_to_idx": {"ant": 1, "cat": 3}}}, [], "a dictionary without arrays"),
     "two arrays of a name": ({"features.npy": None, "features.npz": two_of_a_name}, [], "two arrays of one name"),
     "link in hdf5": ({"features.npy": None, "features.h5": linked_hdf5}, [], "features.h5: holds neither"),
@@ -366,6 +382,7 @@ def test_make_dataset_of_a_folder(tmp_path, capsys, name):
 TABLES: dict[str, tuple[str, list[str], str]] = {
     "no classes": ("path,f0,f1\na.jpg,1,2\n", [], "columns path, class and features"),
     "two class columns": ("class,label,f0\ncat,dog,2\n", [], "columns 'class' and 'label' mean the same"),
+    "two columns of labels": ("path,label,label_name,f0\na.jpg,0,ant,1\n", [], "column 'label_name' could hold the"),
     "infinite": ("path,class,f0\na.jpg,cat,1\nb.jpg,dog,-inf\n", [], "line 3, column 'f0': -inf"),
     "grouped digits": ("path,class,f0\na.jpg,cat,1_0\nb.jpg,dog,1\n", [], "line 2, column 'f0': '1_0' among numbers"),
     "class missing": ("path,class,f0\na.jpg,,1\n", [], "line 2, column 'class': empty"),

@@ -8,7 +8,7 @@ import numpy as np
 from zsl_jax.data import checks
 from zsl_jax.data.dataset import Dataset
 from zsl_jax.errors import InputError
-from zsl_jax.interop import labelling, naming, partition, row_lists
+from zsl_jax.interop import labelling, naming, partition, row_lists, unused
 from zsl_jax.interop.fields import Field, real
 from zsl_jax.interop.options import Options
 from zsl_jax.interop.roles import Roles
@@ -51,7 +51,9 @@ def assemble(name: str, roles: Roles, options: Options) -> Assembled:
     semantics, original, class_names, of_semantics = _semantics(roles, options)
     labels, of_labels = labelling.read(roles, class_names, options)
     image_names, of_names = _image_names(roles.image_names, labels.size)
+    given = labels
     labels, of_order = _in_order(labels, roles.label_images, roles)
+    unused.require_none_meant(roles, given, labels, class_names, options)
     x, of_x = _features(roles.features, labels.size, options.orientation)
     r, of_r = _representations(roles, labels.size, options.orientation)
     rows, of_rows = row_lists.read(roles.splits, labels.size, len(class_names), options.split_base, image_names)

@@ -80,7 +80,10 @@ def _names(field: Field, class_names: tuple[str, ...]) -> tuple[str, ...]:
     if isinstance(field.value, tuple):
         return field.value
     if field.value.dtype.kind == "b" or not all(map(naming.is_numeral, class_names)):
-        raise InputError(f"{field.where}: {field.shape}, but taken for a list of classes; write the classes' names")
+        raise InputError(
+            f"{field.where}: {field.shape}, but taken for a list of classes; write the classes' names "
+            "(or, for rows, call the lists trainval, test_seen, test_unseen)"
+        )
     return tuple(map(str, checks.whole_numbers(real(field), field.where, 0, 2**31 - 1)))
 
 

@@ -11,8 +11,8 @@ CLASS_COLUMNS = ("class", "classname", "label", "labels", "category", "species",
 CLASS_NUMBERS = tuple(f"{name}{ending}" for name in CLASS_COLUMNS for ending in ("id", "idx", "index"))
 PATH_COLUMNS = ("path", "file", "filename", "filepath", "image", "imagefile", "imagename", "imagepath")
 IDS = ("id", "idx", "index", "imageid", "imgid", "rowid", "imageindex", "rowindex", *CLASS_NUMBERS)
-DIVISIONS = ("split", "splits", "fold", "partition", "subset")
-UNNAMED = ("", "unnamed0")  # as data frames write the numbers of their lines
+SECOND_CHOICES = ("target", "y")  # name the classes only where no other column does; else y may be a place
+UNNAMED = re.compile(r"(unnamed[\W\d]*)?")  # as data frames write the numbers of their lines
 TRUTH = {"true": 1.0, "false": 0.0}
 SURELY_NAMES = 5  # so many cells that count 0, 1, 2, ... are no data
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+(e[+-]?\d+)?\s*", re.IGNORECASE)
@@ -35,6 +35,11 @@ def is_number(text: str) -> bool:
     return "_" not in text
 
 
+def is_fraction(cell: str) -> bool:
+    """Says whether a cell holds a number that is written as no whole one."""
+    return is_number(cell) and not cell.strip().lstrip("+-").isdecimal()
+
+
 def is_value(text: str) -> bool:
     """Says whether a cell holds a number, True or False."""
     return is_number(text) or text.strip().casefold() in TRUTH
@@ -48,6 +53,17 @@ def plain(name: str) -> str:
 def is_id(name: str) -> bool:
     """Says whether a column called so numbers its lines or classes: "id", "image_id", "classId", but not "humid"."""
     return plain(name) in IDS or re.search(r"(?:[\W_]|[a-z0-9](?=I))(?:id|idx|Id|ID|Idx)$", name.strip()) is not None
+
+
+def is_unnamed(name: str) -> bool:
+    """Says whether a data frame wrote the column without having a name for it."""
+    return UNNAMED.fullmatch(name.strip().casefold()) is not None
+
+
+def class_columns(columns: Sequence[str]) -> tuple[str, ...]:
+    """What the column of classes may be called among these: "target" and "y" only where no other is called so."""
+    first_choices = tuple(name for name in CLASS_COLUMNS if name not in SECOND_CHOICES)
+    return first_choices if any(plain(name) in first_choices for name in columns) else CLASS_COLUMNS
 
 
 def is_header(path: pathlib.Path, lines: Sequence[Sequence[str]], names_first: bool) -> tuple[bool, str]:
@@ -82,6 +98,7 @@ def kinds(columns: Sequence[str], first: Sequence[str], names_first: bool) -> Ki
     """Divides the columns by what they are called and by the first line of data.
 
     A column of ids names the rows where nothing else does: in a table without other names, or without other numbers.
+    Columns of numbers without a name are ids that never do, since those of other tables count alike.
 
     Args:
       columns: their names.
@@ -97,10 +114,11 @@ def kinds(columns: Sequence[str], first: Sequence[str], names_first: bool) -> Ki
         ids = [at for at in range(len(columns)) if at not in names and _numbers_lines(columns[at], first[at])]
     else:
         called = {plain(name) for name in columns}
-        familiar = {*PATH_COLUMNS, *(CLASS_COLUMNS if called & set(CLASS_COLUMNS) else CLASS_NUMBERS)}
+        familiar = {*PATH_COLUMNS, *(class_columns(columns) if called & set(CLASS_COLUMNS) else CLASS_NUMBERS)}
         names = [at for at, cell in enumerate(first) if not is_value(cell) or plain(columns[at]) in familiar]
-        ids = [at for at in range(len(columns)) if at not in names and is_id(columns[at])]
-        of_rows = [at for at in ids if plain(columns[at]) not in CLASS_NUMBERS]
+        unnamed = [at for at, name in enumerate(columns) if at not in names and is_unnamed(name)]
+        ids = [at for at in range(len(columns)) if at not in names and (at in unnamed or is_id(columns[at]))]
+        of_rows = [at for at in ids if at not in unnamed and plain(columns[at]) not in CLASS_NUMBERS]
         has_numbers = len(names) + len(ids) < len(columns)
         if of_rows and not called & set(PATH_COLUMNS) and not (names and has_numbers):
             names = sorted([*names, of_rows[0]])
@@ -121,8 +139,8 @@ def _counts_columns(path: pathlib.Path, lines: Sequence[Sequence[str]]) -> tuple
     is_labels = len(lines[0]) == 1 and cells == ["0"]
     if counted is None or (len(cells) < 2 and not is_labels):
         return False, ""
-    is_fraction = any(is_number(cell) and not cell.strip().lstrip("+-").isdecimal() for cell in lines[1])
-    if len(cells) >= SURELY_NAMES or (len(cells) > 1 and is_fraction):
+    has_fraction = any(map(is_fraction, lines[1]))
+    if len(cells) >= SURELY_NAMES or (len(cells) > 1 and has_fraction):
         return True, f"line 1 ({cells[0]}..{cells[-1]}) names the columns"
     raise InputError(
         f"{path}: line 1 ({','.join(lines[0])[:40]}) could name the columns or be data; "
@@ -133,11 +151,13 @@ def _counts_columns(path: pathlib.Path, lines: Sequence[Sequence[str]]) -> tuple
 def _described(columns: Sequence[str], first: Sequence[str]) -> int:
     """The column that names what each line describes."""
     starts_with_ids = _numbers_lines(columns[0], first[0])
-    for at, name in enumerate(columns):
-        if plain(name) in CLASS_COLUMNS and (starts_with_ids or not is_value(first[at])):
-            return at
+    called = class_columns(columns)
+    for familiar in (called, ("name",) if starts_with_ids else ()):
+        for at, name in enumerate(columns):
+            if plain(name) in familiar and (starts_with_ids or not is_value(first[at])):
+                return at
     return 0
 
 
 def _numbers_lines(column: str, cell: str) -> bool:
-    return is_number(cell) and (is_id(column) or plain(column) in UNNAMED)
+    return is_number(cell) and (is_id(column) or is_unnamed(column))

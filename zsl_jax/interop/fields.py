@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,6 +10,13 @@ from zsl_jax.data.matlab import printable
 from zsl_jax.errors import InputError
 
 Value = np.ndarray | tuple[str, ...]
+
+
+class Ids(NamedTuple):
+    """A column of whole numbers, as text, that belong to the rows of a table; one of the classes may number them."""
+
+    column: str
+    values: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,6 +31,7 @@ class Field:
         class), "columns" (the other way round) or "" (nothing).
       names: of the rows, where the file names them.
       note: what was done in reading it.
+      ids: of the rows, where the file numbers them beside their names.
     """
 
     file: pathlib.Path
@@ -31,6 +40,7 @@ class Field:
     axis: str = ""
     names: tuple[str, ...] | None = None
     note: str = ""
+    ids: Ids | None = None
 
     @property
     def where(self) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 from zsl_jax.data import checks
 from zsl_jax.errors import InputError
 from zsl_jax.interop import naming
-from zsl_jax.interop.fields import Field, real
+from zsl_jax.interop.columns import is_unnamed
+from zsl_jax.interop.fields import Field, Ids, real
 from zsl_jax.interop.options import Options
 from zsl_jax.interop.roles import Roles
 
@@ -18,7 +19,8 @@ def read(roles: Roles, class_names: tuple[str, ...], options: Options) -> tuple[
     """Reads the labels.
 
     Names are looked up among the classes, also whole numbers where all classes are called by such. Other numbers count
-    the list of names that is theirs, or else the classes as they are described.
+    the list of names that is theirs, or else the classes as they are described; where the descriptions number the
+    classes otherwise than by their lines, these numbers count.
 
     Args:
       roles: what each field is.
@@ -43,6 +45,9 @@ def read(roles: Roles, class_names: tuple[str, ...], options: Options) -> tuple[
     if options.label_base is None and all(map(naming.is_numeral, class_names)):
         notes = (f"{field.where}: numbers that are names of classes",)
         return _matched(names_of(field), class_names, field, roles.semantics, options, notes)
+    ids = roles.semantics.ids
+    if ids and not roles.label_names and options.label_base is None and not _count_lines(ids):
+        return _by_ids(field, ids, roles.semantics, options)
     return _numbered(field, roles.label_names or roles.class_names or roles.semantics, class_names, options)
 
 
@@ -95,6 +100,23 @@ def _numbered(field: Field, counted: Field, names: tuple[str, ...], options: Opt
     numbers = checks.whole_numbers(values, f"{field.where} ({count} classes)", base, count - 1 + base) - base
     shown = ", ".join(f"{number + base} is {names[number]!r}" for number in sorted({0, min(1, count - 1), count - 1}))
     return numbers, (f"{field.where}: count the classes of {counted.where} from {base} ({reason}): {shown}",)
+
+
+def _count_lines(ids: Ids) -> bool:
+    """Says whether the numbers of the classes are those of their lines, from 0 or 1 on."""
+    numbers = [naming.rough_name(text) for text in ids.values]
+    return any(numbers == [str(start + at) for at in range(len(numbers))] for start in (0, 1))
+
+
+def _by_ids(field: Field, ids: Ids, semantics: Field, options: Options) -> tuple[np.ndarray, Notes]:
+    """Labels that are numbers which a column of the descriptions gives the classes, in another order than the lines."""
+    if is_unnamed(ids.column):  # may be where the lines stood in another table
+        raise InputError(
+            f"{semantics.file}: a column without a name numbers the classes in another order than the lines; if "
+            f"{field.where} means it, call it class_id, else say --label-base=0 or =1"
+        )
+    notes = (f"{field.where}: numbers of classes by column {ids.column!r} of {semantics.file}",)
+    return _matched(names_of(field), ids.values, field, semantics, options, notes)
 
 
 def _matched(

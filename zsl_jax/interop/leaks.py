@@ -17,18 +17,30 @@ def require_none(x: np.ndarray, labels: np.ndarray, where: str) -> None:
       where: file and field of the features, for messages.
 
     Raises:
-      InputError: a column of whole numbers gives each class one number, and each another.
+      InputError: a column gives each class one number, and each another, or several columns mark one class each.
     """
-    classes, first = np.unique(labels, return_index=True)
-    if not FEWEST_CLASSES <= classes.size < labels.size:
-        return
-    some = x[:: max(1, len(x) // LOOKED_AT)]
-    for column in np.flatnonzero((some == np.rint(some)).all(axis=0) & (np.ptp(some, axis=0) > 0)):
-        values = x[:, column]
-        of_class = np.zeros(classes[-1] + 1, values.dtype)
-        of_class[classes] = values[first]
-        if np.unique(of_class[classes]).size == classes.size and np.array_equal(values, of_class[labels]):
+    _, first, rows, counts = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+    if counts.size < FEWEST_CLASSES or 2 * np.sum(counts > 1) <= counts.size:
+        return  # of classes of one row, every feature is constant in each
+    columns = _constant(x, x[first], rows)
+    of_class = x[np.ix_(first, columns)]
+    numbers = [np.unique(values, return_counts=True)[1] for values in of_class.T]
+    for column, sizes in zip(columns, numbers, strict=True):
+        if sizes.size == counts.size:
             raise InputError(
-                f"{where}: column {column + 1} has one whole number for each class and another for each other; "
+                f"{where}: column {column + 1} has one number for each class and another for each other; "
                 "these look like labels, so take the column out"
             )
+    marks = [column + 1 for column, sizes in zip(columns, numbers, strict=True) if sizes.size == 2 and 1 in sizes]
+    if len(marks) >= FEWEST_CLASSES:
+        raise InputError(
+            f"{where}: columns {marks[0]}, {marks[1]}, ... ({len(marks)}) each mark the rows of one class; "
+            "these look like labels, so take the columns out"
+        )
+
+
+def _constant(x: np.ndarray, of_class: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The columns whose rows [N, D] are as the first of their class [C, D]; `rows` [N] numbers the classes."""
+    step = max(1, len(x) // LOOKED_AT)
+    some = np.flatnonzero((x[::step] == of_class[rows[::step]]).all(axis=0))
+    return np.array([at for at in some if np.array_equal(x[:, at], of_class[rows, at])], dtype=np.int64)

@@ -9,15 +9,21 @@ import numpy as np
 
 from zsl_jax.errors import InputError
 from zsl_jax.interop import naming, parts
-from zsl_jax.interop.columns import plain
+from zsl_jax.interop.columns import PATH_COLUMNS, plain
 from zsl_jax.interop.fields import Field
 
 NAMES = {  # a field's name in small letters and digits alone
     "features": ("features", "feature", "feats", "feat", "x", "embeddings", "embedding"),
     "representations": ("representations", "representation", "r"),
     "labels": ("labels", "label", "y", "targets", "target"),
-    "image names": ("imagefiles", "imagenames", "imagepaths", "images", "paths", "path", "files", "filenames"),
-    "class names": ("allclassesnames", "allclasses", "classnames", "classes", "classtoidx", "idxtoclass"),
+    "image names": (  # the first of them that a file has names its rows
+        *("imagefiles", "imagenames", "imagepaths", "images", "paths", "files", "filenames", "filepaths"),
+        *("fnames", "imgfiles", "imgnames", "imgpaths", *PATH_COLUMNS, "imageids", "imgids"),
+    ),
+    "class names": (
+        *("allclassesnames", "allclasses", "classnames", "classes", "classtoidx", "idxtoclass", "idx2class"),
+        *("class2idx", "id2label", "label2id", "targetnames", "labelnames"),
+    ),
     "semantics": ("att", "semantics", "attributes", "attribute"),
     "original semantics": ("originalatt",),
 }
@@ -29,7 +35,6 @@ WORDS = {  # of which one stands in the name, where nothing above is the whole o
 }
 LISTS = ("image names", "class names")  # of which there may be several, each of other rows or classes
 MATRICES = ("features", "representations", "semantics", "original semantics")
-SPLIT_COLUMNS = ("split", "splits", "subset", "partition", "set")
 FLAGS = {
     "features": "features",
     "representations": "representations",
@@ -49,7 +54,8 @@ class Roles:
     `image_names` name the pictures in the order of the features; `label_images` and `representation_images` in that of
     labels and representations, where another file gives them in its own. `class_names` name the classes in the order
     of the semantics, `label_names` in that of numbers in the labels; `splits` are lists of rows or of classes, by part
-    (trainval, testseen, unseen, ...). `notes` say all that.
+    (trainval, testseen, unseen, ...). `notes` say all that; `asked` are the roles that were told explicitly,
+    `unused` the fields of none.
     """
 
     features: Field
@@ -63,6 +69,8 @@ class Roles:
     class_names: Field | None
     label_names: Field | None
     splits: dict[str, Field]
+    asked: frozenset[str] = frozenset()
+    unused: tuple[Field, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -80,7 +88,7 @@ def choose(fields: Sequence[Field], asked: Mapping[str, Sequence[str]]) -> Roles
       InputError: features, labels or semantics are missing, two fields could be the same thing, nothing tells which
         classes a list of names means, or none is called as asked.
     """
-    given, fields = fields, [part for field in fields if field.is_usable for part in _spread(field)]
+    given, fields = fields, [part for field in fields if field.is_usable for part in parts.spread(field)]
     said = {role: _asked_field(given, role, texts[-1]) for role, texts in asked.items() if texts and role != "splits"}
     free = [field for field in fields if not _is_taken(field, said)]
     told = {role: [field for field in free if role_of(field) == role] for role in NAMES}
@@ -92,7 +100,8 @@ def choose(fields: Sequence[Field], asked: Mapping[str, Sequence[str]]) -> Roles
             raise InputError(_missing(role, given))
     listed = {role: [field for field in fields if role_of(field) == role] for role in LISTS}
     class_names, label_names = _class_names(found, listed["class names"])
-    image_names, label_images, representation_images = _image_names(found, listed["image names"])
+    names = [as_texts(field) for field in listed["image names"]]
+    image_names, label_images, representation_images = _image_names(found, names)
     chosen = Roles(
         features=found["features"],
         labels=found["labels"],
@@ -106,7 +115,9 @@ def choose(fields: Sequence[Field], asked: Mapping[str, Sequence[str]]) -> Roles
         label_names=label_names,
         splits=_splits(fields, asked.get("splits", ())),
     )
-    return dataclasses.replace(chosen, notes=_lines(chosen, [*fields, *(one for one in given if not one.is_usable)]))
+    unused = _unused(chosen, fields)
+    notes = _lines(chosen, [*unused, *(one for one in given if not one.is_usable)])
+    return dataclasses.replace(chosen, asked=frozenset(said), unused=unused, notes=notes)
 
 
 def role_of(field: Field) -> str:
@@ -118,32 +129,37 @@ def role_of(field: Field) -> str:
     whole = [role for role, names in NAMES.items() if name in names and _may_be(field, role)]
     if whole == ["features"] and _words(field.file.stem) & WORDS["representations"]:
         return "representations"
-    partly = [role for role, known in WORDS.items() if words & known and _is_matrix(field) == (role != "labels")]
+    partly = [role for role, known in WORDS.items() if words & known and is_matrix(field) == (role != "labels")]
     return (whole or (partly if len(partly) == 1 else [""]))[0]
 
 
 def part_of(field: Field) -> str:
     """The part of a split that a list of rows or classes is by its name, "" where it is none."""
-    part, holds_rows = parts.named(field.name)
-    return part if holds_rows or not _is_matrix(field) else ""
+    part, ending = parts.named(field.name)
+    return part if ending == "loc" or not is_matrix(field) else ""
 
 
 def _may_be(field: Field, role: str) -> bool:
-    """Says whether a field has the form of a role: an array of two sides or more, or a list."""
+    """Says whether a field has the form of a role: an array of two sides or more, or a list.
+
+    A list in which most names recur says the class of each row, so it doesn't name the classes.
+    """
     if role in MATRICES:
         return not isinstance(field.value, tuple) and field.value.ndim > 1
-    return role not in LISTS or not _is_matrix(field)
+    if role == "image names":
+        return isinstance(as_texts(field).value, tuple) and len(field.value) != 1
+    if role == "class names" and isinstance(field.value, tuple):
+        return 2 * len(set(field.value)) >= len(field.value)
+    return role not in LISTS or not is_matrix(field)
 
 
-def _spread(field: Field) -> list[Field]:
-    """A column that says train, test, ... of each row as a mask for each of these parts; other fields as they are."""
-    if plain(parts.last(field.name)) not in SPLIT_COLUMNS or not isinstance(field.value, tuple):
-        return [field]
-    texts = np.array(field.value)
-    names = list(dict.fromkeys(field.value))
-    if not all(parts.named(name)[0] for name in names):
-        return [field]
-    return [dataclasses.replace(field, name=f"{field.name}.{name}", value=texts == name) for name in names]
+def as_texts(field: Field) -> Field:
+    """A list of whole numbers, such as ids, as names; other fields as they are."""
+    if isinstance(field.value, tuple) or is_matrix(field) or field.value.dtype.kind not in "iuf":
+        return field
+    if not np.all(np.isfinite(field.value) & (field.value == np.rint(field.value))):
+        return field
+    return dataclasses.replace(field, value=tuple(str(int(number)) for number in field.value.ravel()))
 
 
 def find(fields: Sequence[Field], text: str, role: str) -> list[Field]:
@@ -187,7 +203,7 @@ def _only(role: str, fields: Sequence[Field]) -> Field | None:
     """The one field of a role; fields of equal values count as one."""
     for field in fields[1:]:
         if not same(field, fields[0]):
-            raise InputError(_ambiguous(role, FLAGS.get(role, role), fields[0], field))
+            raise InputError(ambiguous(role, FLAGS.get(role, role), fields[0], field))
     return fields[0] if fields else None
 
 
@@ -198,14 +214,14 @@ def same(one: Field, other: Field) -> bool:
     return bool(np.array_equal(one.value.squeeze(), other.value.squeeze()))
 
 
-def _ambiguous(what: str, flag: str, one: Field, other: Field) -> str:
+def ambiguous(what: str, flag: str, one: Field, other: Field) -> str:
     return f"{one.where} and {other.where} could both be the {what}; say which by --{flag} FILE[:FIELD]"
 
 
 def _find_by_shape(found: dict[str, Field], left: list[Field]) -> None:
     """Adds features, semantics and labels where exactly one unnamed field has the shape for it."""
     for role in ("features", "semantics"):
-        if role not in found and (matrices := [field for field in left if _is_matrix(field)]):
+        if role not in found and (matrices := [field for field in left if is_matrix(field)]):
             found[role] = _sole(role, matrices)
             left.remove(found[role])
     if "labels" not in found and "features" in found:
@@ -216,19 +232,21 @@ def _find_by_shape(found: dict[str, Field], left: list[Field]) -> None:
 
 def _sole(role: str, fields: list[Field]) -> Field:
     if len(fields) > 1:
-        raise InputError(_ambiguous(role, FLAGS[role], fields[0], fields[1]))
+        raise InputError(ambiguous(role, FLAGS[role], fields[0], fields[1]))
     return fields[0]
 
 
 def _may_be_labels(field: Field, sizes: tuple[int, ...]) -> bool:
     """Says whether it is a list of whole numbers or recurring names, as long as a side of the features."""
+    if parts.says_division(field.name):
+        return False
     if isinstance(field.value, tuple):
         return len(set(field.value)) < len(field.value) in sizes
     whole = field.value.dtype.kind in "iuf" and bool(np.all(field.value == np.floor(field.value)))
-    return whole and not _is_matrix(field) and field.value.size in sizes
+    return whole and not is_matrix(field) and field.value.size in sizes
 
 
-def _is_matrix(field: Field) -> bool:
+def is_matrix(field: Field) -> bool:
     return not isinstance(field.value, tuple) and field.value.ndim > 1 and field.value.size > max(field.value.shape)
 
 
@@ -278,7 +296,8 @@ def _own_names(field: Field, said: Field | None, lists: Sequence[Field]) -> Fiel
     """The names that a field's own file gives its rows."""
     if said and said.file == field.file:
         return said
-    listed = _only("image names", _of_file(lists, field.file))
+    order = NAMES["image names"].index  # all of them are in the order of the rows, so any will do
+    listed = min(_of_file(lists, field.file), key=lambda one: order(plain(parts.last(one.name))), default=None)
     are_names = field.names and len(set(field.names)) == len(field.names)
     return listed or (_as_list(field) if are_names else None)
 
@@ -343,7 +362,7 @@ def _splits(fields: Sequence[Field], asked: Sequence[str]) -> dict[str, Field]:
     for field in named:
         part = part_of(field)
         if part in found and not same(field, found[part]):
-            raise InputError(_ambiguous(f"{part} part of the splits", "splits", found[part], field))
+            raise InputError(ambiguous(f"{part} part of the splits", "splits", found[part], field))
         if part:
             found[part] = field
     if asked and not found:
@@ -351,15 +370,26 @@ def _splits(fields: Sequence[Field], asked: Sequence[str]) -> dict[str, Field]:
     return found
 
 
-def _lines(chosen: Roles, fields: Sequence[Field]) -> tuple[str, ...]:
-    """Says what each field was taken for, and which were not taken."""
-    names = [one.name for one in dataclasses.fields(chosen) if one.name not in ("splits", "notes")]
+def _taken(chosen: Roles) -> dict[str, Field]:
+    """The fields that have a role, by role."""
+    names = [one.name for one in dataclasses.fields(chosen) if one.name not in ("splits", "asked", "unused", "notes")]
     roles = {name.replace("_", " "): getattr(chosen, name) for name in names}
     roles |= {f"split {part}": field for part, field in chosen.splits.items()}
-    taken = {role: field for role, field in roles.items() if field is not None}
-    used = {(field.file, field.name) for field in taken.values()}
-    lines = [f"{role}: {one.where}, {one.shape}" + (f"; {one.note}" if one.note else "") for role, one in taken.items()]
-    return (*lines, *(f"not used: {one.where}, {_form(one)}" for one in fields if (one.file, one.name) not in used))
+    return {role: field for role, field in roles.items() if field is not None}
+
+
+def _unused(chosen: Roles, fields: Sequence[Field]) -> tuple[Field, ...]:
+    used = {(field.file, field.name) for field in _taken(chosen).values()}
+    return tuple(field for field in fields if (field.file, field.name) not in used)
+
+
+def _lines(chosen: Roles, unused: Sequence[Field]) -> tuple[str, ...]:
+    """Says what each field was taken for, and which were not taken."""
+    lines = [
+        f"{role}: {one.where}, {one.shape}" + (f"; {one.note}" if one.note else "")
+        for role, one in _taken(chosen).items()
+    ]
+    return (*lines, *(f"not used: {one.where}, {_form(one)}" for one in unused))
 
 
 def _words(name: str) -> set[str]:

@@ -1,11 +1,13 @@
 """Lists of rows for the splits: as row numbers, as masks, or as names of pictures."""
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
 
 from zsl_jax.data import checks, splits
 from zsl_jax.errors import InputError
+from zsl_jax.interop import parts as names_of_parts
 from zsl_jax.interop.fields import Field, real
 
 PARTS = {part.replace("_", ""): part for part in (*splits.MAIN_PARTS, "train", "val", "test")}
@@ -33,7 +35,9 @@ def read(
       InputError: lists hold rows and classes, a row is out of range or occurs twice, the base can't be told, or the
         numbers may be classes.
     """
+    lists, of_names = _renamed(lists, n_rows, pictures)
     told, notes = _told(lists, n_rows, pictures)
+    notes = (*of_names, *notes)
     left = {part: field for part, field in lists.items() if PARTS.get(part) not in told}
     numbered = {part: field for part, field in left.items() if _holds_numbers(part, field)}
     found = [part for part in lists if part in numbered or part not in left]
@@ -51,6 +55,41 @@ def read(
     if base is None:
         _require_rows_meant(rows, numbered, n_rows, n_classes)
     return told | rows, (*notes, note)
+
+
+def _renamed(
+    lists: Mapping[str, Field], n_rows: int, pictures: tuple[str, ...] | None
+) -> tuple[dict[str, Field], Notes]:
+    """Calls "seen" and "unseen" trainval and test_unseen where they hold rows, else they are lists of classes.
+
+    Raises:
+      InputError: other lists of rows say to train or to test on seen classes, so that "seen" could mean either.
+    """
+    renamed = dict(lists)
+    notes: Notes = ()
+    for part, meant, others in (
+        ("seen", "trainval", ("trainval", "train", "test", "testseen")),
+        ("unseen", "testunseen", ("testunseen",)),
+    ):
+        if part not in lists or not _holds_rows(lists[part], n_rows, pictures):
+            continue
+        field = renamed.pop(part)
+        if rival := next((lists[other] for other in others if other in lists), None):
+            raise InputError(
+                f"{field.where}: which rows, beside {rival.where}? Call both trainval, test_seen or test_unseen"
+            )
+        renamed[meant] = field
+        notes += (f"{field.where}: rows of {PARTS[meant]}",)
+    return renamed, notes
+
+
+def _holds_rows(field: Field, n_rows: int, pictures: tuple[str, ...] | None) -> bool:
+    """Says whether a list is a mask of the rows, names pictures, or is called as row numbers are."""
+    if isinstance(field.value, tuple):
+        return set(field.value) <= set(pictures or ())
+    return (field.value.size == n_rows and _is_mask(field, n_rows)) or (
+        names_of_parts.named(field.name)[1] in names_of_parts.OF_ROWS
+    )
 
 
 def _told(lists: Mapping[str, Field], n_rows: int, pictures: tuple[str, ...] | None) -> tuple[Rows, Notes]:
@@ -84,7 +123,7 @@ def _is_mask(field: Field, n_rows: int) -> bool:
 
 
 def _holds_numbers(part: str, field: Field) -> bool:
-    return part in PARTS and not isinstance(field.value, tuple) and "class" not in field.name
+    return part in PARTS and not isinstance(field.value, tuple) and not re.search("class|cls", field.name)
 
 
 def _base(found: Mapping[str, Field], n_rows: int, base: int | None) -> tuple[int, str]:

@@ -12,7 +12,9 @@ import numpy as np
 from zsl_jax.data.matlab import printable
 from zsl_jax.errors import InputError
 from zsl_jax.interop import columns as meanings
+from zsl_jax.interop import parts as parts_of_splits
 from zsl_jax.interop.columns import CLASS_COLUMNS, CLASS_NUMBERS, PATH_COLUMNS, is_number, plain
+from zsl_jax.interop.fields import Ids
 
 SEPARATORS = (",", ";", "\t")
 
@@ -25,6 +27,7 @@ class Part(NamedTuple):
     axis: str = ""
     names: tuple[str, ...] | None = None
     note: str = ""
+    ids: Ids | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,7 +39,8 @@ class Table:
       columns: names of all columns; made up ("column 3") where the file has no line of names.
       has_header: whether the names are from the file.
       texts: the columns of names, by column name, one entry a line.
-      numeric: names of the k columns of numbers; those of ids are in neither.
+      ids: likewise those of ids, as they are written.
+      numeric: names of the k columns of numbers.
       values: the columns of numbers [n, k] float64, finite; True is 1, False 0.
       notes: what was decided in reading it.
     """
@@ -45,6 +49,7 @@ class Table:
     columns: tuple[str, ...]
     has_header: bool
     texts: dict[str, tuple[str, ...]]
+    ids: dict[str, tuple[str, ...]]
     numeric: tuple[str, ...]
     values: np.ndarray
     notes: tuple[str, ...]
@@ -55,7 +60,7 @@ def read(path: pathlib.Path, names_first: bool = False) -> Table:
 
     The first line names the columns if it has a familiar name ("class", "path", ...), a word where the second line
     has a number, or numbers that count the columns. Columns of a familiar name, and those that have no number in their
-    first line, hold names; those called "id" or the like are left out, unless nothing else names the rows.
+    first line, hold names; those called "id" or the like, or nothing, are ids, see `zsl_jax.interop.columns.kinds`.
 
     Args:
       path: the file.
@@ -66,7 +71,8 @@ def read(path: pathlib.Path, names_first: bool = False) -> Table:
 
     Raises:
       InputError: a line has more or fewer cells than the first, a cell is no finite number, two columns have one name,
-        one divides the rows, the first line could be names or data, the text isn't UTF-8, or there is no line.
+        one divides the rows, one without a name doesn't number the lines, the first line could be names or data, the
+        text isn't UTF-8, or there is no line.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -85,19 +91,27 @@ def parts(table: Table) -> Iterator[Part]:
       InputError: two columns could be that of the classes, or of the files; a description has words in it.
     """
     classes, paths, note = _named_columns(table)
-    values, used, index_note = _without_index(table)
     rest = [name for name in table.texts if name not in (classes, paths)]
-    notes = [*table.notes, note, index_note]
+    notes = [*table.notes, note]
+    values, used = table.values, table.numeric
     if not used:
-        yield from _lists(table, classes, paths, _joined(notes))
+        yield from _lists(table, classes, paths, _joined([*notes, _ids_note([*table.ids])]))
     elif classes and not paths and len(set(table.texts[classes])) == len(values):
-        notes += ["one line a class", _left_out(table, rest), meanings.in_words(used)]
-        yield Part("semantics", values, "rows", table.texts[classes], _joined(notes))
+        notes += ["one line a class", _ids_note([*table.ids, *_ids_beside(table, rest)]), meanings.in_words(used)]
+        yield Part("semantics", values, "rows", table.texts[classes], _joined(notes), _numbers_of_classes(table))
     else:
-        names = table.texts[paths or rest[0]] if paths or rest else None
+        are_named = paths or (not classes and rest and len(set(table.texts[rest[0]])) == len(values))
+        of_rows = None if are_named else _ids_of_rows(table)
+        columns = [name for name in (paths, of_rows, *rest) if name]
+        names = (table.texts | table.ids)[columns[0]] if columns else None
+        notes.append(f"{of_rows!r} names the rows" if of_rows else "")
+        notes.append(_ids_note([name for name in table.ids if name != of_rows]))
         notes.append(meanings.in_words(used) if table.has_header else "")
-        yield Part("features" if classes else "", values, "rows", names, _joined(notes))
+        ids = None if classes else _numbers_of_classes(table)
+        yield Part("features" if classes else "", values, "rows", names, _joined(notes), ids)
         yield from _lists(table, classes, paths, "")
+        if of_rows:
+            yield Part("image_files", table.ids[of_rows])
 
 
 def descriptions(table: Table) -> Part:
@@ -110,7 +124,8 @@ def descriptions(table: Table) -> Part:
     if not table.numeric:
         raise InputError(f"{table.file}: names alone; numbers that describe each class are needed beside them")
     note = meanings.in_words(table.numeric) if table.has_header else ""
-    return Part("semantics", table.values, "rows", names, _joined([*table.notes, note]))
+    notes = [*table.notes, _ids_note([*table.ids]), note]
+    return Part("semantics", table.values, "rows", names, _joined(notes), _numbers_of_classes(table))
 
 
 def _lines(path: pathlib.Path, stream: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
@@ -139,7 +154,7 @@ def _table(path: pathlib.Path, lines: Iterator[tuple[int, list[str]]], names_fir
     kinds = meanings.kinds(columns, start[0][1], names_first)
     if not names_first:
         _require_readable(path, columns, *start[0])
-    texts: dict[int, list[str]] = {number: [] for number in kinds.names}
+    texts: dict[int, list[str]] = {number: [] for number in (*kinds.names, *kinds.ids)}
     values, places = array.array("d"), array.array("q")
     for place, cells in (line for part in (start, lines) for line in part):
         for number, entries in texts.items():
@@ -152,9 +167,10 @@ def _table(path: pathlib.Path, lines: Iterator[tuple[int, list[str]]], names_fir
     for number, entries in texts.items():
         if not (names_first or is_number(entries[0]) or _is_familiar(columns[number])):
             _require_words(path, columns[number], entries, places)
-    named = {columns[number]: tuple(entries) for number, entries in texts.items()}
-    ids = [columns[number] for number in kinds.ids]
-    return Table(path, columns, has_header, named, numeric, matrix, tuple(filter(None, [note, _ids_note(ids)])))
+        if number in kinds.ids and meanings.is_unnamed(columns[number]):
+            _require_index(path, number, entries)
+    named, ids = ({columns[number]: tuple(texts[number]) for number in part} for part in (kinds.names, kinds.ids))
+    return Table(path, columns, has_header, named, ids, numeric, matrix, (note,) if note else ())
 
 
 def _is_familiar(column: str) -> bool:
@@ -173,11 +189,22 @@ def _require_readable(path: pathlib.Path, columns: tuple[str, ...], place: int, 
             raise InputError(
                 f"{path}: line {place}, column {column!r}: {cell[:40]!r} has a decimal comma; write points"
             )
-        if plain(column) in meanings.DIVISIONS:
+        is_part = parts_of_splits.looks_like_split(column) and not meanings.is_fraction(cell)
+        if is_part or plain(column) in parts_of_splits.DIVISIONS:
             raise InputError(
-                f"{path}: column {column!r} is not read; remove it and name the unseen classes by --unseen, "
-                "or give import_features.py lists of rows (trainval, test_seen, test_unseen) by --splits FILE"
+                f"{path}: column {column!r} is not read, since it looks like a split; remove it and name the unseen "
+                "classes by --unseen, or give import_features.py lists of rows (trainval, test_seen, test_unseen) by "
+                "--splits FILE; if it describes classes, give this file by --semantics FILE; else rename it"
             )
+
+
+def _require_index(path: pathlib.Path, number: int, entries: list[str]) -> None:
+    """Refuses a column without a name that doesn't number the lines: it may describe them, or hold the labels."""
+    if len(set(entries)) < len(entries) or not all(map(str.isdecimal, entries)):
+        raise InputError(
+            f"{path}: column {number + 1} has no name and doesn't number the lines, each by another whole number; "
+            "name it or remove it"
+        )
 
 
 def _column_names(path: pathlib.Path, cells: list[str], has_header: bool) -> tuple[str, ...]:
@@ -235,7 +262,8 @@ def _named_columns(table: Table) -> tuple[str | None, str | None, str]:
     if not table.has_header and len(table.texts) == 2 and table.values.shape[1]:
         paths, classes = table.texts
         return classes, paths, "no line of names: read as path, class, features"
-    return _column(table, CLASS_COLUMNS) or _column(table, CLASS_NUMBERS), _column(table, PATH_COLUMNS), ""
+    classes = _column(table, meanings.class_columns([*table.texts])) or _column(table, CLASS_NUMBERS)
+    return classes, _column(table, PATH_COLUMNS), ""
 
 
 def _column(table: Table, familiar: tuple[str, ...]) -> str | None:
@@ -255,25 +283,29 @@ def _lists(table: Table, classes: str | None, paths: str | None, note: str) -> I
         yield Part(familiar.get(name, name if table.has_header else ""), texts, note=note)
 
 
-def _without_index(table: Table) -> tuple[np.ndarray, tuple[str, ...], str]:
-    """Leaves out a first column without a name that counts the lines, as data frames are written."""
-    values, columns, first = table.values, table.numeric, table.columns[0]
-    if plain(first) not in meanings.UNNAMED or columns[:1] != (first,):
-        return values, columns, ""
-    if not np.array_equal(values[:, 0], np.arange(len(values))):
-        return values, columns, ""
-    return values[:, 1:], columns[1:], "its first column counts the lines: left out"
-
-
-def _left_out(table: Table, rest: list[str]) -> str:
-    """A note on ids beside descriptions; other words there are refused: a number may be missing."""
+def _ids_beside(table: Table, rest: list[str]) -> list[str]:
+    """Ids among the names beside descriptions; other words there are refused: a number may be missing."""
     for name in rest:
         if not meanings.is_id(name):
             raise InputError(
                 f"{table.file}: column {name!r}: {table.texts[name][0][:40]!r}; a line describes a class, "
-                "so a number is needed; write numbers or remove the column"
+                "so a number is needed; write numbers or remove the column; if it names the classes, say "
+                "--semantics FILE"
             )
-    return _ids_note(rest)
+    return rest
+
+
+def _ids_of_rows(table: Table) -> str | None:
+    """The first column of ids that tells the rows apart, without those of classes and those without a name."""
+    named = [name for name in table.ids if not meanings.is_unnamed(name) and plain(name) not in CLASS_NUMBERS]
+    return next((name for name in named if len(set(table.ids[name])) == len(table.values)), None)
+
+
+def _numbers_of_classes(table: Table) -> Ids | None:
+    """The column that may number the classes which a table describes: one called so, else the first of ids."""
+    distinct = [name for name, texts in table.ids.items() if len(set(texts)) == len(texts)]
+    distinct.sort(key=lambda name: (plain(name) not in CLASS_NUMBERS, meanings.is_unnamed(name)))
+    return Ids(distinct[0], table.ids[distinct[0]]) if distinct else None
 
 
 def _joined(notes: Iterable[str]) -> str:
