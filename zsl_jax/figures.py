@@ -196,10 +196,11 @@ def confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None:
     count = len(names)
     side = max(4.0, min(16.0, 1.8 + 0.42 * count if count <= _NUMBERED_UP_TO else 3.0 + 0.17 * count))
     font = 9 if count <= _NUMBERED_UP_TO else 7
+    turned = 90 if any(len(name) > 2 for name in names) else 0
     with _figure(path, (side + 1.0, side)) as figure:
         axes = figure.add_subplot()
         picture = axes.imshow(100.0 * matrix, cmap="Blues", vmin=0.0, vmax=100.0)
-        axes.set_xticks(range(count), [_short(name) for name in names], rotation=90, fontsize=font)
+        axes.set_xticks(range(count), [_short(name) for name in names], rotation=turned, fontsize=font)
         axes.set_yticks(range(count), [_short(name) for name in names], fontsize=font)
         axes.set(title="Confusion of the unseen classes", xlabel="predicted", ylabel="true")
         axes.grid(False)

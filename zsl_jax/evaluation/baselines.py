@@ -255,7 +255,7 @@ def nearest_neighbour(
     options: EvalOptions,
     space: str,
     sampler: str,
-) -> dict[str, float]:
+) -> dict[str, dict[str, float]]:
     """Scores the 1-nearest-neighbour classifier of the rows that `evaluate.evaluate` trains classifiers on.
 
     Args:
@@ -263,10 +263,12 @@ def nearest_neighbour(
       space, sampler: which rows.
 
     Returns:
-      T1, U, S, H, AUSUC in percent.
+      T1, U, S, H, AUSUC in percent, under the name "1-NN <space>"; nothing for a method that makes no rows.
     """
+    if method.synthesize is None:
+        return {}
     options = dataclasses.replace(options, classifier="nearest", seen_factor=1.0)
     data = evaluate.prepare(task, options.chunk_rows)
     made = evaluate.unseen_rows(method, params, data, key, options, sampler)
     (scores,) = evaluate.score_space(method, data, [made], space, key, options, gamma=0.0)
-    return {name: scores[name][0] for name in ("T1", "U", "S", "H", "AUSUC")}
+    return {f"1-NN {space}": {name: scores[name][0] for name in ("T1", "U", "S", "H", "AUSUC")}}

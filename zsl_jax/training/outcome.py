@@ -11,8 +11,7 @@ import numpy as np
 from zsl_jax.data.dataset import Task
 from zsl_jax.evaluation import baselines, metrics, protocol
 from zsl_jax.evaluation.detail import detail
-from zsl_jax.evaluation.evaluate import EvalOptions
-from zsl_jax.train_steps.method import Method, Params
+from zsl_jax.train_steps.method import Params
 from zsl_jax.training.experiment import TEST, VALIDATION, Runs, Trained, eval_options
 from zsl_jax.training.stage import Stage, load_inference
 
@@ -59,7 +58,8 @@ def conclude(config, runs: Runs) -> Outcome:
     key = last.evaluation_key(place["epoch"])
     options = eval_options(config, last.name, last.method)
     where = {"space": headline["space"], "sampler": place["sampler"], "epoch": place["classifier_epoch"]}
-    details = detail(last.method, params, runs.test.task, key, options, **where)
+    scored_as = last.method, params, runs.test.task, key, options
+    details = detail(*scored_as, **where)
     result = {
         "method": config.method,
         "dataset": describe(runs),
@@ -69,7 +69,7 @@ def conclude(config, runs: Runs) -> Outcome:
         "seen": {name: found[-1]["scores"]["seen"] for name, found in scored(runs.test).items()},
         "stages": rows,
         "baselines": closed_form(runs),
-        "nearest": nearest(last.method, params, runs.test.task, key, options, where["space"], where["sampler"]),
+        "nearest": baselines.nearest_neighbour(*scored_as, headline["space"], place["sampler"]),
         "seconds": {TEST: runs.test.seconds} | ({VALIDATION: runs.validation.seconds} if runs.validation else {}),
     }
     synthetic = synthesise_unseen(last, params, runs.test.task)
@@ -155,22 +155,6 @@ def closed_form(runs: Runs) -> dict[str, Any]:
     methods = {"ESZSL": baselines.eszsl_scores, "SAE": baselines.sae_scores}
     linear = {f"{name} {view}{chosen}": of(validation, task, view) for name, of in methods.items() for view in views}
     return {"chance": baselines.chance(task)} | linear
-
-
-def nearest(
-    method: Method,
-    params: dict[str, Params],
-    task: Task,
-    key: jax.Array,
-    options: EvalOptions,
-    space: str,
-    sampler: str,
-) -> dict[str, Any]:
-    """The headline's classifier exchanged for the nearest neighbour, on the same rows; none where there are no rows."""
-    if method.synthesize is None:
-        return {}
-    found = baselines.nearest_neighbour(method, params, task, key, options, space, sampler)
-    return {f"1-NN {space}": found}
 
 
 def synthesise_unseen(stage: Stage, params: dict[str, Params], task: Task) -> Synthetic | None:
