@@ -15,7 +15,7 @@ features of the same sizes. `awa1` stands for what can be had of it: lowlevel512
 at reduced widths. The digits are embedded.
 """
 
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 
 OBJECTIVES = ("ae", "ae2", "vae", "bir_vae")

@@ -11,7 +11,7 @@ No scores of ours on the real features are known. On the embedded digits:
 `configs/gan_zoo.py:cramergan_tricks,digits`.
 """
 
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 
 
 def get_config():

@@ -11,7 +11,7 @@ two cores. `:awa1` goes from raw features (ROOT/AWA1/{lowlevel512,att_splits}.ma
 `configs/zerodiff_awa1.py` does.
 """
 
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 
 

@@ -35,7 +35,7 @@ about it from seed to seed. Found so far:
                           10^6; meant=True, by which the energy distance trains G, takes T1 to 50.5
 """
 
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 
 OBJECTIVES = (

@@ -9,7 +9,7 @@ The first makes representations r out of the given features x (PaCo); the second
 ROOT/MINE: features.mat, att_splits.mat, for the second also representations.mat. Sizes are moderate: a few hundred rows
 train in one or two minutes on two cores. For tens of thousands take fewer epochs (`--config.drg.epochs=10
 --config.dfg.epochs=10`, `--config.eval.first=4 --config.eval.every=5`), for wide features wider layers
-(`--config.dfg.generator_width=1024` and so on); all options: zsl_jax/defaults.py.
+(`--config.dfg.generator_width=1024` and so on); all options: zsl_jax/config/defaults.py.
 
 Descriptions are taken as they are; where entries are larger than 1, add `--config.data.normalize_semantics=True`; the
 tools print the command with what is needed.
@@ -19,7 +19,7 @@ with normalised attributes (seed 0, protocol `last`, space VCS; chance 33.3). Th
 gamma_recons were chosen with such scores of digits in sight.
 """
 
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 
 

@@ -15,7 +15,7 @@ sizes. The published seed is 9182. Published are 120 epochs of two passes over t
 with feedback; here a pass is an epoch, so there are 240.
 """
 
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 
 

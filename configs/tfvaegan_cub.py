@@ -10,7 +10,7 @@ The published seed is 3483. Published are 300 epochs of two passes over the trai
 feedback; here a pass is an epoch, so there are 600.
 """
 
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 
 
 def get_config():

@@ -11,7 +11,7 @@ feedback; here a pass is an epoch, so there are 1000. Of the published configura
 what is made of random noise; `--config.tfvaegan.feedback_from=fake` then gives those rows their own feedback.
 """
 
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 
 
 def get_config():

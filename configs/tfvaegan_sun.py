@@ -10,7 +10,7 @@ The published seed is 4115. Published are 400 epochs of two passes over the trai
 feedback; here a pass is an epoch, so there are 800.
 """
 
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 
 
 def get_config():

@@ -8,7 +8,7 @@ The first fine-tunes x (cross-entropy) and r (PaCo) from `lowlevel512`; the seco
 AWA1/{lowlevel512,supcon256,att_splits}.mat. Scores: README.
 """
 
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 
 

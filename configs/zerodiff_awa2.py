@@ -12,7 +12,7 @@ con_paco.mat, att_splits.mat, and for the shares split_30percent.mat, split_10pe
 this project, and no scores of ours on them are known. The published seed is 9182.
 """
 
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 
 
 def get_config(percent: str = ""):

@@ -12,7 +12,7 @@ con_paco.mat, sent_splits.mat, and for the shares split_30percent.mat, split_10p
 this project, and no scores of ours on them are known. The published seed is 3483.
 """
 
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 
 
 def get_config(percent: str = ""):

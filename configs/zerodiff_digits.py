@@ -5,7 +5,7 @@
 Needs no data: the digits are embedded, ten classes described by hand-written attributes, 3, 6 and 8 unseen.
 """
 
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 
 
 def get_config():

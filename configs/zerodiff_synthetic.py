@@ -6,7 +6,7 @@ Sizes are set by `--config.data.synthetic.*`; a preset takes a published data se
 `--config.data.synthetic.preset=AWA2`.
 """
 
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 
 
 def get_config():

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from tests import tiny
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 from zsl_jax.train_steps import adversarial, registry
 from zsl_jax.train_steps.method import Method, Spec, TrainState
 

@@ -13,11 +13,11 @@ from ml_collections import ConfigDict
 
 from tests import tiny
 from tests.tiny import SPEC, batches, bits, random_like
-from zsl_jax import main, runs
+from zsl_jax import main
 from zsl_jax.errors import InputError
+from zsl_jax.experiment import checks, runs
 from zsl_jax.train_steps import gan_objectives, registry
 from zsl_jax.train_steps import method as contract
-from zsl_jax.training import checks
 
 # ml_collections loads configuration files in a way that Python is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")

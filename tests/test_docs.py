@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from zsl_jax import sweep
+from zsl_jax.experiment import sweep
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 from zsl_jax.train_steps.method import Batch, Method, Spec, hyper_parameters
 from zsl_jax.training.stage import StopRequest
 

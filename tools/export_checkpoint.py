@@ -15,8 +15,8 @@ from pathlib import Path
 
 from absl import flags
 
-from zsl_jax import checkpoint_export, runs
 from zsl_jax.errors import InputError
+from zsl_jax.experiment import checkpoint_export, runs
 
 FLAGS = flags.FlagValues()  # of its own, so that a process may import several programs
 flags.DEFINE_string("out", None, "File to write; must not be there yet.", flag_values=FLAGS)

@@ -5,7 +5,7 @@
 Archives: what `torch.save` writes, new or old (.tar .pt .pth .pkl), or .safetensors with the same names, as
 tools/export_checkpoint.py writes it. Of ZeroDiff, D2SC, TF-VAEGAN and the zoo's GANs and autoencoders. Stages may be
 imported one after another. Sizes come from the archives; all other options, the data's among them, from --config and
---set. `zsl_jax.main`, `zsl_jax.evaluate` and `zsl_jax.synthesize` take the workdir from there.
+--set. `zsl_jax.main`, `zsl_jax.commands.evaluate` and `zsl_jax.commands.synthesize` take the workdir from there.
 """
 
 import shlex
@@ -14,10 +14,11 @@ from pathlib import Path
 
 from absl import flags
 
-from zsl_jax import checkpoint_import, runs
-from zsl_jax.checkpoint_import import Import, flat
+from zsl_jax.data.formats import tensors
 from zsl_jax.errors import InputError
-from zsl_jax.interop import published, tensors
+from zsl_jax.experiment import checkpoint_import, runs
+from zsl_jax.experiment.checkpoint_import import Import, flat
+from zsl_jax.interop import published
 from zsl_jax.training import imported
 
 FLAGS = flags.FlagValues()  # of its own, so that a process may import several programs
@@ -84,8 +85,8 @@ def commands(made: Import, workdir: Path) -> list[str]:
         *(absent(stage) for stage in config.stages if stage not in there),
         "Next, with ROOT the folder of the data:" if root[0] else "Next:",
         f"  {shlex.join(main)}{root[0]}",
-        f"  python -m zsl_jax.evaluate {with_workdir}{root[1]}",
-        f"  python -m zsl_jax.synthesize {with_workdir}{root[1]} --classes unseen --num 300 --out x.npz",
+        f"  python -m zsl_jax.commands.evaluate {with_workdir}{root[1]}",
+        f"  python -m zsl_jax.commands.synthesize {with_workdir}{root[1]} --classes unseen --num 300 --out x.npz",
     ]
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from absl import flags
 
-from zsl_jax import own_data, runs
+from zsl_jax.data.importing import own_data, roles, sources, store
 from zsl_jax.errors import InputError
-from zsl_jax.interop import roles, sources, store
+from zsl_jax.experiment import runs
 
 FLAGS = flags.FlagValues()  # of its own, so that a process may import several programs
 own_data.define(FLAGS)

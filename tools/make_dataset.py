@@ -16,10 +16,10 @@ from typing import Any
 
 from absl import flags
 
-from zsl_jax import own_data, runs
+from zsl_jax.data.importing import folders, own_data, parts, roles, sources, store
+from zsl_jax.data.importing.fields import Field
 from zsl_jax.errors import InputError
-from zsl_jax.interop import folders, parts, roles, sources, store
-from zsl_jax.interop.fields import Field
+from zsl_jax.experiment import runs
 
 OF_ROWS = ("labels", "image names")  # in a file of descriptions, they belong to other pictures
 FLAGS = flags.FlagValues()  # of its own, so that a process may import several programs

@@ -11,7 +11,8 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from zsl_jax import report, runs
+from zsl_jax.experiment import runs
+from zsl_jax.report import tables
 from zsl_jax.training import lockstep, processes, stage
 
 FLAGS = flags.FlagValues()  # of its own, so that a process may import several programs
@@ -47,7 +48,7 @@ def train_and_report(arguments: list[str]) -> int:
     with stage.watch_signals() as stop:
         finished = lockstep.drive(runs.complete(config, workdir, stop))
     if processes.is_first():
-        print(report.result_table(finished.result, finished.pictures))
+        print(tables.result_table(finished.result, finished.pictures))
         if finished.before:
             print(f"{workdir}: this run is finished; nothing was done. Use another --workdir to train anew.")
     return 0

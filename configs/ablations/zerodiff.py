@@ -14,7 +14,7 @@ of that file follows after another comma, e.g. `r,sun,10`). Components:
 
 All of them side by side, against the whole method:
 
-    python -m zsl_jax.sweep --config configs/zerodiff_digits.py --workdir runs/ablation --seeds 5 \\
+    python -m zsl_jax.experiment.sweep --config configs/zerodiff_digits.py --workdir runs/ablation --seeds 5 \\
         --also configs/ablations/zerodiff.py:x0,digits --also configs/ablations/zerodiff.py:xt,digits \\
         --also configs/ablations/zerodiff.py:xc,digits --also configs/ablations/zerodiff.py:mutual,digits \\
         --also configs/ablations/zerodiff.py:diffusion,digits --also configs/ablations/zerodiff.py:r,digits

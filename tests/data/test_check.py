@@ -8,7 +8,7 @@ from tests.data import toy
 from tests.data.options import data_options
 from zsl_jax import data
 from zsl_jax.data import check
-from zsl_jax.data.published import DATASETS
+from zsl_jax.data.sources.published import DATASETS
 
 
 def run(capsys, *arguments):

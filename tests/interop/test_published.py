@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from tests.interop import archives
-from zsl_jax import defaults
+from tests.data.formats import archives
+from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 from zsl_jax.interop import published
 from zsl_jax.train_steps import registry

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from tests.interop import torch_files
+from tests.data.formats import torch_files
+from zsl_jax.data.formats import tensors
 from zsl_jax.errors import InputError
-from zsl_jax.interop import state_dicts, tensors
+from zsl_jax.interop import state_dicts
 
 NET = {"fc1.weight": np.ones((2, 3), np.float32), "fc1.bias": np.zeros(2, np.float32)}
 LAYOUTS = {

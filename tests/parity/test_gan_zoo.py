@@ -11,7 +11,7 @@ import pytest
 
 from tests.parity import weights, zerodiff
 from tests.parity.recorded import assert_close, load, under
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 from zsl_jax.interop import published
 from zsl_jax.train_steps import gan_objectives, gan_zoo
 from zsl_jax.train_steps.gan_zoo import CriticNoise, Noise

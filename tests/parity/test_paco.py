@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.parity import recorded
-from zsl_jax.losses_paco import PacoWeights, enqueue, momentum_average, paco_loss
+from zsl_jax.losses.paco import PacoWeights, enqueue, momentum_average, paco_loss
 from zsl_jax.train_steps.finetune import optimiser, update_nets
 
 ARRAYS, META = recorded.load("paco")

@@ -7,7 +7,7 @@ import pytest
 
 from tests.parity import zerodiff
 from tests.parity.recorded import assert_close, folder, load, under
-from zsl_jax import checkpoint_import
+from zsl_jax.experiment import checkpoint_import
 from zsl_jax.nets.layers import apply
 from zsl_jax.train_steps import zerodiff_dfg
 

@@ -17,11 +17,11 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from tests.interop import archives, torch_files
-from tests.interop.torch_files import Raw, Tensor, name
+from tests.data.formats import archives, torch_files
+from tests.data.formats.torch_files import Raw, Tensor, name
 from tools import import_checkpoint
-from zsl_jax import runs
-from zsl_jax.interop import tensors
+from zsl_jax.data.formats import tensors
+from zsl_jax.experiment import runs
 
 CANARY = "canary"
 

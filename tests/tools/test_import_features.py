@@ -15,8 +15,9 @@ from tests.data.options import data_options
 from tests.tools import own
 from tests.tools.own import LABELS, NAMES, PICTURES, ROWS, SEMANTICS, TEXTS, X
 from tools import import_features
-from zsl_jax.data import load_xlsa17, matlab
-from zsl_jax.interop import sources, tensors
+from zsl_jax.data import load_xlsa17
+from zsl_jax.data.formats import matlab, tensors
+from zsl_jax.data.importing import sources
 
 UNSEEN = ("eel", "fox")
 PLUS = tuple(name.replace(" ", "+") for name in NAMES)

@@ -13,9 +13,8 @@ from tests.data import toy
 from tests.tools import own
 from tests.tools.own import LABELS, NAMES, PICTURES, SEMANTICS, TEXTS, X
 from tools import make_dataset
-from zsl_jax import own_data
-from zsl_jax.data import matlab
-from zsl_jax.interop import tensors
+from zsl_jax.data.formats import matlab, tensors
+from zsl_jax.data.importing import own_data
 
 
 @pytest.fixture

@@ -306,7 +306,7 @@ MAKE_SENSE: dict[str, Case] = {
 
 @pytest.mark.parametrize("name", [*READ, *MAKE_SENSE])
 def test_import_features(tmp_path, capsys, monkeypatch, name):
-    monkeypatch.setattr("zsl_jax.interop.files.MAX_BYTES", 2**20)
+    monkeypatch.setattr("zsl_jax.files.MAX_BYTES", 2**20)
     contents, flags, message = (READ | MAKE_SENSE)[name]
     folder = tmp_path / "files"
     folder.mkdir()

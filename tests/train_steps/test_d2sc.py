@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 
 from tests import tiny
 from tests.tiny import SPEC, batches, bits, random_like
-from zsl_jax import defaults, losses
+from zsl_jax import losses
+from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps import adversarial, d2sc, registry, zerodiff_dfg, zerodiff_drg
 from zsl_jax.train_steps.method import Batch, Method, TrainState

@@ -11,7 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from zsl_jax.errors import InputError
-from zsl_jax.losses_paco import EMPTY, PacoWeights, empty_queue, enqueue, momentum_average, paco_loss
+from zsl_jax.losses.paco import EMPTY, PacoWeights, empty_queue, enqueue, momentum_average, paco_loss
 from zsl_jax.nets.layers import apply
 from zsl_jax.nets.mlp import Projector, unit_rows
 from zsl_jax.train_steps import finetune, finetune_paco

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.tiny import SPEC, WIDTH, batches, bits, random_like
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps import gan_objectives, gan_zoo
 from zsl_jax.train_steps.gan_objectives import MEANT, PUBLISHED, Scores

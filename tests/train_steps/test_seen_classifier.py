@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from tests.tiny import SPEC, batches, bits
-from zsl_jax import data, defaults
+from zsl_jax import data
+from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
+from zsl_jax.experiment import checks, made_views, problems
+from zsl_jax.experiment.problems import TEST, Problem
 from zsl_jax.train_steps import seen_classifier
-from zsl_jax.training import checks, experiment, features
-from zsl_jax.training.experiment import TEST, Problem
 from zsl_jax.training.parallel import Sharded
 
 METHOD = seen_classifier.build(None, SPEC)
@@ -81,10 +82,10 @@ def small_config(stages: tuple[str, ...]) -> Any:
 
 def test_a_run_gives_it_the_tasks_own_rows_and_scores_it_by_held_out_loss(tmp_path):
     config = small_config(("seen_classifier", "gan"))
-    dataset = experiment.load(config)
+    dataset = problems.load(config)
     problem = Problem(TEST, tmp_path, data.test_task, jax.random.key(0), {}, Sharded((jax.devices()[0],)))
-    stage, task = experiment.make_stage(config, "seen_classifier", dataset, dataset, problem, {})
-    train, held_out = features.hold_out(task.train, config.seen_classifier.holdout, config.seed)
+    stage, task = problems.make_stage(config, "seen_classifier", dataset, dataset, problem, {})
+    train, held_out = made_views.hold_out(task.train, config.seen_classifier.holdout, config.seed)
     assert bits(stage.train.x) == bits(train.x)  # scaled as the generator's
     assert len(train.x) + len(held_out.x) == len(task.train.x)
     state = stage.method.init(jax.random.key(0), {}, stage.hyper)
@@ -92,7 +93,7 @@ def test_a_run_gives_it_the_tasks_own_rows_and_scores_it_by_held_out_loss(tmp_pa
     assert set(found["scores"]) == {"heldout_loss", "heldout_accuracy"}
     assert found["score"] == -found["scores"]["heldout_loss"]
     evaluations = [{"epoch": epoch, "score": score} for epoch, score in enumerate((-2.0, -1.0, -3.0))]
-    assert experiment.upstream_epoch(config, stage, evaluations, problem) == 1
+    assert problems.upstream_epoch(config, stage, evaluations, problem) == 1
 
 
 def test_a_run_must_end_with_a_stage_that_is_scored():

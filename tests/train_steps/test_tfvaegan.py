@@ -11,7 +11,7 @@ import pytest
 
 from tests import tiny
 from tests.tiny import SPEC, WIDTH, batches, bits, random_like
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 from zsl_jax.data.dataset import Part
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps import tfvaegan

@@ -12,10 +12,12 @@ from ml_collections import ConfigDict
 from tests import tiny
 from tests.tiny import bits
 from tests.training.test_stage import kept, make_stage, run
-from zsl_jax import data, defaults
+from zsl_jax import data
+from zsl_jax.config import defaults
+from zsl_jax.data.formats import tensors
 from zsl_jax.errors import InputError
-from zsl_jax.interop import tensors
-from zsl_jax.training import checks, imported
+from zsl_jax.experiment import checks
+from zsl_jax.training import imported
 from zsl_jax.training.parallel import Mapped
 from zsl_jax.training.stage import imported_state, is_finished, load_inference
 from zsl_jax.training.writers import METRICS, read_json, read_metrics

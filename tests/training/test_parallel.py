@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from tests import linear, tiny
 from tests.tiny import SPEC, batches, bits
-from zsl_jax import defaults
+from zsl_jax.config import defaults
 from zsl_jax.data.dataset import Part
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps import registry

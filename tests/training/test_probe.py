@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zsl_jax import data, defaults
+from zsl_jax import data
+from zsl_jax.config import defaults
 from zsl_jax.data.dataset import Dataset
-from zsl_jax.training import experiment
+from zsl_jax.experiment import problems
 from zsl_jax.training.lockstep import drive
 from zsl_jax.training.stage import StopRequest
 
@@ -50,8 +51,8 @@ def bayes_accuracy(dataset: Dataset, view: str, rows: np.ndarray) -> float:
 def run(tmp_path_factory) -> tuple[Dataset, dict[str, dict[str, list[float]]]]:
     """The data set, and by space the scores of a run's last evaluation."""
     config = probe_config()
-    dataset = experiment.load(config)
-    runs = drive(experiment.run(config, dataset, tmp_path_factory.mktemp("probe"), StopRequest()))
+    dataset = problems.load(config)
+    runs = drive(problems.run(config, dataset, tmp_path_factory.mktemp("probe"), StopRequest()))
     spaces = runs.test.evaluations["dfg"][-1]["scores"]["spaces"]
     return dataset, {space: samplers["one_step"] for space, samplers in spaces.items()}
 

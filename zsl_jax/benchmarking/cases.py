@@ -13,9 +13,10 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from zsl_jax import data
 from zsl_jax.data.dataset import Dataset
 from zsl_jax.errors import InputError
+from zsl_jax.experiment import checks, problems
 from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Method, Params
-from zsl_jax.training import checks, experiment, parallel
+from zsl_jax.training import parallel
 from zsl_jax.training.lockstep import Held, Program, Request
 from zsl_jax.training.stage import Stage, raw, require_rows, shapes, starting
 
@@ -180,15 +181,15 @@ def stage_of(case: Case) -> Stage:
     """
     config, dataset = case.config, dataset_of(case.config)
     key, layout = jax.random.key(config.seed), layout_of(case)
-    problem = experiment.Problem(experiment.TEST, Path(), data.test_task, key, {}, layout, bars=False)
+    problem = problems.Problem(problems.TEST, Path(), data.test_task, key, {}, layout, bars=False)
     views, upstream = dataset, {}
     for name in config.stages[: config.stages.index(case.stage)]:
-        stage, _ = experiment.make_stage(config, name, dataset, views, problem, upstream)
+        stage, _ = problems.make_stage(config, name, dataset, views, problem, upstream)
         if stage.method.produces:
             views = with_random_view(views, stage.method, params_of(stage), dataset.x.shape[1])
         else:
             upstream |= {name: random_weights(params_of(stage))}
-    stage, _ = experiment.make_stage(config, case.stage, dataset, views, problem, upstream)
+    stage, _ = problems.make_stage(config, case.stage, dataset, views, problem, upstream)
     require_rows(stage)
     return stage
 
@@ -238,7 +239,7 @@ def classifier_widths(case: Case) -> dict[str, int]:
     if stage.method.embed is None:
         return {}
     views = {name: rows.shape[1] for name, rows in stage.train.views().items()}
-    params, spaces = params_of(stage), experiment.eval_options(case.config, case.stage, stage.method).spaces
+    params, spaces = params_of(stage), problems.eval_options(case.config, case.stage, stage.method).spaces
     widths = {space: embed_width(stage.method, params, views, space) for space in spaces}
     return {
         space: widths[space] for space in (min(widths, key=widths.__getitem__), max(widths, key=widths.__getitem__))

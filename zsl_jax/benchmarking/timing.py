@@ -12,8 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from zsl_jax import costs
-from zsl_jax.benchmarking import cases, torch_worker, work
+from zsl_jax.benchmarking import cases, costs, torch_worker, work
 from zsl_jax.benchmarking.cases import Case
 from zsl_jax.benchmarking.torch_worker import Worker
 from zsl_jax.benchmarking.work import Machine, Work

@@ -11,8 +11,8 @@ from typing import IO, Any
 
 import jax
 
-from zsl_jax import runs
 from zsl_jax.errors import InputError
+from zsl_jax.experiment import runs
 from zsl_jax.training.stage import Stage
 
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "torch_zerodiff.py"

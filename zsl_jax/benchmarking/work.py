@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zsl_jax import costs
+from zsl_jax.benchmarking import costs
 from zsl_jax.train_steps.method import Batch, Method, TrainState
 from zsl_jax.training import loop
 from zsl_jax.training.stage import Stage, shapes, starting

@@ -1,12 +1,12 @@
 """Data sets: where they come from, and the problems they pose. No JAX here: arrays are numpy's until a stage starts."""
 
 from zsl_jax.data.dataset import Dataset, Part, Splits, Task
-from zsl_jax.data.digits import load_digits
-from zsl_jax.data.layout import expected_tree
 from zsl_jax.data.scaling import Scaler, apply_scaler, fit_scaler
-from zsl_jax.data.synthetic import bayes_scores, load_synthetic
+from zsl_jax.data.sources.digits import load_digits
+from zsl_jax.data.sources.layout import expected_tree
+from zsl_jax.data.sources.synthetic import bayes_scores, load_synthetic
+from zsl_jax.data.sources.xlsa17 import load_xlsa17, percent_rows, write_xlsa17
 from zsl_jax.data.tasks import test_task, training_rows, validation_task
-from zsl_jax.data.xlsa17 import load_xlsa17, percent_rows, write_xlsa17
 from zsl_jax.errors import InputError
 
 __all__ = [

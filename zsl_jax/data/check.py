@@ -12,8 +12,10 @@ import types
 
 import numpy as np
 
-from zsl_jax.data import layout, matlab, published, splits, xlsa17
+from zsl_jax.data import splits
 from zsl_jax.data.dataset import Dataset
+from zsl_jax.data.formats import matlab
+from zsl_jax.data.sources import layout, published, xlsa17
 from zsl_jax.errors import InputError
 
 Row = tuple[str, str, str]  # file, state, what was found

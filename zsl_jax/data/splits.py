@@ -4,8 +4,9 @@ import itertools
 
 import numpy as np
 
-from zsl_jax.data import checks, published
+from zsl_jax.data import checks
 from zsl_jax.data.dataset import Splits
+from zsl_jax.data.sources import published
 from zsl_jax.errors import InputError
 
 MAIN_PARTS = ("trainval", "test_seen", "test_unseen")

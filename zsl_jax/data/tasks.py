@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from zsl_jax.data import xlsa17
 from zsl_jax.data.dataset import Dataset, Part, Task
 from zsl_jax.data.scaling import Scaler, apply_scaler, fit_scaler
+from zsl_jax.data.sources import xlsa17
 from zsl_jax.errors import InputError
 
 PERCENT_SEED = 0  # drawn shares of trainval belong to the data set, as the published files do

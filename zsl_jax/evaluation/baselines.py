@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from zsl_jax.data.dataset import Task
-from zsl_jax.evaluation import evaluate, metrics
-from zsl_jax.evaluation.evaluate import EvalOptions
+from zsl_jax.evaluation import metrics, scoring
+from zsl_jax.evaluation.scoring import EvalOptions
 from zsl_jax.train_steps.method import Method, Params
 
 POWERS = tuple(10.0**i for i in range(-3, 4))
@@ -268,7 +268,7 @@ def nearest_neighbour(
     if method.synthesize is None:
         return {}
     options = dataclasses.replace(options, classifier="nearest", seen_factor=1.0)
-    data = evaluate.prepare(task, options.chunk_rows)
-    made = evaluate.unseen_rows(method, params, data, key, options, sampler)
-    (scores,) = evaluate.score_space(method, data, [made], space, key, options, gamma=0.0)
+    data = scoring.prepare(task, options.chunk_rows)
+    made = scoring.unseen_rows(method, params, data, key, options, sampler)
+    (scores,) = scoring.score_space(method, data, [made], space, key, options, gamma=0.0)
     return {f"1-NN {space}": {name: scores[name][0] for name in ("T1", "U", "S", "H", "AUSUC")}}

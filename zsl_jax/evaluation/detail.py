@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from zsl_jax.data.dataset import Task
-from zsl_jax.evaluation import evaluate, fits, metrics, rows
+from zsl_jax.evaluation import fits, metrics, rows, scoring
 from zsl_jax.train_steps.method import Method, Params
 
 
@@ -25,19 +25,19 @@ def unpadded(chunks, n: int) -> np.ndarray:
 
 
 def fitted(
-    data: evaluate.Prepared,
-    made: evaluate.Synthesis,
-    held: evaluate.Held,
+    data: scoring.Prepared,
+    made: scoring.Synthesis,
+    held: scoring.Held,
     space: str,
     key: jax.Array,
-    options: evaluate.EvalOptions,
+    options: scoring.EvalOptions,
     epoch: int,
     purpose: fits.Purpose,
 ) -> tuple[jax.Array, jax.Array]:
     """Class scores of both test parts [chunks, size, C] by the classifier that `evaluate` fits for a purpose."""
-    (fit,) = evaluate.run_fits(purpose, data, [made], [held], space, key, options, epoch=epoch)
-    setup, inputs = evaluate.fit_setup(purpose, data, made, held, options)
-    numbers = evaluate.fit_numbers(options, 0.0)
+    (fit,) = scoring.run_fits(purpose, data, [made], [held], space, key, options, epoch=epoch)
+    setup, inputs = scoring.fit_setup(purpose, data, made, held, options)
+    numbers = scoring.fit_numbers(options, 0.0)
     seen, unseen = (fits.fitted_scores(setup, inputs, numbers, fit.kept, part) for part in held.scored)
     return seen, unseen
 
@@ -50,8 +50,8 @@ def confusion(predicted: np.ndarray, labels: np.ndarray, n_classes: int) -> np.n
 def curve(task: Task, seen: np.ndarray, unseen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(gamma, U, S) of class scores, seen classes in the first columns, see `metrics.seen_unseen_curve`."""
     n_seen = len(task.seen)
-    true_seen = evaluate.positions(task.test_seen.labels, task.seen)
-    true_unseen = evaluate.positions(task.test_unseen.labels, task.unseen) + n_seen
+    true_seen = scoring.positions(task.test_seen.labels, task.seen)
+    true_unseen = scoring.positions(task.test_unseen.labels, task.unseen) + n_seen
     weights = [metrics.class_balance(labels) for labels in (true_seen, true_unseen)]
     gains = metrics.gains(
         jnp.asarray(np.concatenate([seen, unseen])),
@@ -84,7 +84,7 @@ def accounts(task: Task, seen: np.ndarray, unseen: np.ndarray, zsl: np.ndarray) 
             task.unseen[zsl_predicted], task.test_unseen.labels, task.unseen, "nan"
         ),
         "confusion": confusion(
-            zsl_predicted, evaluate.positions(task.test_unseen.labels, task.unseen), len(task.unseen)
+            zsl_predicted, scoring.positions(task.test_unseen.labels, task.unseen), len(task.unseen)
         ),
         "gamma": gamma,
         "U": u,
@@ -98,7 +98,7 @@ def detail(
     params: dict[str, Params],
     task: Task,
     key: jax.Array,
-    options: evaluate.EvalOptions,
+    options: scoring.EvalOptions,
     space: str,
     sampler: str,
     epoch: int,
@@ -114,15 +114,15 @@ def detail(
       among the unseen classes (all shares; NaN for a class without test rows); confusion [n_unseen, n_unseen]: counts
       among the unseen classes, true class by row; gamma, U, S [k]: the seen-unseen curve; AUSUC: its area.
     """
-    data = evaluate.prepare(task, options.chunk_rows)
+    data = scoring.prepare(task, options.chunk_rows)
     n_seen_rows, n_unseen_rows = len(task.test_seen.labels), len(task.test_unseen.labels)
     if method.synthesize is None:
         columns = np.concatenate([task.seen, task.unseen])
         seen, unseen = (np.asarray(method_scores(method, params, part))[..., columns] for part in data.scored)
         zsl = unseen[..., len(task.seen) :]
     else:
-        made = evaluate.unseen_rows(method, params, data, key, options, sampler)
-        held = evaluate.hold(method, data, made, options, space)
+        made = scoring.unseen_rows(method, params, data, key, options, sampler)
+        held = scoring.hold(method, data, made, options, space)
         fit = partial(fitted, data, made, held, space, key, options, epoch)
         (seen, unseen), (_, zsl) = fit("gzsl"), fit("zsl")
     return accounts(task, unpadded(seen, n_seen_rows), unpadded(unseen, n_unseen_rows), unpadded(zsl, n_unseen_rows))

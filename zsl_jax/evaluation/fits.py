@@ -21,7 +21,7 @@ Score = Callable[[jax.Array], jax.Array]  # classifier inputs [b, F] -> class sc
 class Setup:
     """The static side of one classifier fit.
 
-    purpose: which rows and classes take part, see `zsl_jax.evaluation.evaluate`. kind: one of `KINDS`. recipe: how
+    purpose: which rows and classes take part, see `zsl_jax.evaluation.scoring`. kind: one of `KINDS`. recipe: how
     training rows are held. n_train: training rows; first: number of the first of them among the rows held; n_seen,
     n_classes: columns. epochs, batch: of the fit (nearest: none). prototype: options of that kind.
     """

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zsl_jax.data.formats import tensors
 from zsl_jax.errors import InputError
-from zsl_jax.interop import tensors
 
 Tensors = Mapping[str, np.ndarray]
 Sizes = Mapping[str, int]

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zsl_jax.data.formats import pickles, tensors
 from zsl_jax.errors import InputError
-from zsl_jax.interop import pickles, tensors
 
 Tensors = dict[str, np.ndarray]
 # Around nets, and say nothing of which.

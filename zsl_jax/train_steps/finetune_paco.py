@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from zsl_jax.errors import InputError
-from zsl_jax.losses_paco import PacoWeights, empty_queue, enqueue, momentum_average, paco_loss
+from zsl_jax.losses.paco import PacoWeights, empty_queue, enqueue, momentum_average, paco_loss
 from zsl_jax.nets.layers import apply
 from zsl_jax.nets.mlp import Projector, RectifiedMLP
 from zsl_jax.train_steps import finetune

@@ -13,8 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from zsl_jax.data.formats import tensors
 from zsl_jax.errors import InputError
-from zsl_jax.interop import tensors
 from zsl_jax.train_steps.method import Params
 from zsl_jax.training import writers
 
@@ -24,7 +24,7 @@ MAX_DIFFERENCES = 5
 
 
 def write(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]]) -> None:
-    """Leaves nets in a workdir, for `zsl_jax.main`, `zsl_jax.evaluate` and `zsl_jax.synthesize` to start from.
+    """Leaves nets in a workdir, for training, evaluation and synthesis to start from.
 
     Args:
       workdir: made if need be.

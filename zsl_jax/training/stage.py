@@ -50,7 +50,7 @@ class Stage:
       semantics: [C, A].
       key: of everything random in the stage.
       directory: of the run this stage belongs to.
-      batch_size, epochs, log_every, eval_first, eval_every, checkpoint_every: see `zsl_jax.defaults`.
+      batch_size, epochs, log_every, eval_first, eval_every, checkpoint_every: see `zsl_jax.config.defaults`.
       upstream: inference parameters of earlier stages.
       evaluate: (inference parameters, epoch, key) -> Evaluation without its epoch.
       patience: evaluations without a better score before stopping early; 0: never.

@@ -1,0 +1,307 @@
+"""Synthetic rows as files: the same whatever else is asked for, in the data's units, of new classes too."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from tests import linear, tiny
+from zsl_jax import data
+from zsl_jax.commands import synthesize
+from zsl_jax.config import defaults, presets
+from zsl_jax.data.scaling import apply_scaler, fit_scaler, undo_scaler
+from zsl_jax.errors import InputError
+from zsl_jax.experiment import checks, synthesis
+from zsl_jax.train_steps.method import Spec
+from zsl_jax.training import imported
+
+A_DIM, X_DIM = 4, 10
+
+
+def config() -> Any:
+    made = linear.tiny_run("first")
+    made.validate, made.upstream = False, "last"
+    made.first.epochs = 3
+    return made
+
+
+def weights(seed: int = 0) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    kernel, bias = random.normal(size=(A_DIM, X_DIM)), random.normal(size=X_DIM)
+    return {"map": {"kernel": kernel.astype(np.float32), "bias": bias.astype(np.float32)}}
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory) -> Path:
+    """Imported nets of a linear method on a small synthetic data set."""
+    path = tmp_path_factory.mktemp("runs") / "import"
+    imported.write(path, config(), {"first": weights()})
+    return path
+
+
+def run(workdir: Path, out: Path, *options: str) -> int:
+    return synthesize.main(["synthesize", f"--workdir={workdir}", f"--out={out}", *options])
+
+
+def load(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def made(workdir: Path, out: Path, *options: str) -> dict[str, np.ndarray]:
+    assert run(workdir, out, *options) == 0
+    return load(out)
+
+
+@pytest.fixture(scope="module")
+def every(workdir, tmp_path_factory) -> dict[str, np.ndarray]:
+    """More than one chunk of rows of every class."""
+    return made(workdir, tmp_path_factory.mktemp("rows") / "all.npz", "--classes=all", "--num=150")
+
+
+def test_the_file_says_what_is_in_it(every, workdir, capsys, tmp_path):
+    dataset = data.load(config().data, 0)
+    assert (every["x"].dtype, every["x"].shape) == (np.float32, (8 * 150, X_DIM))
+    assert every["class_names"].tolist() == list(dataset.class_names)
+    np.testing.assert_array_equal(every["labels"], np.repeat(np.arange(8, dtype=np.int32), 150))
+    np.testing.assert_array_equal(every["semantics"], dataset.semantics)
+    origin = json.loads(str(every["provenance"]))
+    assert {name: origin[name] for name in ("stage", "epoch", "sampler", "seed", "num", "units")} == {
+        "stage": "first",
+        "epoch": 2,
+        "sampler": "one_step",
+        "seed": 0,
+        "num": 150,
+        "units": "source, x as in synthetic",
+    }
+    assert origin["imported"] == imported.digest(workdir, "first")
+    assert origin["config"]["method"] == "linear"
+    assert run(workdir, tmp_path / "x.npz", "--classes=unseen", "--num=3") == 0
+    assert "x [9, 10], 3 rows of each of 3 classes" in capsys.readouterr().out
+
+
+def test_rows_do_not_depend_on_what_else_is_asked_for(every, workdir, tmp_path):
+    some = made(workdir, tmp_path / "some.npz", "--classes=class 7,class 2", "--num=140")
+    for place, name in enumerate(("class 7", "class 2")):
+        rows = every["x"][every["labels"] == every["class_names"].tolist().index(name)]
+        np.testing.assert_array_equal(some["x"][some["labels"] == place], rows[:140])
+    again = made(workdir, tmp_path / "again.npz", "--classes=class 7", "--num=1")
+    np.testing.assert_array_equal(again["x"], some["x"][:1])
+    other = made(workdir, tmp_path / "other.npz", "--classes=class 7", "--num=1", "--seed=1")
+    assert not np.isclose(other["x"], again["x"]).any()
+
+
+def test_seen_and_unseen_classes_are_those_of_the_data(every, workdir, tmp_path):
+    dataset = data.load(config().data, 0)
+    for group, numbers in (("seen", dataset.seen), ("unseen", dataset.unseen)):
+        names = made(workdir, tmp_path / f"{group}.npz", f"--classes={group}", "--num=1")["class_names"]
+        assert names.tolist() == [dataset.class_names[number] for number in numbers]
+
+
+def test_rows_are_what_the_net_makes_in_the_units_of_the_data(every, workdir, tmp_path):
+    model = made(workdir, tmp_path / "model.npz", "--classes=all", "--num=150", "--units=model")
+    net = weights()["map"]
+    expected = np.repeat(every["semantics"] @ net["kernel"] + net["bias"], 150, axis=0)
+    noise = (model["x"] - expected) / linear.DEVIATION
+    assert abs(noise.mean()) < 0.05
+    assert abs(noise.std() - 1) < 0.05
+    dataset = data.load(config().data, 0)
+    scaler = fit_scaler("minmax", dataset.x[dataset.splits.trainval])
+    np.testing.assert_allclose(apply_scaler(scaler, every["x"]), model["x"], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["minmax", "standard", "none"])
+def test_scaling_is_undone(kind):
+    rows = np.random.default_rng(0).normal(3, 5, (30, 4)).astype(np.float32)
+    rows[:, 2] = 7  # constant
+    scaler = fit_scaler(kind, rows)
+    np.testing.assert_allclose(undo_scaler(scaler, apply_scaler(scaler, rows)), rows, rtol=1e-5)
+
+
+def test_new_classes_are_described_by_a_file(every, workdir, tmp_path, capsys):
+    """Normalised as the run's; a class with the name and description of a known one has its rows."""
+    known = every["semantics"][1]
+    new = np.array([[3.0, 0, 0, 4], 5 * known])
+    lines = [
+        "animal,a,b,c,d",
+        *(",".join([name, *map(repr, row)]) for name, row in zip("uv", new.tolist(), strict=True)),
+    ]
+    (tmp_path / "new.csv").write_text("\n".join(lines).replace("v,", "class 2,"))
+    np.save(tmp_path / "new.npy", new)
+    from_csv = made(workdir, tmp_path / "csv.npz", f"--semantics={tmp_path / 'new.csv'}", "--num=20")
+    assert "new.csv, L2-normalised for each class, as the run's" in capsys.readouterr().out
+    assert from_csv["class_names"].tolist() == ["u", "class 2"]
+    np.testing.assert_allclose(from_csv["semantics"], [[0.6, 0, 0, 0.8], known], atol=1e-7)
+    np.testing.assert_allclose(from_csv["x"][20:], every["x"][150:170], atol=1e-5)
+    from_npy = made(
+        workdir, tmp_path / "npy.npz", f"--semantics={tmp_path / 'new.npy'}", "--classes=u,class 2", "--num=20"
+    )
+    np.testing.assert_array_equal(from_npy["x"], from_csv["x"])
+    one = made(workdir, tmp_path / "one.npz", f"--semantics={tmp_path / 'new.csv'}", "--classes=class 2", "--num=20")
+    np.testing.assert_array_equal(one["x"], from_csv["x"][20:])
+
+
+@pytest.fixture(scope="module")
+def far_away(tmp_path_factory) -> Path:
+    """Imported nets whose data are not at hand."""
+    path, away = tmp_path_factory.mktemp("runs") / "away", config()
+    away.data.source, away.data.dataset, away.data.root = "xlsa17", "SUN", str(path / "none")
+    imported.write(path, away, {"first": weights()})
+    return path
+
+
+def test_without_data_new_classes_are_made_in_the_units_of_the_model(every, far_away, tmp_path, capsys):
+    np.save(tmp_path / "a.npy", every["semantics"][:2])
+    options = [f"--semantics={tmp_path / 'a.npy'}", "--classes=class 1,class 2", "--num=5"]
+    rows = made(far_away, tmp_path / "x.npz", *options)
+    printed = capsys.readouterr().out
+    assert "units: model, scaled as the run's rows (minmax)" in printed
+    assert "note: no rows of the run's data: " in printed
+    assert rows["x"].shape == (10, X_DIM)
+
+
+def save(folder: Path, name: str, values: Any) -> str:
+    np.save(folder / name, values)
+    return f"--semantics={folder / name}"
+
+
+def text(folder: Path, name: str, content: str) -> str:
+    (folder / name).write_text(content)
+    return f"--semantics={folder / name}"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (lambda _: ["--classes=clas 3"], "no class 'clas 3'; the nearest are class"),
+        (lambda _: ["--classes=zebra,class 1"], "no class 'zebra'"),
+        (lambda _: ["--classes=class 1,class 1"], "a name stands there twice"),
+        (lambda _: [], "--classes is missing"),
+        (lambda _: ["--classes=all", "--num=0"], "--num"),
+        (lambda _: ["--classes=all", "--num=many"], "--num"),
+        (lambda _: ["--classes=all", "--num=99999999999"], "more than half of the memory"),
+        (lambda _: ["--classes=all", "--seed=-1"], "--seed"),
+        (lambda _: ["--classes=all", "--seed=4294967296"], "--seed"),  # has the keys of 0
+        (lambda _: ["--classes=all", "--out=" + "x" * 300 + ".npz"], "File name too long"),
+        (lambda _: ["--classes=all", "--sampler=progressive"], "--sampler progressive: linear has one_step"),
+        (lambda _: ["--classes=all", "--units=cm"], "--units"),
+        (lambda _: ["--classes=all", "--data=synthetic.x_dim=11"], "--units source: needs the run's rows"),
+        (lambda _: ["--classes=all", "--data=synthetic.a_dim=5"], "5 numbers a class, the generator takes 4"),
+        (lambda folder: [save(folder, "a.npy", np.ones((2, 5))), "--classes=u,v"], "5 numbers a class, the generator"),
+        (lambda folder: [save(folder, "a.npy", np.ones((2, 4))), "--classes=u"], "2 rows without names, 1 names in"),
+        (lambda folder: [save(folder, "a.npy", np.ones(4)), "--classes=u"], "of shape [4]"),
+        (lambda folder: [save(folder, "a.npy", np.full((1, 4), np.nan)), "--classes=u"], "nan in row 1, column 1"),
+        (lambda folder: [save(folder, "a.npy", np.full((1, 4), 1e300)), "--classes=u"], "inf in row 1"),
+        (lambda folder: [save(folder, "a.npy", np.zeros((1, 4))), "--classes=u"], "class 1 is all zero"),
+        (lambda folder: [save(folder, "a.npy", np.array([{}])), "--classes=u"], "never unpickled"),
+        (lambda folder: [text(folder, "a.csv", "class,a,b,c,d\nu,1,2,3,4\nu,1,2,3,5\n")], "describes 'u' twice"),
+        (lambda folder: [text(folder, "a.csv", "class,a,b,c,d\nu,1,2,3,x\n")], "a.csv"),
+        (lambda folder: [text(folder, "a.csv", "")], "a.csv"),
+        (lambda folder: [text(folder, "a.npy", "no array"), "--classes=u"], "a.npy: cannot be read"),
+        (lambda folder: [text(folder, "a.exe", "MZ")], "files of this ending are not read"),
+        (lambda folder: [f"--semantics={folder / 'missing.csv'}"], "missing.csv"),
+        (lambda folder: [f"--semantics={folder}"], "no regular file"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(options, said, workdir, tmp_path, capsys):
+    given = [*options(tmp_path), "--units=source"] if "rows" in said else options(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert run(workdir, tmp_path / "x.npz", *given) == 2
+    printed, message = capsys.readouterr()
+    (line,) = [line for line in message.splitlines() if line.startswith("error: ")]
+    assert said in line
+    assert (printed, "Traceback" in message) == ("", False)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("x.npy", "ends with .npz"),
+        ("there.npz", "is there already"),
+        ("file/x.npz", "file is no folder"),
+        ("none/x.npz", "none is no folder; make it"),
+    ],
+)
+def test_rows_only_go_into_a_new_file(name, said, workdir, tmp_path, capsys):
+    (tmp_path / "there.npz").write_bytes(b"kept")
+    (tmp_path / "file").write_bytes(b"")
+    assert run(workdir, tmp_path / name, "--classes=class 1", "--num=1") == 2
+    assert said in capsys.readouterr().err
+    assert (tmp_path / "there.npz").read_bytes() == b"kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "there.npz"]
+
+
+def test_rows_are_not_put_into_the_workdir(workdir, capsys):
+    assert run(workdir, workdir / "x.npz", "--classes=class 1") == 2
+    assert "lies in the workdir" in capsys.readouterr().err
+
+
+def test_classes_of_data_that_are_not_at_hand(far_away, tmp_path, capsys):
+    assert run(far_away, tmp_path / "x.npz", "--classes=zebra") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no such folder" in line
+    assert "--semantics FILE" in line
+
+
+def test_a_workdir_without_nets(workdir, tmp_path, capsys):
+    path = tmp_path / "empty"
+    imported.write(path, config(), {"first": weights()})
+    imported.file_of(path, "first").unlink()
+    assert run(path, tmp_path / "x.npz", "--classes=all") == 2
+    assert "no finished stage that synthesises" in capsys.readouterr().err
+    damaged = Path(shutil.copytree(workdir, tmp_path / "damaged"))
+    file = imported.file_of(damaged, "first")
+    file.write_bytes(file.read_bytes()[:-10])
+    assert run(damaged, tmp_path / "x.npz", "--classes=all") == 2
+    assert "first.safetensors: damaged" in capsys.readouterr().err
+
+
+def test_views_that_a_run_made_are_found(tmp_path):
+    """x or r or both, and what an earlier stage left."""
+    dataset = data.load(config().data, 0)
+    data.write_xlsa17(tmp_path / "features" / "synthetic", dataset, "synthetic")
+    data.write_xlsa17(tmp_path / "features" / "synthetic", dataset, "synthetic_finetune_ce")
+    options = synthesize.view_options(tmp_path, config(), {"x": "finetune_ce"})
+    found = data.load(options, 0)
+    assert found.features == "synthetic_finetune_ce"
+    np.testing.assert_array_equal(found.x, dataset.x)
+    np.testing.assert_array_equal(found.semantics, dataset.semantics)
+    with pytest.raises(InputError, match="does not hold the views"):
+        synthesize.view_options(tmp_path, config(), {"r": "finetune_paco"})
+
+
+@pytest.mark.parametrize("method", ["d2sc", "tfvaegan", "clswgan", "vae"])
+def test_every_method_shows_the_sizes_of_the_data(method, monkeypatch):
+    made_for = presets.start(method)
+    spec = Spec(x_dim=20, r_dim=7, a_dim=5, n_classes=9)
+    nets = {name: outline.state for name, outline in checks.outlines(made_for, spec).items()}
+
+    def pairs(path, name, outline):
+        leaves = zip(jax.tree.leaves(outline.state), jax.tree.leaves(nets[name]), strict=True)
+        return [(one.shape, other.shape) for one, other in leaves]
+
+    monkeypatch.setattr(synthesis, "shapes_there", pairs)
+    found = synthesis.spec_of_nets(made_for, Path())
+    assert (found.x_dim, found.a_dim) == (20, 5)
+
+
+def test_sizes_of_the_data_are_found_in_the_nets(tmp_path):
+    """Of ZeroDiff, of which one stage builds on the other; nets that synthesis does without may be missing."""
+    wide = tiny.synthetic(tiny.narrow(defaults.zerodiff()))
+    spec = tiny.SPEC
+    outlines = checks.outlines(wide, spec)
+    nets = {name: {net: outlines[name].state.params[net] for net in ("generator",)} for name in wide.stages}
+    nets["dfg"]["decoder"] = outlines["dfg"].state.params["decoder"]
+    imported.write(tmp_path / "run", wide, {name: tiny.random_like(tree) for name, tree in nets.items()})
+    found = synthesis.spec_of_nets(wide, tmp_path / "run")
+    assert (found.x_dim, found.r_dim, found.a_dim) == (spec.x_dim, spec.r_dim, spec.a_dim)
+    np.save(tmp_path / "a.npy", np.eye(spec.a_dim))
+    options = [f"--semantics={tmp_path / 'a.npy'}", "--classes=u,v,w", "--num=2", "--sampler=progressive"]
+    rows = made(tmp_path / "run", tmp_path / "x.npz", *options, "--units=model")
+    assert {view: rows[view].shape for view in ("x", "r")} == {"x": (6, spec.x_dim), "r": (6, spec.r_dim)}
+    assert np.isfinite(rows["x"]).all()

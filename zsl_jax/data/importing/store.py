@@ -1,0 +1,148 @@
+"""Puts a data set of one's own below a root, with its provenance: checked first, then whole or not at all."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zsl_jax.data import check
+from zsl_jax.data.importing import assemble, sources
+from zsl_jax.data.importing.assemble import Assembled
+from zsl_jax.data.sources import layout
+from zsl_jax.data.sources.xlsa17 import write_xlsa17
+from zsl_jax.errors import InputError
+
+PROVENANCE = "provenance.json"
+PACKAGES = ("zsl_jax", "numpy", "scipy", "h5py", "safetensors")
+OURS = {
+    PROVENANCE,
+    f"{assemble.SEMANTICS}_splits.mat",
+    *(f"{name}.mat" for name in (assemble.FEATURES, assemble.REPRESENTATIONS)),
+}
+MAX_NAME = 200  # bytes of a data set's name; file systems take 255, and working copies have longer ones
+MAX_MATLAB_BYTES = 2**32 - 2**16  # of one array in a file of version 5
+
+
+def target(root: pathlib.Path, name: str, overwrite: bool) -> pathlib.Path:
+    """The folder that a data set will have.
+
+    Args:
+      root: the data root.
+      name: of the data set.
+      overwrite: whether a data set may be there that these programs made.
+
+    Returns:
+      `<root>/<name>`; nothing has been made yet.
+
+    Raises:
+      InputError: the name leaves the root, or something is there that may not be replaced.
+    """
+    if name.startswith("-") or len(os.fsencode(name)) > MAX_NAME:
+        raise InputError(
+            f"--dataset: {name[:40]!r} begins with '-' or is longer than {MAX_NAME} bytes; give a name like MINE"
+        )
+    try:
+        folder = root / layout.plain_name(name, "dataset")
+    except InputError as error:
+        raise InputError(f"--dataset: {name!r} is no plain name; give one without folders, e.g. MINE") from error
+    if not os.path.lexists(folder):
+        return folder
+    if not overwrite:
+        raise InputError(f"{folder}: is there; choose another --dataset, or replace it by --overwrite")
+    if not _is_ours(folder):
+        raise InputError(f"{folder}: not only files that this program made; remove it yourself, or choose --dataset")
+    return folder
+
+
+def write(folder: pathlib.Path, made: Assembled, provenance: Mapping[str, Any]) -> check.Report:
+    """Writes a data set beside its place, checks it there, then gives it its name.
+
+    Args:
+      folder: from `target`; what is there is replaced.
+      made: the data set.
+      provenance: for `provenance.json`; the data set's sizes, decisions and versions are added.
+
+    Returns:
+      What the data check says.
+
+    Raises:
+      InputError: the folder can't be written, or the check finds a problem.
+    """
+    _require_writable_size(made)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name[:100]}.") as staging:
+            whole = pathlib.Path(staging) / folder.name
+            representations = made.dataset.representations
+            names = (made.dataset.features, representations)
+            write_xlsa17(whole, made.dataset, *names, made.original_semantics, made.image_names)
+            written = json.dumps({**provenance, **_description(made)}, indent=2, ensure_ascii=False)
+            (whole / PROVENANCE).write_text(written + "\n", encoding="utf-8")
+            report = check.check_dataset(whole.parent, folder.name)
+            if report.problems or not report.trainable:
+                raise InputError(f"{folder}: not made, it can't be trained on: {'; '.join(report.problems)}")
+            _put(whole, folder, pathlib.Path(staging) / "replaced")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error})") from error
+    return report
+
+
+def describe_files(files: Sequence[pathlib.Path]) -> list[dict[str, Any]]:
+    """Name, size and SHA-256 of each file, for the provenance."""
+    return [{"file": path.name, "bytes": path.stat().st_size, "sha256": sources.sha256(path)} for path in files]
+
+
+def describe_folder(folder: pathlib.Path, files: Sequence[pathlib.Path]) -> dict[str, Any]:
+    """The same for a folder: the SHA-256 is that of lines `<SHA-256> <path>` for all its files, in their order."""
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{sources.sha256(path)} {path.relative_to(folder)}\n".encode())
+    n_bytes = sum(path.stat().st_size for path in files)
+    return {"file": folder.name, "files": len(files), "bytes": n_bytes, "sha256": digest.hexdigest()}
+
+
+def _is_ours(folder: pathlib.Path) -> bool:
+    """Says whether a folder holds only what these programs write; raises InputError where it can't be read."""
+    try:
+        is_folder = folder.is_dir() and not folder.is_symlink()
+        return is_folder and {PROVENANCE} <= {entry.name for entry in folder.iterdir()} <= OURS
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror}); choose another --dataset") from error
+
+
+def _put(whole: pathlib.Path, folder: pathlib.Path, replaced: pathlib.Path) -> None:
+    """Gives the new folder its name; what was there goes with the staging folder, or comes back if that fails."""
+    if folder.exists():
+        folder.rename(replaced)
+    try:
+        whole.rename(folder)
+    except OSError:
+        if replaced.exists():
+            replaced.rename(folder)
+        raise
+
+
+def _require_writable_size(made: Assembled) -> None:
+    for name, array in {"features": made.dataset.x, "representations": made.dataset.r}.items():
+        if array is not None and array.nbytes > MAX_MATLAB_BYTES:
+            raise InputError(f"{name}: {array.nbytes} bytes; a MATLAB file of version 5 holds less, use fewer rows")
+
+
+def _description(made: Assembled) -> dict[str, Any]:
+    dataset = made.dataset
+    arrays = {"features": dataset.x, "representations": dataset.r, "semantics": dataset.semantics}
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {
+        "dataset": dataset.name,
+        "fingerprint": dataset.fingerprint(),
+        "shapes": {name: list(array.shape) for name, array in arrays.items() if array is not None},
+        "classes": {"seen": int(dataset.seen.size), "unseen": int(dataset.unseen.size)},
+        "rows": {part: int(getattr(dataset.splits, part).size) for part in ("trainval", "test_seen", "test_unseen")},
+        "decisions": list(dataset.notes),
+        "versions": {"python": platform.python_version()} | versions,
+    }

@@ -1,0 +1,304 @@
+"""What the estimator learns, as values: the views of raw rows, a generator, and linear final classifiers."""
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from zsl_jax.config import presets
+from zsl_jax.data import splits, tasks
+from zsl_jax.data.dataset import Dataset
+from zsl_jax.data.scaling import Scaler, apply_scaler, fit_scaler
+from zsl_jax.evaluation import classifier, fits, protocol, prototype, rows, scoring
+from zsl_jax.experiment import checks, problems, runs
+from zsl_jax.train_steps.method import Method, Params, Spec
+from zsl_jax.training import lockstep, stage, writers
+
+CHUNK_ROWS = 512  # rows embedded at once: fewer are padded, so that one program serves any number of rows
+
+
+class View(NamedTuple):
+    """A stage that makes a view of the rows: its inference parameters, and the scaler of the raw rows it takes."""
+
+    params: dict[str, Params]
+    scaler: Scaler
+
+
+class Head(NamedTuple):
+    """A linear final classifier: weights [C, F] and bias [C], float32."""
+
+    weights: np.ndarray
+    bias: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Generator:
+    """A trained generator, and what raw rows go through before a final classifier sees them.
+
+    Attributes:
+      config: the configuration it was trained with, as plain values.
+      raw: sizes of the raw data.
+      views: the stages that make views, by name, in order.
+      scalers: of the views "x" and maybe "r", by name.
+      params: inference parameters of the last stage.
+      space: input space of the final classifiers.
+      sampler: the way to sample.
+      key: of synthetic rows and final classifiers, as raw data [words] uint32.
+    """
+
+    config: dict[str, Any]
+    raw: Spec
+    views: dict[str, View]
+    scalers: dict[str, Scaler]
+    params: dict[str, Params]
+    space: str
+    sampler: str
+    key: np.ndarray
+
+    def outlines(self) -> dict[str, checks.Outline]:
+        """Methods and shapes of all stages."""
+        return checks.outlines(presets.restore(self.config), self.raw)
+
+
+class Ready(NamedTuple):
+    """A generator made ready for use: the methods of its views and of itself, and its options of evaluation."""
+
+    generator: Generator
+    views: dict[str, Method]
+    method: Method
+    options: scoring.EvalOptions
+
+    def key(self, *purpose: str) -> jax.Array:
+        """The key for a purpose, as an evaluation derives it."""
+        return scoring.derive(self.root(), *purpose)
+
+    def root(self) -> jax.Array:
+        """The key that all others are derived from."""
+        return jax.random.wrap_key_data(jnp.asarray(self.generator.key))
+
+
+def ready(generator: Generator) -> Ready:
+    """Finds the methods of a generator."""
+    methods = {name: outline.method for name, outline in generator.outlines().items()}
+    *_, last = methods
+    options = problems.eval_options(presets.restore(generator.config), last, methods[last])
+    return Ready(generator, {name: methods[name] for name in generator.views}, methods[last], options)
+
+
+def in_memory(config: Any, x: np.ndarray, labels: np.ndarray, semantics: np.ndarray, names: tuple[str, ...]) -> Dataset:
+    """A data set of training rows alone.
+
+    Args:
+      config: whole configuration.
+      x: features [N, D] float32.
+      labels: classes [N] int32; classes without rows are unseen.
+      semantics: of all classes [C, A] float32.
+      names: of all classes.
+
+    Raises:
+      InputError: more validation classes are asked for than can be spared.
+    """
+    parts = {"trainval": np.arange(len(x)), "test_seen": np.zeros(0, np.int64), "test_unseen": np.zeros(0, np.int64)}
+    chosen, notes = splits.complete_splits(parts, labels, config.data.validation_classes, "memory", "memory")
+    return Dataset("memory", "features", None, "given", x, None, labels, semantics, chosen, names, notes)
+
+
+def fewest_rows(config: Any, dataset: Dataset, validate: bool) -> int:
+    """Training rows of the task that has fewest: what validation classes and held-out rows leave, where there are any.
+
+    Raises:
+      InputError: there are too few rows for a validation task.
+    """
+    if not validate:
+        return len(dataset.labels)
+    return len(tasks.validation_task(dataset, config.data, config.seed).train_rows)
+
+
+def learn(config: Any, dataset: Dataset, workdir: Path, bars: bool) -> tuple[Generator, float]:
+    """Trains all stages; a workdir that has them, made with the same options and data, is taken as it is.
+
+    Returns:
+      the generator, and the calibration chosen on the validation task, 0 without one.
+
+    Raises:
+      InputError: the options contradict each other or do not fit the data, or the workdir is of another run.
+      Diverged: a loss or gradient was not finite.
+    """
+    checks.check_options(config)
+    checks.rehearse(config, dataset)
+    with contextlib.ExitStack() as held:
+        claimed = config.to_dict() | {runs.FINGERPRINT: dataset.fingerprint()}
+        writers.own_workdir(held, workdir, claimed, runs.FREE_FIELDS)
+        return collect(config, lockstep.drive(problems.run(config, dataset, workdir, stage.StopRequest(), bars)))
+
+
+def collect(config: Any, trained: problems.Runs) -> tuple[Generator, float]:
+    """Takes from a run's checkpoints what is used of it."""
+    dataset, last = trained.dataset, trained.test.last
+    space, place, gamma = choose(config, trained)
+    made = {"x": dataset.x}
+    views: dict[str, View] = {}
+    for name, one in trained.test.stages.items():
+        if one.method.produces:
+            best = max(trained.test.evaluations[name], key=lambda evaluation: evaluation["score"])["epoch"]
+            scaler = fit_scaler(config[name].scaling, dataset.x, divide=False)
+            views[name] = View(jax.device_get(stage.load_inference(one, best)), scaler)
+            made[one.method.produces] = view_of(one.method, views[name], dataset.x)
+    generator = Generator(
+        config=config.to_dict(),
+        raw=checks.spec_of(dataset),
+        views=views,
+        scalers={name: fit_scaler(config.data.scaling, view) for name, view in made.items()},
+        params=jax.device_get(stage.load_inference(last, place.epoch)),
+        space=space,
+        sampler=place.sampler,
+        key=stage.raw(last.evaluation_key(place.epoch)),
+    )
+    return generator, gamma
+
+
+def choose(config: Any, trained: problems.Runs) -> tuple[str, protocol.Place, float]:
+    """Space, place and calibration by the validation task; without one the last space and epoch, the first sampler."""
+    last = trained.test.last
+    choices = trained.choices.get(last.name, {})
+    space = protocol.best_space(choices, config.eval.select)
+    if space is None or trained.validation is None:
+        options = problems.eval_options(config, last.name, last.method)
+        place = protocol.Place(last.epochs - 1, options.samplers_of(last.method)[0], options.epochs - 1)
+        return options.spaces_of(last.method)[-1], place, 0.0
+    found = trained.validation.evaluations[last.name]
+    place, values = protocol.at(found, space, choices[space]["H"])
+    return space, place, values["gamma"]
+
+
+def embed(method: Method, params: dict[str, Params], views: Mapping[str, np.ndarray], space: str) -> np.ndarray:
+    """What a method makes of views [n, ...] in one space: [n, F] float32."""
+    on_device = jax.device_put(params)
+
+    def chunk(start: int) -> np.ndarray:
+        piece = {name: padded(view[start : start + CHUNK_ROWS])[None] for name, view in views.items()}
+        return np.asarray(rows.embed_chunks(method, space, on_device, piece))[0]
+
+    n = len(next(iter(views.values())))
+    return np.concatenate([chunk(start) for start in range(0, n, CHUNK_ROWS)])[:n]
+
+
+def padded(view: np.ndarray) -> np.ndarray:
+    """Rows [n, D] with rows of zeros after them [CHUNK_ROWS, D]."""
+    return np.pad(view, ((0, CHUNK_ROWS - len(view)), (0, 0)))
+
+
+def view_of(method: Method, view: View, x: np.ndarray) -> np.ndarray:
+    """The view [n, F] that a stage makes of raw rows x [n, D]."""
+    return embed(method, view.params, {"x": apply_scaler(view.scaler, x)}, method.produces)
+
+
+def views_of(use: Ready, x: np.ndarray) -> dict[str, np.ndarray]:
+    """The scaled views of raw rows x [n, D] that the generator's rows stand beside: "x" and maybe "r"."""
+    made = {use.views[name].produces: view_of(use.views[name], view, x) for name, view in use.generator.views.items()}
+    return {name: apply_scaler(scaler, made.get(name, x)) for name, scaler in use.generator.scalers.items()}
+
+
+def features_of(use: Ready, views: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Inputs [n, F] of the final classifiers."""
+    return embed(use.method, use.generator.params, views, use.generator.space)
+
+
+def synthesise(use: Ready, semantics: np.ndarray) -> np.ndarray:
+    """Synthetic inputs of the final classifiers: `syn_num` rows for each of the semantics [c, A], in their order.
+
+    Rows of a class depend on its semantics and its place: more classes after it change nothing.
+    """
+    sampler, count = use.generator.sampler, use.options.syn_num
+    recipe = rows.Recipe("views", use.method, use.generator.space, sampler, count)
+    source = rows.Source(use.generator.params, {}, jnp.asarray(semantics), use.key("rows", "unseen", sampler))
+    made = rows.all_views(recipe, source, use.options.chunk_rows)
+    return features_of(use, {name: np.asarray(view)[: count * len(semantics)] for name, view in made.items()})
+
+
+def fit_heads(
+    generator: Generator, views: Mapping[str, np.ndarray], labels: np.ndarray, semantics: np.ndarray
+) -> dict[str, Head]:
+    """Trains the final classifiers, as an evaluation of a run would.
+
+    Args:
+      generator: makes the rows of the unseen classes.
+      views: of the real rows.
+      labels: their classes [n] int32; the seen classes have the first numbers.
+      semantics: of all classes [C, A], the seen ones first.
+
+    Returns:
+      "gzsl": among all classes, trained on real and synthetic rows. "zsl": among the unseen classes, on synthetic rows
+      alone; absent without unseen classes.
+    """
+    use, n_seen = ready(generator), int(labels.max()) + 1
+    features, unseen = features_of(use, views), semantics[n_seen:]
+    if not len(unseen):
+        return {"gzsl": fit_head(use, "gzsl", features, labels, semantics, n_seen)}
+    made = synthesise(use, unseen)
+    made_labels = np.repeat(np.arange(len(unseen), dtype=np.int32), use.options.syn_num)
+    features, labels = np.concatenate([features, made]), np.concatenate([labels, made_labels + np.int32(n_seen)])
+    return {
+        "gzsl": fit_head(use, "gzsl", features, labels, semantics, n_seen),
+        "zsl": fit_head(use, "zsl", made, made_labels, unseen, n_seen),
+    }
+
+
+def fit_head(
+    use: Ready, purpose: fits.Purpose, features: np.ndarray, labels: np.ndarray, semantics: np.ndarray, n_seen: int
+) -> Head:
+    """Trains one final classifier on features [n, F] of classes [n] with semantics [C, A]."""
+    options = use.options
+    setup = fits.Setup(
+        purpose,
+        options.classifier,
+        rows.Recipe("features"),
+        n_train=len(labels),
+        first=0,
+        n_seen=n_seen,
+        n_classes=len(semantics),
+        epochs=options.epochs,
+        batch=options.batch,
+        chunk_rows=options.chunk_rows,
+        prototype=options.prototype,
+    )
+    inputs = fits.Inputs(jnp.asarray(features), jnp.asarray(labels), {}, None, jnp.asarray(semantics))
+    key = use.key(purpose, use.generator.space, use.generator.sampler)
+    fit = fits.train(setup, inputs, key, scoring.fit_numbers(options, 0.0), jnp.int32(options.epochs - 1))
+    head = linear(fit.kept, semantics, options)
+    if purpose == "gzsl":  # prototypes have no bias: to weigh their scores is to weigh the weights
+        head.weights[:n_seen] *= np.float32(options.seen_factor)
+    return head
+
+
+def linear(kept: Any, semantics: np.ndarray, options: scoring.EvalOptions) -> Head:
+    """A fitted classifier as weights and bias; prototypes, whose scores are cosines, ask for rows of unit length."""
+    if isinstance(kept, classifier.Linear):
+        return Head(np.array(kept.weights), np.array(kept.bias))
+    unit_rows = jnp.eye(kept.out.bias.size)
+    weights = prototype.scores(kept, jnp.asarray(semantics), unit_rows, options.prototype).T
+    return Head(np.array(weights), np.zeros(len(semantics), np.float32))
+
+
+def fit_plain(x: np.ndarray, labels: np.ndarray) -> tuple[Scaler, Head]:
+    """A linear softmax of scaled rows x [n, D] of classes [n]: what is left without semantics."""
+    scaler = fit_scaler("minmax", x)
+    fitted = LogisticRegression(max_iter=1000).fit(apply_scaler(scaler, x), labels)
+    weights, bias = fitted.coef_, fitted.intercept_
+    if len(weights) == 1:  # of two classes scikit-learn keeps the difference
+        weights, bias = np.concatenate([0 * weights, weights]), np.concatenate([0 * bias, bias])
+    return scaler, Head(weights.astype(np.float32), bias.astype(np.float32))
+
+
+def class_scores(head: Head, features: np.ndarray, unit: bool) -> np.ndarray:
+    """Class scores [n, C] float64 of features [n, F]; `unit`: of rows of length 1."""
+    wide = features.astype(np.float64)
+    if unit:
+        wide = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), prototype.SMALLEST_NORM)
+    return wide @ head.weights.T.astype(np.float64) + head.bias[None, :]

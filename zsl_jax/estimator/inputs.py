@@ -1,0 +1,192 @@
+"""What a caller gives the estimator, checked: parameters, labels, descriptions of classes, folders."""
+
+import math
+import numbers
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils import check_array, check_random_state
+
+from zsl_jax.config import presets
+from zsl_jax.data.sources.xlsa17 import normalize_semantics
+from zsl_jax.errors import InputError
+from zsl_jax.experiment.checks import MOST_SEED
+
+
+def is_count(value: Any) -> bool:
+    """Whether it is a whole number from 1 on."""
+    return isinstance(value, numbers.Integral) and int(value) >= 1
+
+
+def is_switch(value: Any) -> bool:
+    """Whether it is true or false."""
+    return isinstance(value, bool | np.bool_)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether it is a finite number."""
+    return isinstance(value, numbers.Real | np.bool_) and math.isfinite(value)
+
+
+def is_seed(value: Any) -> bool:
+    """Whether a seed can be had of it."""
+    whole = isinstance(value, numbers.Integral) and 0 <= int(value) <= MOST_SEED
+    return value is None or whole or isinstance(value, np.random.RandomState)
+
+
+def is_path(value: Any) -> bool:
+    """Whether it names a folder; "" would be the current one, and fill it."""
+    return isinstance(value, str | os.PathLike) and bool(os.fspath(value))
+
+
+def optional(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Also takes None."""
+    return lambda value: value is None or fits(value)
+
+
+COUNT = "a whole number from 1 on is needed"
+PARAMETERS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "epochs": (optional(is_count), COUNT),
+    "width": (is_count, COUNT),
+    "batch_size": (is_count, COUNT),
+    "syn_num": (is_count, COUNT),
+    "generalized": (is_switch, "True or False is needed"),
+    "validate": (is_switch, "True or False is needed"),
+    "space": (optional(lambda value: isinstance(value, str)), "the name of a space or None is needed"),
+    "calibration": (optional(is_finite), "a finite number or None is needed"),
+    "random_state": (is_seed, f"a whole number from 0 to {MOST_SEED}, a RandomState or None is needed"),
+    "verbose": (lambda value: isinstance(value, numbers.Integral | np.bool_), "True or False is needed"),
+    "options": (optional(lambda value: isinstance(value, Mapping)), "a dict or None is needed"),
+    "workdir": (optional(is_path), "the name of a folder or None is needed"),
+}
+
+
+def check_parameters(given: Mapping[str, Any]) -> None:
+    """Refuses parameters of the wrong kind, from a caller or from a file.
+
+    Raises:
+      InputError: naming the parameter, what was found and what is needed.
+    """
+    presets.start(given["method"])
+    for name, (fits, needed) in PARAMETERS.items():
+        if not fits(given[name]):
+            raise InputError(f"{name}: {given[name]!r}; {needed}")
+
+
+def folder_named(path: Any) -> Path:
+    """The folder that a caller named; raises InputError if it is no name."""
+    if not is_path(path):
+        raise InputError(f"path: {path!r}; the name of a folder is needed")
+    return Path(path)
+
+
+def require_labels(labels: Iterable[Any], where: str) -> None:
+    """Refuses what cannot name classes.
+
+    Raises:
+      InputError: a label is neither text nor a finite number, or there are both.
+    """
+    kinds: dict[bool, Any] = {}
+    for label in labels:
+        is_text = isinstance(label, str)
+        if not is_text and not is_finite(label):
+            raise InputError(f"{where}: {label!r} among the labels; text or finite numbers are needed")
+        kinds[is_text] = label
+    if len(kinds) == 2:
+        raise InputError(f"{where}: labels {kinds[True]!a} and {kinds[False]!r}; use text or numbers for all")
+
+
+class Described(NamedTuple):
+    """Labels of the unseen classes [u], and the semantics of the seen, then of the unseen classes [C, A]."""
+
+    unseen: np.ndarray
+    semantics: np.ndarray
+
+
+def describe(semantics: Any, class_names: Any, seen: np.ndarray) -> Described:
+    """Sorts out which of the classes described are seen.
+
+    Args:
+      semantics, class_names: as `ZeroShotClassifier.fit` takes them.
+      seen: classes that have rows, sorted.
+
+    Raises:
+      InputError: a class has no description, or two, or the names do not fit.
+    """
+    names, vectors = named(semantics, class_names, seen)
+    place = {name: number for number, name in enumerate(names.tolist())}
+    missing = [label for label in seen.tolist() if label not in place]
+    if missing:
+        raise InputError(f"semantics: no description of class {missing[0]!r} of y; described are {few(names)}")
+    is_seen = np.isin(np.arange(len(names)), [place[label] for label in seen.tolist()])
+    order = [place[label] for label in seen.tolist()]
+    return Described(names[~is_seen], np.concatenate([vectors[order], vectors[~is_seen]]))
+
+
+def named(semantics: Any, class_names: Any, default: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Labels [C] and vectors [C, A] float64 of an array with names, a dict or a data frame.
+
+    Raises:
+      InputError: names are missing, surplus, there twice or no labels.
+      ValueError: the vectors are no matrix of finite numbers.
+    """
+    own = labels_of(semantics)
+    if own is not None:
+        require_own(own, class_names)
+        class_names = own
+        semantics = list(semantics.values()) if isinstance(semantics, Mapping) else semantics
+    vectors = check_array(semantics, dtype="float64", input_name="semantics")
+    if class_names is None:
+        class_names = () if default is None else default
+    if isinstance(class_names, str) or not isinstance(class_names, Iterable):
+        raise InputError(f"class_names: {class_names!r}; a list of labels is needed")
+    listed = np.asarray(class_names).tolist() if hasattr(class_names, "dtype") else list(class_names)
+    if len(listed) != len(vectors):
+        raise InputError(
+            f"class_names: {len(listed)} for {len(vectors)} rows of semantics; name the class of every row"
+        )
+    require_labels(listed, "class_names" if own is None else "semantics")
+    names = np.asarray(listed)
+    if len(set(names.tolist())) < len(names):
+        raise InputError(f"class_names: a class is named twice in {few(names)}")
+    return names, vectors
+
+
+def require_own(own: list, class_names: Any) -> None:
+    """Refuses names beside the labels that semantics bring, and semantics without any."""
+    if not own:
+        raise InputError("semantics: empty; describe every class")
+    if class_names is not None:
+        raise InputError(
+            f"class_names: the semantics have labels of their own, such as {own[0]!r}; leave class_names out, or make "
+            "the names the data frame's index (set_index)"
+        )
+
+
+def labels_of(semantics: Any) -> list | None:
+    """The labels that semantics bring: a dict's keys, a data frame's index; None for a plain array."""
+    if isinstance(semantics, Mapping):
+        return list(semantics)
+    index = getattr(semantics, "index", None)
+    return None if index is None or callable(index) else list(index)  # a list's `index` is a method
+
+
+def prepared(semantics: np.ndarray, normalise: bool) -> np.ndarray:
+    """Semantics [C, A] as float32, each class of length 1 where asked for."""
+    vectors = normalize_semantics(semantics, "semantics") if normalise else semantics
+    return check_array(vectors, dtype="float32", input_name="semantics")
+
+
+def seed_of(random_state: Any) -> int:
+    """The seed of a run: the number itself, or one drawn."""
+    if isinstance(random_state, numbers.Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def few(names: np.ndarray) -> str:
+    """The first names."""
+    return ", ".join(map(repr, names.tolist()[:5])) + (", ..." if len(names) > 5 else "")

@@ -1,0 +1,178 @@
+"""From finished runs to `result.json` and to what the figures show."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from zsl_jax.data.dataset import Task
+from zsl_jax.evaluation import baselines, metrics, protocol
+from zsl_jax.evaluation.detail import detail
+from zsl_jax.experiment.problems import TEST, VALIDATION, Runs, Trained, eval_options
+from zsl_jax.train_steps.method import Params
+from zsl_jax.training.stage import Stage, load_inference
+
+TUNED_ON_ALL_SEEN = {"ce_ce", "con_paco", "supcon256"}  # files that other programs made
+ROWS_PER_CLASS = 100  # synthetic rows of each unseen class in the picture of features
+
+
+class Synthetic(NamedTuple):
+    """Synthetic rows [m, D] of a view ("x" or "r") and their classes [m]."""
+
+    view: str
+    rows: np.ndarray
+    labels: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """A run's result and the material of its figures.
+
+    Attributes:
+      result: see README, result.json (without configuration and versions).
+      task: the test task, for names and real rows.
+      detail: per-class accuracies, confusion and seen-unseen curve of the headline (`zsl_jax.evaluation.detail`).
+      synthetic: synthetic rows of the unseen classes; None where the last stage classifies directly.
+      histories: by run, last scores of each evaluation {"epoch", "scores": {space: {"T1", "H"}}}.
+      chosen: epoch of the headline, by protocol.
+    """
+
+    result: dict[str, Any]
+    task: Task
+    detail: dict[str, np.ndarray]
+    synthetic: Synthetic | None
+    histories: dict[str, list[dict[str, Any]]]
+    chosen: dict[str, float]
+
+
+def conclude(config, runs: Runs) -> Outcome:
+    """Gathers the scores of all protocols, the headline, baselines and the details of the headline."""
+    last, choices = runs.test.last, runs.choices.get(runs.test.last.name, {})
+    rows = {name: protocols(found, runs.choices.get(name, {})) for name, found in scored(runs.test).items()}
+    headline = protocol.headline(rows[last.name], choices, config.eval.select)
+    place = rows[last.name][headline["protocol"]][headline["space"]]["found"]["H"]
+    params = load_inference(last, place["epoch"])
+    key = last.evaluation_key(place["epoch"])
+    options = eval_options(config, last.name, last.method)
+    where = {"space": headline["space"], "sampler": place["sampler"], "epoch": place["classifier_epoch"]}
+    scored_as = last.method, params, runs.test.task, key, options
+    details = detail(*scored_as, **where)
+    result = {
+        "method": config.method,
+        "dataset": describe(runs),
+        "seed": config.seed,
+        "protocols": rows.pop(last.name),
+        "headline": headline | {"found": place} | class_level(details, runs.test.task, config.seed),
+        "seen": {name: found[-1]["scores"]["seen"] for name, found in scored(runs.test).items()},
+        "stages": rows,
+        "baselines": closed_form(runs),
+        "nearest": baselines.nearest_neighbour(*scored_as, headline["space"], place["sampler"]),
+        "seconds": {TEST: runs.test.seconds} | ({VALIDATION: runs.validation.seconds} if runs.validation else {}),
+    }
+    synthetic = synthesise_unseen(last, params, runs.test.task)
+    found = {name: row[headline["space"]]["found"]["H"]["epoch"] for name, row in result["protocols"].items()}
+    return Outcome(result, runs.test.task, details, synthetic, histories(runs), found)
+
+
+def class_level(details: dict[str, np.ndarray], task: Task, seed: int) -> dict[str, Any]:
+    """Accuracy of each class at the headline, and 95 % intervals of its scores under resampling of classes, in percent.
+
+    T1 here belongs to the headline's place of U, S and H, not to the place chosen for T1.
+    """
+    accuracies = {part: details[f"{part}_accuracy"] for part in ("seen", "unseen", "zsl")}
+    classes = {"seen": task.seen, "unseen": task.unseen, "zsl": task.unseen}
+    names = {part: [task.class_names[number] for number in numbers] for part, numbers in classes.items()}
+    present = {part: values[np.isfinite(values)] for part, values in accuracies.items()}
+    intervals = metrics.bootstrap(present["seen"], present["unseen"], seed, present["zsl"])
+    return {
+        "per_class": {part: dict(zip(names[part], (100 * accuracies[part]).tolist(), strict=True)) for part in names},
+        "intervals": {name: [100 * bound for bound in bounds] for name, bounds in intervals.items()},
+    }
+
+
+def scored(trained: Trained) -> dict[str, Sequence[dict]]:
+    """Evaluations of the stages that are scored."""
+    stages = trained.stages.items()
+    return {name: trained.evaluations[name] for name, stage in stages if stage.method.is_scored}
+
+
+def protocols(evaluations: Sequence[dict], choices: dict) -> dict[str, Any]:
+    """Scores of one stage by protocol and space."""
+    rows = {"oracle": protocol.oracle(evaluations), "last": protocol.last(evaluations)}
+    return rows | ({"validated": protocol.validated(evaluations, choices)} if choices else {})
+
+
+def describe(runs: Runs) -> dict[str, Any]:
+    """What the scores were made on."""
+    dataset, task = runs.dataset, runs.test.task
+    parts = {"train": task.train, "test_seen": task.test_seen, "test_unseen": task.test_unseen}
+    sizes = {
+        "seen_classes": len(task.seen),
+        "unseen_classes": len(task.unseen),
+        "semantics": task.semantics.shape[1],
+        "features": task.train.x.shape[1],
+        "representations": 0 if task.train.r is None else task.train.r.shape[1],
+        **{f"{name}_rows": len(part.labels) for name, part in parts.items()},
+    }
+    made = [stage.method.produces for stage in runs.test.stages.values() if stage.method.produces]
+    return {
+        "name": dataset.name,
+        "features": dataset.features,
+        "representations": dataset.representations,
+        "fine_tuned": made,
+        "semantics": dataset.semantics_name,
+        "fingerprint": dataset.fingerprint(),
+        "sizes": sizes,
+        "notes": [*dataset.notes, *leaks(runs), *foreign(runs)],
+    }
+
+
+def leaks(runs: Runs) -> list[str]:
+    """What makes validated scores look better than they are."""
+    published = {runs.dataset.features, runs.dataset.representations} & TUNED_ON_ALL_SEEN
+    if not published or runs.validation is None:
+        return []
+    return [f"{' and '.join(sorted(published))}: fine-tuned on all seen classes, those of the validation included"]
+
+
+def foreign(runs: Runs) -> list[str]:
+    """Which stages the run did not train."""
+    return [
+        f"stage {name}: nets imported, not trained by this run (SHA-256 {digest[:12]})"
+        for name, digest in runs.test.imported.items()
+    ]
+
+
+def closed_form(runs: Runs) -> dict[str, Any]:
+    """Chance and closed-form linear methods on the same views, chosen on the validation task if there is one."""
+    task = runs.test.task
+    validation = runs.validation.task if runs.validation else None
+    chosen = "" if validation else " (oracle)"
+    views = ("x",) if task.train.r is None else ("x", "r")
+    methods = {"ESZSL": baselines.eszsl_scores, "SAE": baselines.sae_scores}
+    linear = {f"{name} {view}{chosen}": of(validation, task, view) for name, of in methods.items() for view in views}
+    return {"chance": baselines.chance(task)} | linear
+
+
+def synthesise_unseen(stage: Stage, params: dict[str, Params], task: Task) -> Synthetic | None:
+    """Some rows of each unseen class, of the view that the stage makes; None if it makes none."""
+    if stage.method.synthesize is None:
+        return None
+    labels = np.repeat(task.unseen, ROWS_PER_CLASS)
+    keys = jax.random.split(stage.evaluation_key(stage.epochs), len(labels))
+    semantics = jnp.asarray(task.semantics[labels])
+    made = stage.method.synthesize(params, semantics, keys, stage.method.samplers[0])
+    view = "x" if "x" in made else "r"
+    return Synthetic(view, np.asarray(made[view]), labels)
+
+
+def histories(runs: Runs) -> dict[str, list[dict[str, Any]]]:
+    """For each run, the last stage's scores after each evaluated epoch."""
+    trained = {TEST: runs.test} | ({VALIDATION: runs.validation} if runs.validation else {})
+    return {
+        name: [{"epoch": e["epoch"], "scores": protocol.last([e])} for e in one.evaluations[one.last.name]]
+        for name, one in trained.items()
+    }

@@ -1,0 +1,160 @@
+"""The generator that a workdir holds, read without any data: the sizes of the data are found in the nets."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from zsl_jax.data.dataset import Part
+from zsl_jax.errors import InputError
+from zsl_jax.experiment import problems, rescoring
+from zsl_jax.experiment.checks import Outline, outlines
+from zsl_jax.train_steps.method import Method, Params, Spec, hyper_parameters
+from zsl_jax.training import checkpoints, imported
+from zsl_jax.training.parallel import make_layout
+from zsl_jax.training.stage import Evaluation, Stage, load_inference
+
+# Sizes that occur nowhere else: where a net made for them has one, the stored net's number is the size of the data.
+UNKNOWN = Spec(x_dim=9973, r_dim=9967, a_dim=9949, n_classes=9941)
+
+
+@dataclasses.dataclass(frozen=True)
+class Generator:
+    """A generator that was trained or imported.
+
+    Attributes:
+      stage: its stage's name.
+      method: what synthesises.
+      params: its inference parameters.
+      epoch: training epoch (0-based) of these parameters.
+      a_dim: numbers that describe a class.
+      widths: numbers in a row of what it makes, by view.
+      views: names of the methods that made the views it learnt from, by view; a view of the data themselves has none.
+      imported: digest of the nets' file; "" where the run trained them.
+    """
+
+    stage: str
+    method: Method
+    params: dict[str, Params]
+    epoch: int
+    a_dim: int
+    widths: dict[str, int]
+    views: dict[str, str]
+    imported: str
+
+
+def load(workdir: rescoring.Workdir) -> Generator:
+    """The generator of a run's last finished stage, in the state of the headline, or else in its last one.
+
+    Raises:
+      InputError: no stage is finished that synthesises, or files are damaged.
+    """
+    config, found, upstream, views = workdir.config, None, {}, {}
+    with rescoring.of_this_version(workdir.path):
+        spec, layout = spec_of_nets(config, workdir.path), make_layout(config.parallel)
+        stages = outlines(config, spec)
+    problem = problems.test_problem(workdir.path, jax.random.key(config.seed), {}, layout, bars=False)
+    for name, outline in stages.items():
+        left = rescoring.left_by(bare_stage(config, name, outline, problem, upstream))
+        if left is None:
+            break
+        if outline.method.produces:
+            views |= {outline.method.produces: outline.method.name}
+        else:
+            upstream = upstream | {name: load_inference(left.stage, rescoring.handed_on(config, left, problem))}
+        found = left if outline.method.is_scored else found
+    if found is None or found.stage.method.synthesize is None:
+        raise InputError(f"{workdir.path}: no finished stage that synthesises; train it first, or import its nets")
+    stage, epoch = found.stage, chosen_epoch(workdir, found.stage)
+    params = load_inference(stage, epoch)
+    widths = widths_of(stage.method, params, spec.a_dim)
+    return Generator(stage.name, stage.method, params, epoch, spec.a_dim, widths, views, found.imported)
+
+
+def chosen_epoch(workdir: rescoring.Workdir, stage: Stage) -> int:
+    """The epoch of the headline; of a run without a result, or of another stage than its last one, the last epoch.
+
+    Raises:
+      InputError: the result does not say it.
+    """
+    if workdir.result is None or stage.name != workdir.config.stages[-1]:
+        return stage.epochs - 1
+    try:
+        return int(workdir.result["headline"]["found"]["epoch"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{workdir.path}: result.json says no epoch of its headline; restore it") from error
+
+
+def bare_stage(
+    config: Any, name: str, outline: Outline, problem: problems.Problem, upstream: dict[str, Params]
+) -> Stage:
+    """A stage without rows, enough to read its nets."""
+    section, method = config[name], outline.method
+    when = {"eval_first": config.eval.first, "eval_every": config.eval.every}
+    if not method.is_scored:
+        when = {"eval_first": 0, "eval_every": section.eval_every, "patience": section.patience}
+    return Stage(
+        name=name,
+        method=method,
+        train=Part(np.zeros((0, 0), np.float32), None, np.zeros(0, np.int32)),
+        semantics=np.zeros((0, 0), np.float32),
+        key=problem.key,
+        directory=problem.directory,
+        batch_size=section.batch_size,
+        epochs=section.epochs,
+        log_every=config.log_every,
+        checkpoint_every=config.checkpoint_every,
+        upstream=upstream,
+        evaluate=_unscored,
+        hyper=hyper_parameters(section, method.numbers),
+        layout=problem.layout,
+        **when,
+    )
+
+
+def _unscored(params: dict[str, Params], epoch: int, key: jax.Array) -> Evaluation:
+    raise AssertionError("a stage without rows cannot be scored")
+
+
+def spec_of_nets(config: Any, path: Path) -> Spec:
+    """Sizes of the raw data that the nets in a workdir were made for; 1 where none of them shows a size.
+
+    Raises:
+      InputError: the nets contradict each other or the configuration.
+    """
+    sizes: dict[int, int] = {}
+    for name, outline in outlines(config, UNKNOWN).items():
+        for expected, there in shapes_there(path, name, outline):
+            for unknown, size in zip(expected, there, strict=False):
+                if unknown in dataclasses.astuple(UNKNOWN) and sizes.setdefault(unknown, size) != size:
+                    raise InputError(
+                        f"{path}: the nets of stage {name!r} contradict its configuration: a size of the data is both "
+                        f"{sizes[unknown]} and {size}; restore the files"
+                    )
+    return Spec(*(sizes.get(unknown, 1) for unknown in dataclasses.astuple(UNKNOWN)))
+
+
+def shapes_there(path: Path, name: str, outline: Outline) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Shapes of a stage's arrays as `outline` has them and as they lie in a workdir; none where none lie there."""
+    folder, wanted = path / "checkpoints" / name, checkpoints.named_leaves(outline.state)
+    if checkpoints.has_steps(folder):
+        with checkpoints.open_checkpoints(folder, read_only=True) as opened:
+            there = opened.forms(opened.steps()[-1])
+    else:
+        there, wanted = imported.read_arrays(path, name) or {}, imported.named(outline.state.params)
+    for place, leaf in wanted.items():
+        if place in there:
+            yield tuple(leaf.shape), tuple(there[place].shape)
+
+
+def widths_of(method: Method, params: dict[str, Params], a_dim: int) -> dict[str, int]:
+    """Numbers in a row of what a method synthesises, by view."""
+    assert method.synthesize is not None
+    synthesize, sampler = method.synthesize, method.samplers[0]
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+    semantics = jax.ShapeDtypeStruct((1, a_dim), np.float32)
+    made = jax.eval_shape(lambda *given: synthesize(given[0], given[1], given[2], sampler), params, semantics, keys)
+    return {view: made[view].shape[1] for view in ("x", "r") if view in made}
