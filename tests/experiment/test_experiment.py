@@ -110,7 +110,8 @@ def test_numbers_that_break_are_named_and_the_checkpoint_stays(finished, tmp_pat
     stage = finished.runs.test.stages["dfg"]
     with pytest.raises(Interrupted):
         again(stage, tmp_path, StopInTheMiddle())
-    broken = dataclasses.replace(stage.train, x=np.full_like(stage.train.x, np.nan))
+    views = {name: np.full_like(view, np.nan) for name, view in stage.train.views.items()}
+    broken = dataclasses.replace(stage.train, views=views)
     with pytest.raises(Diverged, match=r"stage dfg: \S+ is nan in iteration 10; the last good checkpoint is of step 9"):
         again(stage, tmp_path, train=broken)
     assert bits(again(stage, tmp_path).state) == bits(again(stage, finished.workdir).state)

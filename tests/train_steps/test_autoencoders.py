@@ -14,7 +14,7 @@ from zsl_jax import losses
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps import autoencoders
 from zsl_jax.train_steps.autoencoders import MEANT, PUBLISHED, Noise
-from zsl_jax.train_steps.method import Method, TrainState, hyper_parameters
+from zsl_jax.train_steps.method import Batch, Method, TrainState, hyper_parameters
 
 ROWS, Z_DIM, RATE = 6, 5, 6.0
 KINDS = [(name, False) for name in PUBLISHED] + [(name, True) for name in MEANT]
@@ -141,7 +141,7 @@ def test_without_a_classifier_its_term_is_left_out(kind):
 def test_which_objectives_encode_features(kind):
     """As published none does; as meant, the two with a latent."""
     state, batch = start(kind), batch_of()
-    other = batch._replace(x=batch_of(seed=1).x)
+    other = batch._replace(views=batch_of(seed=1).views)
     x, same = (reconstruction(kind)(state, given, noise_of(kind))[0] for given in (batch, other))
     assert (x != same).any() == (kind in [("vae", True), ("bir_vae", True)])
 
@@ -308,7 +308,7 @@ def test_features_that_their_semantics_determine_are_learnt(kind):
     truth = batches((SPEC.n_classes * 8,)).x[: SPEC.n_classes]
     labels = jnp.tile(jnp.arange(SPEC.n_classes), 8)
     semantics = 2 * jnp.eye(SPEC.n_classes, SPEC.a_dim)
-    rows = batches((1, 32))._replace(x=truth[labels][None], a=semantics[labels][None], labels=labels[None])
+    rows = Batch({"x": truth[labels][None]}, semantics[labels][None], labels[None])
     hyper = NUMBERS | {"lr": 1e-2, "cls_weight": 0.0, "weight_decay": 0.0}
     numbers = {name: np.float32(value) for name, value in hyper.items()}
     wide = autoencoders.build(config(*kind, encoder_width=64, decoder_width=64, cls_weight=0.0), SPEC)

@@ -215,7 +215,7 @@ def test_a_relativistic_generator_looks_at_real_rows(meant):
     gradients = []
     for shift in (0.0, 1.0):
         batch = batches((ROWS,))
-        gradients.append(generator_terms(kind)(start(kind), batch._replace(x=batch.x + shift))[0])
+        gradients.append(generator_terms(kind)(start(kind), batch._replace(views={"x": batch.x + shift}))[0])
     assert (bits(gradients[0]) != bits(gradients[1])) == meant
 
 

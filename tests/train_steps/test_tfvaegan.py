@@ -202,7 +202,7 @@ def test_feedback_of_fakes_comes_from_where_the_option_says(source):
     noise, batch = draw_noise(False, jax.random.key(3))[1], batches((ROWS,))
     generate = compiled("generate", encoded_noise=False, feedback_from=source)
     made = generate(start().params, batch, noise, jnp.float32(0.5))
-    other = generate(start().params, batch._replace(x=batch.x[::-1]), noise, jnp.float32(0.5))
+    other = generate(start().params, batch._replace(views={"x": batch.x[::-1]}), noise, jnp.float32(0.5))
     assert (made.reconstruction != other.reconstruction).any()
     assert (made.fake != other.fake).any() == (source == "reconstruction")
     alone = generate(start().params, batch, noise, None)
