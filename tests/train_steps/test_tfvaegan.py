@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from tests.tiny import SPEC, WIDTH, batches, bits, random_like
+from tests.tiny import SPEC, WIDTH, batches, bits, difference, random_like
 from zsl_jax.config import defaults
 from zsl_jax.data.dataset import Part
 from zsl_jax.errors import InputError
@@ -122,7 +122,8 @@ def test_a_train_step_is_its_separate_updates(feedback, encoded):
     steps, estimate = by_hand(state, given, 1, feedback, encoded)
     np.testing.assert_allclose(metrics["wasserstein/critic"], estimate, rtol=1e-4)
     chex.assert_trees_all_close(whole.params, steps.params, rtol=0, atol=1e-2 * float(state.hyper["lr"]))
-    assert whole.extra["penalty_weight"] == steps.extra["penalty_weight"] == metrics["lambda"]
+    np.testing.assert_allclose(whole.extra["penalty_weight"], steps.extra["penalty_weight"], rtol=1e-5)
+    assert metrics["lambda"] == whole.extra["penalty_weight"]
     assert all(np.isfinite(value) and value.shape == () for value in metrics.values())
     assert moved(state, whole) == (NETS if feedback else NETS - {"feedback"})
 
@@ -240,7 +241,10 @@ def test_the_generator_loss_is_its_weighted_terms():
 
 
 def test_all_numbers_can_be_swept_without_recompiling():
-    """Every number changes something in two passes, or in synthesis; one trace serves all."""
+    """Every number changes something in two passes, or in synthesis; one trace serves all.
+
+    What Adam averages is looked at too: its steps are the same for a loss of any size.
+    """
     given = batches((UPDATES, ROWS))
 
     @jax.jit
@@ -249,13 +253,13 @@ def test_all_numbers_can_be_swept_without_recompiling():
         state = start()._replace(hyper=hyper, extra=start().extra | {"penalty_weight": hyper["penalty_weight"]})
         for k in range(2):
             state, _ = method().train_step(state, given, jax.random.key(k))
-        return method().inference(state), state.params["critic"]
+        return method().inference(state), state.params["critic"], state.opt
 
     usual = numbers(steps=1)
-    before = bits(run(usual))
+    before = run(usual)
     assert set(usual) == {*method().numbers, "steps_per_epoch"}
     for name, value in usual.items():
-        assert bits(run(usual | {name: np.float32(2) * value})) != before, name
+        assert difference(run(usual | {name: np.float32(3) * value}), before) > 1e-4, name
 
 
 def test_rates_of_zero_keep_every_net():
@@ -286,8 +290,8 @@ def test_synthetic_rows_depend_on_their_own_key_and_semantics_alone():
     assert (whole < 1).all()
     assert (synthesise(np.arange(12), seed=1) != whole).any(axis=1).all()
     order = np.random.default_rng(0).permutation(12)
-    np.testing.assert_array_equal(synthesise(order), whole[order])
-    np.testing.assert_allclose(synthesise(order[:5]), whole[order[:5]], rtol=1e-5, atol=1e-6)
+    for rows in (order, order[:5]):
+        np.testing.assert_allclose(synthesise(rows), whole[rows], rtol=1e-5, atol=1e-6)
 
 
 def test_synthesis_goes_through_feedback_by_the_amount_a2():
