@@ -20,7 +20,9 @@ from zsl_jax.training.lockstep import Run
 
 RESULT = writers.RESULT
 # Fields that may differ when a run is resumed: they change where things are or when they are written, not the numbers.
-FREE_FIELDS = ("data.root", "stage", "figures", "checkpoint_every", "parallel", "compilation_cache")
+FREE_FIELDS = (
+    "data.root", "stage", "figures", "checkpoint_every", "parallel", "compilation_cache", "memory_mb", writers.SIZES,
+)  # fmt: skip
 HOST_FIELDS = ("data.root", "compilation_cache")  # that may differ between the processes of a run
 FINGERPRINT = writers.FINGERPRINT
 PRECISIONS = {"default": None, "high": "high", "highest": "highest", "bfloat16": "BF16_BF16_F32"}
@@ -166,7 +168,8 @@ def complete(config: Any, workdir: Path, stop: stage.StopRequest, bars: bool = T
         raise stage.Interrupted(signum, "before it began")
     dataset = processes.all_do(lambda: problems.load(config))
     processes.first_does(lambda: checks.check_imports(config, dataset, workdir))
-    claimed = config.to_dict() | {FINGERPRINT: dataset.fingerprint()}
+    sizes = dataclasses.asdict(checks.spec_of(dataset))
+    claimed = config.to_dict() | {FINGERPRINT: dataset.fingerprint(), writers.SIZES: sizes}
     require_same(claimed)
     with contextlib.ExitStack() as held:
         processes.first_does(lambda: writers.own_workdir(held, workdir, claimed, FREE_FIELDS))

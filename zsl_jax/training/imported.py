@@ -4,6 +4,7 @@ The folder holds `<stage>.safetensors`, whose arrays are named `<net>/<path>`, a
 the sizes of the nets. It is made whole or not at all, and never changed by a run; stages may be added before one.
 """
 
+import dataclasses
 import hashlib
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,7 @@ import numpy as np
 
 from zsl_jax.data.formats import tensors
 from zsl_jax.errors import InputError
-from zsl_jax.train_steps.method import Params
+from zsl_jax.train_steps.method import Params, Spec, TrainState
 from zsl_jax.training import writers
 
 FOLDER = "imported"
@@ -23,13 +24,14 @@ SUFFIX = ".safetensors"
 MAX_DIFFERENCES = 5
 
 
-def write(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]]) -> None:
+def write(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]], sizes: Spec | None = None) -> None:
     """Leaves nets in a workdir, for training, evaluation and synthesis to start from.
 
     Args:
       workdir: made if need be.
       config: a whole configuration, with the sizes of the nets.
       nets: parameters by stage, by net, named as in `TrainState.params` of the stage.
+      sizes: of the data that they were made for; None: not known.
 
     Raises:
       InputError: there is a run or an import already, or the folder cannot be written.
@@ -46,7 +48,7 @@ def write(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]]) 
             folder.mkdir()
             for stage, params in nets.items():
                 tensors.write(folder / f"{stage}{SUFFIX}", tensors.flatten(params), {"stage": stage})
-            writers.write_json(folder / writers.CONFIG, config.to_dict())
+            writers.write_json(folder / writers.CONFIG, record(config, sizes))
             folder.rename(workdir / FOLDER)
     except OSError as error:
         raise InputError(f"{workdir}: cannot be written ({error.strerror}); choose another folder") from error
@@ -55,12 +57,17 @@ def write(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]]) 
             workdir.rmdir()
 
 
-def add(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]]) -> None:
+def record(config: Any, sizes: Spec | None) -> dict[str, Any]:
+    """What is written of a configuration and of the sizes of the data."""
+    return config.to_dict() | ({} if sizes is None else {writers.SIZES: dataclasses.asdict(sizes)})
+
+
+def add(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]], sizes: Spec | None = None) -> None:
     """Leaves nets of further stages beside those that `write` left; the files that are there stay as they are.
 
     Args:
       workdir: holds an import, and no run.
-      config, nets: as for `write`; the configuration fits all nets, and takes the place of that which is there.
+      config, nets, sizes: as for `write`; the configuration fits all nets, and takes the place of that which is there.
 
     Raises:
       InputError: a run has begun, a stage is there already, or the folder cannot be written.
@@ -72,7 +79,7 @@ def add(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]]) ->
         raise InputError(f"{workdir}: holds {what} already; choose another folder")
     try:
         # The configuration first: it fits all nets, so also those that are there when a crash comes between.
-        writers.write_json(workdir / FOLDER / writers.CONFIG, config.to_dict())
+        writers.write_json(workdir / FOLDER / writers.CONFIG, record(config, sizes))
         for stage, params in nets.items():
             tensors.write(file_of(workdir, stage), tensors.flatten(params), {"stage": stage})
     except OSError as error:
@@ -147,6 +154,17 @@ def differences(arrays: Mapping[str, Any], params: Mapping[str, Params], needed:
 def broken(arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Says which arrays have numbers that are not finite."""
     return [f"{name} has numbers that are not finite" for name, array in arrays.items() if not np.isfinite(array).all()]
+
+
+def trees(state: TrainState) -> dict[str, Any]:
+    """What imported nets can hold of a state: parameters by net, and its running statistics under the name "stats"."""
+    return dict(state.params) | ({"stats": state.stats} if state.stats else {})
+
+
+def with_trees(state: TrainState, held: Mapping[str, Any]) -> TrainState:
+    """The state with these in place of its own; undoes `trees`."""
+    params = {net: tree for net, tree in held.items() if net in state.params}
+    return state._replace(params=params, stats=held.get("stats", state.stats))
 
 
 def named(params: Mapping[str, Params]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from zsl_jax.errors import InputError
 
 CONFIG = "config.json"
 RESULT = "result.json"
+SIZES = "data_sizes"  # beside the configuration: sizes of the data, from which nets can be built without them
 FINGERPRINT = "data_fingerprint"  # kept beside the configuration, so that a run never goes on with other data
 METRICS = "metrics.jsonl"
 EVENTS = "tensorboard"

@@ -79,7 +79,7 @@ def write(folder: pathlib.Path, made: Assembled, provenance: Mapping[str, Any]) 
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name[:100]}.") as staging:
             whole = pathlib.Path(staging) / folder.name
             representations = made.dataset.representations
-            names = (made.dataset.features, representations)
+            names = (made.dataset.origins["x"], representations)
             write_xlsa17(whole, made.dataset, *names, made.original_semantics, made.image_names)
             written = json.dumps({**provenance, **_description(made)}, indent=2, ensure_ascii=False)
             (whole / PROVENANCE).write_text(written + "\n", encoding="utf-8")
