@@ -69,7 +69,7 @@ class Measurements:
 
     def _stage(self, name: str) -> tuple[Stage, work.Work]:
         stage = cases.stage_of(cases.Case(self.config, name))
-        return stage, work.of_iteration(stage, stage.rows().arrays)
+        return stage, work.of_iteration(stage, stage.rows().data)
 
     def _device(self, precision: str) -> Device:
         self.use(precision)
@@ -124,16 +124,11 @@ class Measurements:
         """A whole evaluation of stage 2 with weights that are random: scores say nothing, seconds do."""
         self.use(precision)
         stage, _ = self.stage("dfg")
-        params = cases.random_weights(cases.params_of(stage))
-        first, *times = [costs.clock(self.scores, stage, params) for _ in range(3)]
+        params, key = jax.device_put(cases.random_weights(cases.params_of(stage))), stage.evaluation_key(0)
+        first, *times = [costs.clock(stage.evaluate, params, 0, key) for _ in range(3)]
         seconds = statistics.median(times)
         row = {"name": f"evaluation {precision}", "seconds": seconds, "compile_seconds": first - seconds}
         return {"rows": [row | {"peak_bytes": timing.peak_bytes()}]}
-
-    def scores(self, stage: Stage, params: Any) -> Any:
-        """Scores of a state as they are after an epoch of training."""
-        assert stage.evaluate is not None
-        return stage.evaluate(params, 0, stage.evaluation_key(0))["scores"]
 
 
 def configuration(tiny: bool) -> Any:
@@ -167,7 +162,7 @@ def answer(measure: Any, arguments: list[Any]) -> Answer:
     try:
         return measure(*arguments)
     except Exception as error:  # e.g. out of memory: the other parts are measured all the same
-        return {"error": f"{type(error).__name__}: {runs.plain(error)}"[:MOST_SAID]}
+        return {"error": " ".join(f"{type(error).__name__}: {error}".split())[:MOST_SAID]}
 
 
 def main(settings: dict[str, Any], parts: dict[str, Any], say: Any) -> None:

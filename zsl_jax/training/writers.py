@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self, SupportsFloat
 
 import numpy as np
+from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from zsl_jax.errors import InputError
@@ -84,11 +85,7 @@ class RunWriter:
 
     def _open(self) -> None:
         self._lines = self._metrics.open("a", encoding="utf-8")
-        self._board = None
-        if self._events is not None:
-            from tensorboardX import SummaryWriter  # here, for what only measures goes without it
-
-            self._board = SummaryWriter(str(self._events), flush_secs=10)
+        self._board = SummaryWriter(str(self._events), flush_secs=10) if self._events is not None else None
 
     def _mirror(self, record: Mapping[str, Any]) -> None:
         if self._board is None:
