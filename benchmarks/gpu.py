@@ -118,7 +118,8 @@ def measured(command: list[str], parts: dict[str, Part], deadline: float) -> Ite
         asked = {name: parts[name][1:] for name in (start, *waiting)}
         with answers([*command, json.dumps(asked)]) as next_answer:
             for name in asked:
-                began = time.monotonic()
+                if (began := time.monotonic()) >= deadline:
+                    break
                 answer = next_answer(min(parts[name].limit, deadline - began))
                 yield name, {**answer, "part_seconds": time.monotonic() - began}
                 failed = name == start and "error" in answer
@@ -142,9 +143,9 @@ def answers(command: list[str]) -> Iterator[Any]:
 
     def next_answer(seconds: float) -> dict[str, Any]:
         try:
-            line = lines.get(timeout=max(seconds, 0))
+            line = lines.get(timeout=seconds)
         except queue.Empty:
-            return {"error": f"ended: it took longer than {max(seconds, 0):.0f} s", "lost": True}
+            return {"error": f"ended: it took longer than {seconds:.0f} s", "lost": True}
         return json.loads(line) if line else {"error": f"the process ended with code {process.wait()}", "lost": True}
 
     try:

@@ -30,9 +30,9 @@ for line in sys.stdin:
 """
 
 
-def measured(*names: str, limit: float = 30, allowed: float = 60) -> dict[str, dict[str, Any]]:
+def measured(*names: str, allowed: float = 600) -> dict[str, dict[str, Any]]:
     """The answers of PROGRAM to a start and parts of these names; "hangs" may take a second."""
-    parts = {name: gpu.Part(1 if name == "hangs" else limit, "any") for name in (gpu.START, *names)}
+    parts = {name: gpu.Part(1 if name == "hangs" else 300, "any") for name in (gpu.START, *names)}
     return dict(gpu.measured([sys.executable, "-c", PROGRAM], parts, time.monotonic() + allowed))
 
 
