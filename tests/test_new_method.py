@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zsl_jax import main
-from zsl_jax.training.writers import read_json
+from zsl_jax.files import read_json
 
 CONFIG = """
 from tests import linear

@@ -12,6 +12,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from zsl_jax.experiment import runs
+from zsl_jax.experiment.outcome import Outcome
 from zsl_jax.report import tables
 from zsl_jax.training import lockstep, processes, stage
 
@@ -48,10 +49,18 @@ def train_and_report(arguments: list[str]) -> int:
     with stage.watch_signals() as stop:
         finished = lockstep.drive(runs.complete(config, workdir, stop))
     if processes.is_first():
-        print(tables.result_table(finished.result, finished.pictures))
+        drawn = None if finished.outcome is None else draw(finished.outcome, workdir)
+        print(tables.result_table(finished.result, drawn))
         if finished.before:
             print(f"{workdir}: this run is finished; nothing was done. Use another --workdir to train anew.")
     return 0
+
+
+def draw(outcome: Outcome, workdir: Path) -> Path:
+    """Draws the pictures of a run that is over; returns their folder."""
+    from zsl_jax.report import pictures  # here, since the libraries that draw take a second to load
+
+    return pictures.draw(outcome, workdir)
 
 
 if __name__ == "__main__":

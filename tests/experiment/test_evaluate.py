@@ -15,10 +15,10 @@ from zsl_jax.commands import evaluate, synthesize
 from zsl_jax.data.scaling import apply_scaler, fit_scaler
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import checks, rescoring, runs, synthesis
+from zsl_jax.files import read_json, write_json
 from zsl_jax.train_steps.method import Spec
 from zsl_jax.training import imported, lockstep, stage
 from zsl_jax.training.stage import StopRequest
-from zsl_jax.training.writers import read_json, write_json
 
 SPEC = Spec(x_dim=10, r_dim=0, a_dim=4, n_classes=8)  # of the raw data, and of the fine-tuned features
 STAGES = ("finetune_x", "first", "second")

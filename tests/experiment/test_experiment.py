@@ -19,12 +19,13 @@ from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import outcome, problems
 from zsl_jax.experiment.problems import TEST, VALIDATION, Problem, Runs
+from zsl_jax.files import write_json
 from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Method
 from zsl_jax.training.lockstep import drive
 from zsl_jax.training.parallel import Sharded
 from zsl_jax.training.stage import Diverged, Interrupted, Stage, StopRequest, is_finished, load_inference, run_stage
-from zsl_jax.training.writers import METRICS, RunWriter, read_metrics, write_json
+from zsl_jax.training.workdir import METRICS, RunWriter, read_metrics
 
 STAGES = ("finetune_x", "finetune_r", "drg", "dfg")
 

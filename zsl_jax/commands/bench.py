@@ -21,12 +21,13 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+from zsl_jax import files
 from zsl_jax.benchmarking import cases, costs, timing
 from zsl_jax.benchmarking.work import Machine
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import runs
-from zsl_jax.report import tables
-from zsl_jax.training import writers
+from zsl_jax.experiment.versions import versions
+from zsl_jax.report.table import Row, Table
 
 FLAGS = flags.FlagValues()  # of its own, so that a process may import several programs
 config_flags.DEFINE_config_file("config", None, "Configuration file.", lock_config=True, flag_values=FLAGS)
@@ -77,10 +78,10 @@ def bench(arguments: list[str]) -> int:
         widths = cases.classifier_widths(cases.Case(config, config.stages[-1]))
         rows += [timing.time_classifier(*place, effort, machine) for place in widths.items()]
     print(table(rows))
-    versions = tables.versions()
-    print(f"copy bandwidth {machine.bandwidth / 1e9:.1f} GB/s; {versions['device']}")
-    numbers = {"rows": rows, "copy_bandwidth": machine.bandwidth, "versions": versions, "config": config.to_dict()}
-    writers.write_json(out, numbers)
+    made_by = versions()
+    print(f"copy bandwidth {machine.bandwidth / 1e9:.1f} GB/s; {made_by['device']}")
+    numbers = {"rows": rows, "copy_bandwidth": machine.bandwidth, "versions": made_by, "config": config.to_dict()}
+    files.write_json(out, numbers)
     return 0
 
 
@@ -133,10 +134,8 @@ COLUMNS = (
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The lines as text in columns."""
-    cells = [[title for title, _ in COLUMNS], *([show(row) for _, show in COLUMNS] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in cells]
-    return "\n".join(lines)
+    lines = [Row([show(row) for _, show in COLUMNS]) for row in rows]
+    return Table([title for title, _ in COLUMNS], lines).text()
 
 
 if __name__ == "__main__":

@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
+from zsl_jax import files
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import checks, outcome, problems, rescoring, runs, sweep
+from zsl_jax.experiment.versions import versions
 from zsl_jax.report import tables
-from zsl_jax.training import writers
+from zsl_jax.training.workdir import RESULT
 
 SCORES = ("protocols", "headline", "seen", "stages", "baselines", "nearest")  # the parts of a result that hold scores
 TASK_FIELDS = ("percent", "scaling", "validation_fraction")  # of the data section, which no fingerprint shows
@@ -77,12 +79,12 @@ def score(workdir: rescoring.Workdir, assignments: Sequence[str]) -> tuple[dict[
     other = other_data(workdir, config, dataset.fingerprint())
     found = scored_part(rescoring.read(workdir, config, dataset), workdir)
     again = rescoring.score_again(found, same_data=not other)
-    result = rescoring.conclude(config, again) | {"config": config.to_dict(), "versions": tables.versions()}
+    result = rescoring.conclude(config, again) | {"config": config.to_dict(), "versions": versions()}
     lines = list(remarks(workdir, again))
     if other:
         said = "the scores are of the data at hand, epochs and calibrations as the run chose them"
         return result, [*lines, f"Other data than those of the run ({other}): {said}"]
-    what = "the finished stages" if workdir.result is None else writers.RESULT
+    what = "the finished stages" if workdir.result is None else RESULT
     return result, [*lines, verdict(compare(recorded_scores(workdir, found), result), what)]
 
 
@@ -199,15 +201,8 @@ def require_new(out: Path, workdir: Path) -> None:
 
 
 def write_result(out: Path, result: Mapping[str, Any], lines: Sequence[str]) -> None:
-    """Writes the scores as JSON.
-
-    Raises:
-      InputError: the file can't be written.
-    """
-    try:
-        writers.write_json(out, dict(result) | {"remarks": list(lines)})
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written ({error.strerror})") from error
+    """Writes the scores as JSON; raises InputError where the file can't be written."""
+    files.write_json(out, dict(result) | {"remarks": list(lines)})
 
 
 if __name__ == "__main__":

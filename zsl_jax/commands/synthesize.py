@@ -39,9 +39,8 @@ from zsl_jax.evaluation.scoring import derive
 from zsl_jax.experiment import rescoring, runs, synthesis
 from zsl_jax.experiment.checks import MOST_SEED
 from zsl_jax.experiment.synthesis import Generator
-from zsl_jax.report import tables
+from zsl_jax.experiment.versions import versions
 from zsl_jax.train_steps.method import Method, Params
-from zsl_jax.training import writers
 
 CHUNK = 128  # rows drawn at once, all of one class: a row has its place in its chunk, whatever else is asked for
 GROUPS = ("seen", "unseen", "all")
@@ -188,16 +187,16 @@ def view_options(path: Path, config: Any, made: Mapping[str, str]) -> Any:
     Raises:
       InputError: the files are not there.
     """
-    files = sorted(path.glob("features/*/*.mat"))
-    stems = {file.stem for file in files if not file.stem.endswith("_splits")}
+    views = sorted(path.glob("features/*/*.mat"))
+    stems = {file.stem for file in views if not file.stem.endswith("_splits")}
     found = {view: [stem for stem in stems if stem.endswith(f"_{name}")] for view, name in made.items()}
     rest = [stem for stem in stems if not any(stem in own for own in found.values())]
     found |= {view: rest for view in ("x", "r") if view not in found}
-    if len({file.parent for file in files}) != 1 or len(found["x"]) != 1 or len(found["r"]) > 1:
+    if len({file.parent for file in views}) != 1 or len(found["x"]) != 1 or len(found["r"]) > 1:
         raise InputError(f"{path / 'features'}: does not hold the views that the run made; restore it")
     options = config.data.copy_and_resolve_references()
     options.unlock()
-    options.update({"source": "xlsa17", "root": str(path / "features"), "dataset": files[0].parent.name})
+    options.update({"source": "xlsa17", "root": str(path / "features"), "dataset": views[0].parent.name})
     options.update({"features": found["x"][0], "representations": "".join(found["r"]), "labels": "", "percent": 100})
     options.update({"semantics": "att", "original_semantics": False, "normalize_semantics": False})
     options.validation_classes = 0
@@ -389,7 +388,7 @@ def provenance(workdir: rescoring.Workdir, made: Generator, classes: Classes, de
         "classes": classes.origin,
         "semantics_sha256": sources.sha256(described) if described else "",
         "config": workdir.config.to_dict(),
-        "versions": tables.versions(),
+        "versions": versions(),
     }
 
 
@@ -401,21 +400,14 @@ def arrays_of(
         "labels": np.repeat(np.arange(len(classes.names), dtype=np.int32), num),
         "class_names": np.array(classes.names),
         "semantics": classes.semantics,
-        "provenance": np.array(writers.to_json(origin)),
+        "provenance": np.array(files.to_json(origin)),
     }
 
 
 def write(out: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes a .npz, whole or not at all.
-
-    Raises:
-      InputError: it can't be written.
-    """
-    try:
-        with writers.replacing(out) as temporary:
-            np.savez(temporary, allow_pickle=False, **arrays)
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written ({error.strerror})") from error
+    """Writes a .npz, whole or not at all; raises InputError where it can't be written."""
+    with files.replacing(out) as temporary:
+        np.savez(temporary, allow_pickle=False, **arrays)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ from zsl_jax.interop.published import Equation, Net
 from zsl_jax.interop.state_dicts import Found
 from zsl_jax.interop.systems import System, key_of, stages_in, where
 from zsl_jax.train_steps.method import Spec
-from zsl_jax.training import imported, writers
+from zsl_jax.training import imported, workdir
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 VIEWS = {"finetune_x": "x", "finetune_r": "r"}  # stages whose width is that of a view
-RUN_FILES = (writers.CONFIG, writers.RESULT, "checkpoints", "validation")
+RUN_FILES = (workdir.CONFIG, workdir.RESULT, "checkpoints", "validation")
 
 
 FILES = {"drg": "zerodiff_awa2.py", "d2sc_drg": "d2sc_awa2.py", "tfvaegan": "tfvaegan_awa2.py"}  # by first stage
@@ -181,7 +181,7 @@ def require_same(config: Any, file: str, assignments: Sequence[str], sizes: Mapp
     assign(other, assignments)
     settle(other)
     set_sizes(other, sizes)
-    if found := writers.differences(config.to_dict(), other.to_dict()):
+    if found := workdir.differences(config.to_dict(), other.to_dict()):
         raise InputError(
             f"--config {file}: not what the nets there were imported with: {found}; leave --config out, or import all "
             "archives at once into a new --out"

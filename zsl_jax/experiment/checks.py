@@ -15,7 +15,7 @@ from zsl_jax.errors import InputError
 from zsl_jax.evaluation import fits
 from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Method, Params, Spec, TrainState, hyper_parameters
-from zsl_jax.training import imported, writers
+from zsl_jax.training import imported, workdir
 
 log = logging.getLogger(__name__)
 
@@ -133,31 +133,31 @@ def outlines(config, raw: Spec) -> dict[str, Outline]:
     return found
 
 
-def check_imports(config, dataset: Dataset, workdir: Path) -> None:
+def check_imports(config, dataset: Dataset, folder: Path) -> None:
     """Refuses a configuration that imported nets don't fit; does nothing where none were imported.
 
     Raises:
       InputError: sizes differ, with the options to set; or the run is to have a validation task.
     """
-    names = imported.stages(workdir, config.stages)
+    names = imported.stages(folder, config.stages)
     if not names:
         return
     if config.validate:
         raise InputError(
-            f"config.validate: True, but {' and '.join(names)} in {workdir} was imported, trained on all seen classes, "
+            f"config.validate: True, but {' and '.join(names)} in {folder} was imported, trained on all seen classes, "
             "so nothing could be validated; use --config.validate=False --config.upstream=last"
         )
-    there, found = imported.read_config(workdir), outlines(config, spec_of(dataset))
+    there, found = imported.read_config(folder), outlines(config, spec_of(dataset))
     for name in names:
-        arrays, needed = imported.read_arrays(workdir, name) or {}, set(found[name].params)
+        arrays, needed = imported.read_arrays(folder, name) or {}, set(found[name].params)
         options = _structure_differences(there, config, name, found[name].method)
-        imported.require_fit(imported.file_of(workdir, name), arrays, found[name].state.params, needed, options)
+        imported.require_fit(imported.file_of(folder, name), arrays, found[name].state.params, needed, options)
 
 
 def _structure_differences(there: dict[str, Any], config, name: str, method: Method) -> str:
     """The fields of a stage's section that may decide sizes and differ from those that nets were imported with."""
     ignored = [f"{name}.{field}" for field in (*method.numbers, *LOWEST_IN_STAGE, "classifier_lr")]
-    return writers.differences({name: there.get(name)}, {name: config[name].to_dict()}, ignored)
+    return workdir.differences({name: there.get(name)}, {name: config[name].to_dict()}, ignored)
 
 
 def _state_shapes(method: Method, upstream: dict[str, Params], hyper: dict[str, np.ndarray]) -> TrainState:

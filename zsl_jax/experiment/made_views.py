@@ -93,6 +93,7 @@ def replace_view(
     return dataclasses.replace(dataset, **{method.produces: view, name: f"{raw.features}_{method.name}"})
 
 
+@processes.in_first
 def write(directory: Path, dataset: Dataset) -> None:
     """Leaves the views as `<directory>/<DATASET>/*.mat`, a data set in the xlsa17 layout that can be loaded again."""
     representations = dataset.representations if dataset.r is not None else None
