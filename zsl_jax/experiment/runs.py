@@ -28,7 +28,7 @@ PRECISIONS = {"default": None, "high": "high", "highest": "highest", "bfloat16":
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A run's result as in `result.json`, what its pictures show if there are to be some, whether it was over before."""
+    """A result as in `result.json`, what its pictures show if there are to be some, whether it was over before."""
 
     result: dict[str, Any]
     outcome: outcome.Outcome | None
