@@ -251,6 +251,21 @@ def test_options_that_contradict_each_other(fields, message):
         problems.load(config)
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "said"),
+    [
+        ("drg", 101, "there are 100 training rows"),
+        ("drg", 90, r"the validation task has \d\d training rows"),
+        ("finetune_x", 95, r"there are 9\d training rows, \d+ of 100 held out"),
+    ],
+)
+def test_every_task_has_a_batch_of_rows_for_every_stage(name, size, said):
+    config = small_config()
+    config[name].batch_size = size
+    with pytest.raises(InputError, match=rf"config\.{name}\.batch_size: {size}, but {said}"):
+        problems.load(config)
+
+
 def test_a_run_cannot_begin_in_the_middle_of_nothing(tmp_path):
     config = small_config()
     config.stage = "drg"

@@ -69,7 +69,7 @@ def test_of_an_addition_that_fails_half_way_the_configuration_is_there(tmp_path,
     """It fits all nets, also fewer of them; nets without it would have sizes that nothing tells."""
 
     def full(*_):
-        raise OSError(28, "No space left on device")
+        raise InputError("cannot be written")
 
     imported.write(tmp_path, CONFIG, nets())
     monkeypatch.setattr(tensors, "write", full)

@@ -182,6 +182,14 @@ def test_a_workdir_that_cannot_be_one_is_refused(tmp_path):
             pass
 
 
+@pytest.mark.parametrize(("name", "said"), [("birds [2024]", r"\["), ("runs\\birds", r"\\")])
+def test_a_name_in_which_checkpoints_get_lost_is_refused(tmp_path, name, said):
+    for workdir in (tmp_path / name, tmp_path / name / "below"):
+        with pytest.raises(InputError, match=f"{said} cannot be part of a workdir's path"), lock_workdir(workdir):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
 HOLD = """
 import pathlib, sys
 from zsl_jax.training.workdir import lock_workdir

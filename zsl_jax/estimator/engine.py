@@ -118,7 +118,7 @@ def fewest_rows(config: Any, dataset: Dataset, validate: bool) -> int:
     """
     if not validate:
         return len(dataset.labels)
-    return len(tasks.validation_task(dataset, config.data, config.seed).train_rows)
+    return len(tasks.validation_rows(dataset, config.data, config.seed)[0])
 
 
 def learn(config: Any, dataset: Dataset, workdir: Path, bars: bool) -> tuple[Generator, float]:

@@ -13,6 +13,7 @@ from zsl_jax import data
 from zsl_jax.data.dataset import Dataset
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation import fits
+from zsl_jax.experiment import made_views
 from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Method, Params, Spec, TrainState, hyper_parameters
 from zsl_jax.training import imported, workdir
@@ -93,17 +94,31 @@ def rehearse(config, dataset: Dataset) -> None:
     """Goes through all stages on shapes alone, see `outlines`.
 
     Raises:
-      InputError: a stage cannot work with these sizes or without the stages before it, or batches are too large.
+      InputError: a stage cannot work with these sizes or without the stages before it, batches are larger than the
+        training rows of a task, or a task cannot be had.
     """
-    rows = len(data.training_rows(dataset, config.data))
     methods = [outline.method for outline in outlines(config, spec_of(dataset)).values()]
-    for name in config.stages:
-        if rows < config[name].batch_size:
-            raise InputError(f"config.{name}.batch_size: {config[name].batch_size}, but there are {rows} training rows")
+    _check_rows(config, dataset, "there are", data.training_rows(dataset, config.data), methods)
+    if config.validate:
+        rows, _, _ = data.validation_rows(dataset, config.data, config.seed)
+        _check_rows(config, dataset, "the validation task has", rows, methods)
     if not methods[-1].is_scored:
         raise InputError(f"config.stages: {tuple(config.stages)} ends with a stage that can't be scored")
     _check_offered("spaces", config.eval.spaces, [method.spaces for method in methods])
     _check_offered("samplers", config.eval.samplers, [method.samplers for method in methods])
+
+
+def _check_rows(config, dataset: Dataset, what: str, rows: np.ndarray, methods: Iterable[Method]) -> None:
+    """Every stage of a task must have a batch of rows, after those that it holds out."""
+    for name, method in zip(config.stages, methods, strict=True):
+        section, labels = config[name], dataset.labels[rows]
+        holds_out = method.produces or method.auxiliary
+        count = int(made_views.trained_on(labels, section.holdout, config.seed).sum()) if holds_out else len(rows)
+        if count < section.batch_size:
+            raise InputError(
+                f"config.{name}.batch_size: {section.batch_size}, but {what} {count} training rows"
+                + (f", {len(rows) - count} of {len(rows)} held out" if holds_out else "")
+            )
 
 
 class Outline(NamedTuple):

@@ -38,9 +38,14 @@ def split(raw: Dataset, rows: np.ndarray, section, seed: int) -> tuple[Part, Par
 
 def hold_out(part: Part, share: float, seed: int) -> tuple[Part, Part]:
     """Divides rows: those to train on, and a share of each class that is held out (x and labels alone)."""
-    held = draw_share(part.labels, share, seed, spare=1)
-    train, held_out = (Part(part.x[rows], None, part.labels[rows]) for rows in (~held, held))
+    kept = trained_on(part.labels, share, seed)
+    train, held_out = (Part(part.x[rows], None, part.labels[rows]) for rows in (kept, ~kept))
     return train, held_out
+
+
+def trained_on(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Which rows of these labels [n] are trained on [n] bool, where a share of each class is held out."""
+    return ~draw_share(labels, share, seed, spare=1)
 
 
 def judge_by_loss(method: Method, held_out: Part) -> Callable:

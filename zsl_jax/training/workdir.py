@@ -30,6 +30,7 @@ FINGERPRINT = "data_fingerprint"  # kept beside the configuration, so that a run
 METRICS = "metrics.jsonl"
 EVENTS = "tensorboard"
 LOCK = ".lock"
+UNUSABLE = "[\\"  # Orbax takes these for a pattern of names
 FLUSHED_EVERY = 10  # seconds, events for TensorBoard
 _MAX_DIFFERENCES = 10
 
@@ -232,8 +233,9 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
     """Makes the workdir if need be and keeps other runs out of it, until the block or the process ends.
 
     Raises:
-      InputError: another process has it, or it can't be made or written.
+      InputError: another process has it, it can't be made or written, or its name can't be that of a workdir.
     """
+    require_name(workdir)
     path = Path(workdir) / LOCK
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -248,6 +250,16 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
         except OSError as error:
             raise InputError(f"{path}: cannot be locked ({error.strerror}); use a local --workdir") from error
         yield
+
+
+def require_name(workdir: Path) -> None:
+    """Raises InputError for a path in which Orbax would not find the checkpoints again that it saved."""
+    path = str(Path(workdir).absolute())
+    if found := [letter for letter in UNUSABLE if letter in path]:
+        raise InputError(
+            f"{path}: {' and '.join(found)} cannot be part of a workdir's path: checkpoints would not be found again; "
+            "choose another, with / between folders"
+        )
 
 
 def claim_workdir(workdir: Path, config: Mapping[str, Any], ignore: Sequence[str] = ()) -> None:
