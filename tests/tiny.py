@@ -9,11 +9,17 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from zsl_jax.config import defaults
-from zsl_jax.train_steps.method import Batch, Method, Spec, hyper_parameters
+from zsl_jax.train_steps import registry
+from zsl_jax.train_steps.method import Batch, Method, Spec, Tables, hyper_parameters, vector_spec
 from zsl_jax.training.stage import StopRequest
 
-SPEC = Spec(x_dim=6, r_dim=5, a_dim=3, n_classes=4)
+SPEC = vector_spec(x_dim=6, r_dim=5, a_dim=3, n_classes=4)
 WIDTH = 8
+TABLES = Tables(
+    np.eye(SPEC.n_classes, SPEC.a_dim, dtype=np.float32),
+    np.ones(SPEC.n_classes, bool),
+    np.zeros((SPEC.a_dim, 0), np.float32),
+)
 
 
 def random_like(tree: Any, seed: int = 0, deviation: float = 1.0) -> Any:
@@ -62,7 +68,8 @@ def synthetic(config: Any, seed: int = 0) -> Any:
 
 def hyper(config: Any, stage: str, method: Method) -> dict[str, np.ndarray]:
     """The numbers that a method takes from its section."""
-    return hyper_parameters(config[stage], method.numbers)
+    del method
+    return hyper_parameters(config[stage], registry.find(stage).numbers)
 
 
 def batches(shape: tuple[int, ...], spec: Spec = SPEC, seed: int = 0) -> Batch:
@@ -72,7 +79,8 @@ def batches(shape: tuple[int, ...], spec: Spec = SPEC, seed: int = 0) -> Batch:
     semantics = random.normal(size=(spec.n_classes, spec.a_dim)).astype(np.float32)
     semantics = semantics / np.linalg.norm(semantics, axis=1, keepdims=True)
     labels = random.integers(0, spec.n_classes, shape).astype(np.int32)
-    return Batch(*(jnp.asarray(array) for array in (x, r, semantics[labels], labels)))
+    views = {name: jnp.asarray(rows) for name, rows in {"x": x, "r": r}.items() if rows.shape[-1]}
+    return Batch(views, jnp.asarray(semantics[labels]), jnp.asarray(labels))
 
 
 def bits(tree: Any) -> list[bytes]:

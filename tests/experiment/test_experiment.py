@@ -21,7 +21,7 @@ from zsl_jax.experiment import outcome, problems
 from zsl_jax.experiment.problems import TEST, VALIDATION, Problem, Runs
 from zsl_jax.files import write_json
 from zsl_jax.train_steps import registry
-from zsl_jax.train_steps.method import Method
+from zsl_jax.train_steps.method import Entry, Method
 from zsl_jax.training.lockstep import drive
 from zsl_jax.training.parallel import Sharded
 from zsl_jax.training.stage import Diverged, Interrupted, Stage, StopRequest, is_finished, load_inference, run_stage
@@ -192,7 +192,7 @@ def test_the_details_belong_to_the_headline(finished):
     np.testing.assert_allclose(100 * np.nanmean(detail["unseen_accuracy"]), headline["U"], atol=1e-2)
     np.testing.assert_allclose(100 * detail["AUSUC"], headline["AUSUC"], atol=1e-2)
     synthetic, task = finished.outcome.synthetic, finished.runs.test.task
-    assert synthetic.rows.shape[1] == task.test_unseen.views()[synthetic.view].shape[1]
+    assert synthetic.rows.shape[1] == task.test_unseen.views[synthetic.view].shape[1]
     assert set(synthetic.labels) == set(task.unseen)
 
 
@@ -292,14 +292,15 @@ def test_fine_tuning_sees_standardised_rows(finished):
 
 def build_direct(config: Any, spec) -> Method:
     """The linear method, but it scores rows itself, by their distance to what each class's semantics are mapped to."""
-    semantics = data.load(config.data, config.seed).semantics
 
-    def scores(params, views):
-        prototypes = linear.predict(params["map"], jnp.asarray(semantics))
+    def scores(params, views, tables):
+        prototypes = linear.predict(params["map"], tables.semantics)
         return -jnp.sum((views["x"][:, None, :] - prototypes[None, :, :]) ** 2, axis=-1)
 
     made = linear.build(config, spec)
-    return dataclasses.replace(made, synthesize=None, embed=None, spaces=(), samplers=(), scores=scores)
+    return dataclasses.replace(
+        made, synthesize=None, embed=None, spaces=(), samplers=(), scores=scores, kind="classifier"
+    )
 
 
 @pytest.fixture(params=[linear.build, build_direct])
@@ -307,7 +308,7 @@ def own_config(request, monkeypatch) -> Any:
     """A configuration of a method that is registered from outside."""
     monkeypatch.setattr(registry, "_added", {})
     config = linear.tiny_run("linear")
-    registry.register("linear", request.param)
+    registry.register("linear", Entry(request.param, ("lr",)))
     if request.param is linear.build:
         config.validate, config.upstream = False, "last"
     config.linear.epochs = 3

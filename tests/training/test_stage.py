@@ -15,7 +15,7 @@ import pytest
 from tests.tiny import StopAfter, bits, untimed
 from zsl_jax.data.dataset import Part
 from zsl_jax.errors import InputError
-from zsl_jax.train_steps.method import Method, TrainState
+from zsl_jax.train_steps.method import Method, Tables, TrainState
 from zsl_jax.training import processes
 from zsl_jax.training.checkpoints import open_checkpoints
 from zsl_jax.training.lockstep import drive
@@ -38,11 +38,12 @@ ROWS, BATCH, PER_EPOCH = 20, 5, 4
 def method(breaks_at: int = -1) -> Method:
     """A noisy descent towards the mean row; its loss is NaN in iteration `breaks_at` (1-based)."""
 
-    def init(key, upstream, hyper):
-        del upstream, hyper
+    def init(key, upstream, hyper, tables):
+        del upstream, hyper, tables
         return TrainState({"net": jax.random.normal(key, (3,))}, {}, {}, {}, {"done": jnp.int32(0)})
 
-    def train_step(state, batches, key):
+    def train_step(state, batches, key, tables):
+        del tables
         gradient = state.params["net"] - jnp.mean(batches.x, axis=(0, 1)) + jax.random.normal(key, (3,))
         done = state.extra["done"] + jnp.int32(1)
         loss = jnp.where(done == breaks_at, jnp.nan, jnp.sum(gradient**2))
@@ -63,8 +64,9 @@ def make_stage(directory: Path, scores: tuple[float, ...] = (1.0, 3.0, 2.0), bre
     stage = Stage(
         name="toy",
         method=method(breaks_at),
-        train=Part(rows, None, np.zeros(ROWS, np.int32)),
-        semantics=np.zeros((1, 2), np.float32),
+        train=Part({"x": rows}, np.zeros(ROWS, np.int32)),
+        tables=Tables(np.zeros((1, 2), np.float32), np.ones(1, bool), np.zeros((2, 0), np.float32)),
+        digest="",
         key=jax.random.key(4),
         directory=directory,
         batch_size=BATCH,

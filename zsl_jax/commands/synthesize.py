@@ -93,7 +93,7 @@ def synthesize(arguments: list[str]) -> int:
     require_name(out, workdir)
     config = evaluate.with_data(workdir.config, FLAGS.data)
     runs.prepare(config, aloud=False)
-    made = synthesis.load(workdir)
+    made = synthesis.load(workdir, config)
     described = Path(FLAGS.semantics) if FLAGS.semantics is not None else None
     source = source_of(workdir, config, made, FLAGS.units == "source", described is None)
     classes = chosen_classes(source, tuple(FLAGS.classes or ()), described, config.data.normalize_semantics)

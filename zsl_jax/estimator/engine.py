@@ -107,7 +107,7 @@ def in_memory(config: Any, x: np.ndarray, labels: np.ndarray, semantics: np.ndar
     """
     parts = {"trainval": np.arange(len(x)), "test_seen": np.zeros(0, np.int64), "test_unseen": np.zeros(0, np.int64)}
     chosen, notes = splits.complete_splits(parts, labels, config.data.validation_classes, "memory", "memory")
-    return Dataset("memory", "features", None, "given", x, None, labels, semantics, chosen, names, notes)
+    return Dataset("memory", {"x": x}, {"x": "features"}, "given", labels, semantics, chosen, names, notes)
 
 
 def fewest_rows(config: Any, dataset: Dataset, validate: bool) -> int:

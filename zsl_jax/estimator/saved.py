@@ -1,6 +1,5 @@
 """A fitted estimator in a folder: `estimator.json`, `arrays.safetensors`. What is read is checked, never executed."""
 
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -17,7 +16,7 @@ from zsl_jax.errors import InputError
 from zsl_jax.estimator import engine, inputs
 from zsl_jax.evaluation import rows
 from zsl_jax.experiment import checks
-from zsl_jax.train_steps.method import Method, Spec
+from zsl_jax.train_steps.method import Method, vector_spec
 
 RECORD, ARRAYS = "estimator.json", "arrays.safetensors"
 FORMAT = 1
@@ -26,6 +25,7 @@ LARGEST = 10**6  # whole number in a configuration, but for its seed
 LONGEST_LIST = 100
 NUMBERS = "biuf"  # kinds of labels that are numbers
 HEADS = ("gzsl", "zsl")
+SIZES = ("x_dim", "r_dim", "a_dim", "n_classes")  # of the data
 
 
 def write(path: Path, estimator: Any) -> None:
@@ -94,7 +94,7 @@ def record_of(estimator: Any) -> dict[str, Any]:
         if generator is None
         else {
             "config": generator.config,
-            "raw": dataclasses.asdict(generator.raw),
+            "raw": {name: getattr(generator.raw, name) for name in SIZES},
             "space": generator.space,
             "sampler": generator.sampler,
         },
@@ -252,7 +252,7 @@ def read_generator(record: dict[str, Any], take: Arrays) -> engine.Generator:
       InputError: the configuration makes no sense, or an array is missing or of another shape.
     """
     require_modest({name: value for name, value in record["config"].items() if name != "seed"})
-    config, raw = presets.restore(record["config"]), Spec(**{name: whole(size) for name, size in record["raw"].items()})
+    config, raw = presets.restore(record["config"]), vector_spec(**{name: whole(record["raw"][name]) for name in SIZES})
     checks.check_options(config)
     outlines, views, widths = checks.outlines(config, raw), {}, {"x": raw.x_dim}
     for name, outline in outlines.items():

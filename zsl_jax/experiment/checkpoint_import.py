@@ -14,7 +14,7 @@ from zsl_jax.interop import published, state_dicts, systems
 from zsl_jax.interop.published import Equation, Net
 from zsl_jax.interop.state_dicts import Found
 from zsl_jax.interop.systems import System, key_of, stages_in, where
-from zsl_jax.train_steps.method import Spec
+from zsl_jax.train_steps.method import Spec, vector_spec
 from zsl_jax.training import imported, workdir
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -127,7 +127,9 @@ def write(made: Import, workdir: Path) -> None:
     Raises:
       InputError: the folder cannot be written.
     """
-    (imported.add if imported.read_config(workdir) else imported.write)(workdir, made.config, made.nets)
+    (imported.add if imported.read_config(workdir) else imported.write)(
+        workdir, made.config, made.nets, spec_of(made.sizes)
+    )
 
 
 def require_no_run(workdir: Path) -> None:
@@ -389,10 +391,14 @@ def trees(pieces: Sequence[Piece], sizes: Mapping[str, int]) -> dict[str, dict[s
     return nets
 
 
+def spec_of(sizes: Mapping[str, int]) -> Spec:
+    """Sizes of the data that nets were made for; features of one number where no net shows their width."""
+    return vector_spec(sizes.get("x", 1), sizes.get("r", 0), sizes["a"], n_classes=1)
+
+
 def require_fit(config: Any, sizes: Mapping[str, int], nets: Mapping[str, Mapping[str, Any]]) -> None:
     """Raises InputError unless the stages of the configuration, built for these sizes, have nets like these."""
-    spec = Spec(sizes.get("x", 1), sizes.get("r", 0), sizes["a"], n_classes=1)
-    for stage, outline in checks.outlines(config, spec).items():
+    for stage, outline in checks.outlines(config, spec_of(sizes)).items():
         if stage in nets:
             arrays = tensors.flatten(nets[stage])
             if found := imported.differences(arrays, outline.state.params, nets[stage]):

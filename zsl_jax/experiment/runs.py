@@ -18,10 +18,12 @@ from zsl_jax.experiment.versions import versions
 from zsl_jax.files import read_json
 from zsl_jax.training import processes, stage, workdir
 from zsl_jax.training.lockstep import Run
-from zsl_jax.training.workdir import FINGERPRINT, RESULT
+from zsl_jax.training.workdir import FINGERPRINT, RESULT, SIZES
 
 # Fields that may differ when a run is resumed: they change where things are or when they are written, not the numbers.
-FREE_FIELDS = ("data.root", "stage", "figures", "checkpoint_every", "parallel", "compilation_cache")
+FREE_FIELDS = (
+    "data.root", "stage", "figures", "checkpoint_every", "parallel", "compilation_cache", "memory_mb", SIZES,
+)  # fmt: skip
 HOST_FIELDS = ("data.root", "compilation_cache")  # that may differ between the processes of a run
 PRECISIONS = {"default": None, "high": "high", "highest": "highest", "bfloat16": "BF16_BF16_F32"}
 
@@ -166,7 +168,8 @@ def complete(config: Any, folder: Path, stop: stage.StopRequest, bars: bool = Tr
         raise stage.Interrupted(signum, "before it began")
     dataset = processes.all_do(lambda: problems.load(config))
     processes.in_first(checks.check_imports)(config, dataset, folder)
-    claimed = config.to_dict() | {FINGERPRINT: dataset.fingerprint()}
+    sizes = dataclasses.asdict(checks.spec_of(dataset))
+    claimed = config.to_dict() | {FINGERPRINT: dataset.fingerprint(), SIZES: sizes}
     require_same(claimed)
     files = workdir.RunFiles(folder)
     with contextlib.ExitStack() as held:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from zsl_jax.data.dataset import array
 from zsl_jax.experiment.outcome import Outcome
 from zsl_jax.report import figures
 from zsl_jax.training.workdir import METRICS, RunFiles, read_metrics
@@ -23,7 +24,7 @@ def draw(outcome: Outcome, workdir: Path) -> Path:
     if outcome.synthetic is not None:
         view, synthetic, labels = outcome.synthetic
         real = task.test_unseen
-        figures.tsne(real.views()[view], real.labels, synthetic, labels, task.class_names, folder / "tsne.png")
+        figures.tsne(array(real.views, view), real.labels, synthetic, labels, task.class_names, folder / "tsne.png")
     _draw_curve(outcome, folder / "seen_unseen_curve.png")
     figures.scores_over_epochs(outcome.histories, folder / "scores_over_epochs.png", outcome.chosen)
     return folder

@@ -4,6 +4,7 @@ The folder holds `<stage>.safetensors`, whose arrays are named `<net>/<path>`, a
 the sizes of the nets. It is made whole or not at all, and never changed by a run; stages may be added before one.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,21 +16,22 @@ import numpy as np
 from zsl_jax import files
 from zsl_jax.data.formats import tensors
 from zsl_jax.errors import InputError
-from zsl_jax.train_steps.method import Params
-from zsl_jax.training.workdir import CONFIG
+from zsl_jax.train_steps.method import Params, Spec, TrainState
+from zsl_jax.training.workdir import CONFIG, SIZES
 
 FOLDER = "imported"
 SUFFIX = ".safetensors"
 MAX_DIFFERENCES = 5
 
 
-def write(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]]) -> None:
+def write(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]], sizes: Spec | None = None) -> None:
     """Leaves nets in a workdir, for training, evaluation and synthesis to start from.
 
     Args:
       workdir: made if need be.
       config: a whole configuration, with the sizes of the nets.
       nets: parameters by stage, by net, named as in `TrainState.params` of the stage.
+      sizes: of the data that they were made for; None: not known.
 
     Raises:
       InputError: there is a run or an import already, or the folder cannot be written.
@@ -43,18 +45,23 @@ def write(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]]) 
         with files.replacing_folder(workdir / FOLDER) as folder:
             for stage, params in nets.items():
                 tensors.write(folder / f"{stage}{SUFFIX}", tensors.flatten(params), {"stage": stage})
-            files.write_json(folder / CONFIG, config.to_dict())
+            files.write_json(folder / CONFIG, record(config, sizes))
     finally:
         if made_here and workdir.is_dir() and not any(workdir.iterdir()):
             workdir.rmdir()
 
 
-def add(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]]) -> None:
+def record(config: Any, sizes: Spec | None) -> dict[str, Any]:
+    """What is written of a configuration and of the sizes of the data."""
+    return config.to_dict() | ({} if sizes is None else {SIZES: dataclasses.asdict(sizes)})
+
+
+def add(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]], sizes: Spec | None = None) -> None:
     """Leaves nets of further stages beside those that `write` left; the files that are there stay as they are.
 
     Args:
       workdir: holds an import, and no run.
-      config, nets: as for `write`; the configuration fits all nets, and takes the place of that which is there.
+      config, nets, sizes: as for `write`; the configuration fits all nets, and takes the place of that which is there.
 
     Raises:
       InputError: a run has begun, a stage is there already, or the folder cannot be written.
@@ -65,7 +72,7 @@ def add(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]]) ->
         what = taken[0] if taken else f"stage {stages(workdir, nets)[0]}"
         raise InputError(f"{workdir}: holds {what} already; choose another folder")
     # The configuration first: it fits all nets, so also those that are there when a crash comes between.
-    files.write_json(workdir / FOLDER / CONFIG, config.to_dict())
+    files.write_json(workdir / FOLDER / CONFIG, record(config, sizes))
     for stage, params in nets.items():
         tensors.write(file_of(workdir, stage), tensors.flatten(params), {"stage": stage})
 
@@ -138,6 +145,17 @@ def differences(arrays: Mapping[str, Any], params: Mapping[str, Params], needed:
 def broken(arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Says which arrays have numbers that are not finite."""
     return [f"{name} has numbers that are not finite" for name, array in arrays.items() if not np.isfinite(array).all()]
+
+
+def trees(state: TrainState) -> dict[str, Any]:
+    """What imported nets can hold of a state: parameters by net, and its running statistics under the name "stats"."""
+    return dict(state.params) | ({"stats": state.stats} if state.stats else {})
+
+
+def with_trees(state: TrainState, held: Mapping[str, Any]) -> TrainState:
+    """The state with these in place of its own; undoes `trees`."""
+    params = {net: tree for net, tree in held.items() if net in state.params}
+    return state._replace(params=params, stats=held.get("stats", state.stats))
 
 
 def named(params: Mapping[str, Params]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 CONFIG = "config.json"
 RESULT = "result.json"
+SIZES = "data_sizes"  # beside the configuration: sizes of the data, from which nets can be built without them
 FINGERPRINT = "data_fingerprint"  # kept beside the configuration, so that a run never goes on with other data
 METRICS = "metrics.jsonl"
 EVENTS = "tensorboard"

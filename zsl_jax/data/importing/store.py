@@ -75,7 +75,7 @@ def write(folder: pathlib.Path, made: Assembled, provenance: Mapping[str, Any]) 
     """
     _require_writable_size(made)
     with files.replacing_folder(folder) as whole:
-        names = (made.dataset.features, made.dataset.representations)
+        names = (made.dataset.origins["x"], made.dataset.representations)
         write_xlsa17(whole, made.dataset, *names, made.original_semantics, made.image_names)
         written = json.dumps({**provenance, **_description(made)}, indent=2, ensure_ascii=False)
         files.write_text(whole / PROVENANCE, written + "\n")

@@ -49,11 +49,9 @@ def load_xlsa17(options) -> Dataset:
     chosen, split_notes = splits.complete_splits(parts, labels, options.validation_classes, options.dataset, where)
     return Dataset(
         name=options.dataset,
-        features=options.features,
-        representations=options.representations or None,
+        views={"x": x} if r is None else {"x": x, "r": r},
+        origins={"x": options.features} | ({"r": options.representations} if options.representations else {}),
         semantics_name=semantics_name,
-        x=x,
-        r=r,
         labels=labels.astype(np.int32),
         semantics=semantics,
         splits=chosen,
