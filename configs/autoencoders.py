@@ -1,8 +1,8 @@
 """The zoo's autoencoders (Zero-shot-Generative-Models) with the published hyper-parameters.
 
-    python -m zsl_jax.main --config configs/autoencoders.py:vae,digits --workdir runs/vae
-    python -m zsl_jax.main --config configs/autoencoders.py:ae,awa2 --workdir runs/ae --config.data.root=ROOT
-    python -m zsl_jax.main --config configs/autoencoders.py:bir_vae,awa1 --workdir runs/bir --config.data.root=ROOT
+    zsl-jax train autoencoders:vae,digits --workdir runs/vae
+    zsl-jax train autoencoders:ae,awa2 --workdir runs/ae --config.data.root=ROOT
+    zsl-jax train autoencoders:bir_vae,awa1 --workdir runs/bir --config.data.root=ROOT
 
 The first argument is an objective: ae, ae2, vae or bir_vae; `--config.autoencoder.meant=True` takes one of the last
 three as its source has it, where the published program differs (see `zsl_jax/train_steps/autoencoders.py`). The second

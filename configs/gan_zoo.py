@@ -1,8 +1,8 @@
 """The zoo's adversarial generators (Zero-shot-Generative-Models) with the published hyper-parameters.
 
-    python -m zsl_jax.main --config configs/gan_zoo.py:wgan,digits --workdir runs/wgan
-    python -m zsl_jax.main --config configs/gan_zoo.py:cramergan,awa2 --workdir runs/cramer --config.data.root=ROOT
-    python -m zsl_jax.main --config configs/gan_zoo.py:clswgan,awa1 --workdir runs/clswgan --config.data.root=ROOT
+    zsl-jax train gan_zoo:wgan,digits --workdir runs/wgan
+    zsl-jax train gan_zoo:cramergan,awa2 --workdir runs/cramer --config.data.root=ROOT
+    zsl-jax train gan_zoo:clswgan,awa1 --workdir runs/clswgan --config.data.root=ROOT
 
 The first argument is an objective of `zsl_jax/train_steps/gan_objectives.py`, with the scores published for AWA1
 (U / S / H, best on the test set):

@@ -128,7 +128,7 @@ def outlines(config, raw: Spec) -> dict[str, Outline]:
         state = _state_shapes(method, upstream, hyper_parameters(config[name], method.numbers))
         params = jax.eval_shape(method.inference, state)
         if method.produces:
-            spec = dataclasses.replace(spec, **{f"{method.produces}_dim": _view_width(method, params, raw)})
+            spec = dataclasses.replace(spec, **{f"{method.produces}_dim": view_width(method, params, raw)})
         found[name] = Outline(method, params, state)
     return found
 
@@ -165,7 +165,8 @@ def _state_shapes(method: Method, upstream: dict[str, Params], hyper: dict[str, 
     return jax.eval_shape(method.init, key, upstream, hyper)
 
 
-def _view_width(method: Method, params: Any, raw: Spec) -> int:
+def view_width(method: Method, params: Any, raw: Spec) -> int:
+    """Columns of the view that a method makes of raw features."""
     assert method.embed is not None
     embed = method.embed
     rows = {"x": jax.ShapeDtypeStruct((1, raw.x_dim), np.float32)}
