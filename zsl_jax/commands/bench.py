@@ -34,7 +34,7 @@ def flags(parser: argparse.ArgumentParser) -> None:
     add("--iterations", type=cli.number(int, 1), default=5, help="Iterations of one timing (5).")
     add("--repeats", type=cli.number(int, 1), default=5, help="Timings (5).")
     add("--stages", type=cli.listed, default=[], help="Stages to time; default: those that make no view.")
-    add("--noclassifier", action="store_true", help="Don't time the final classifier in its two spaces.")
+    cli.switch(parser, "classifier", True, "Also time the final softmax classifier in two spaces (default).")
     add("--compare", choices=["torch"], help="Time the same in eager PyTorch, in turns.")
     add("--torch-python", type=cli.expanded, default="", help="A Python that has torch.")
     add("--scale", default="", help="DIMENSION=V1,V2,...: a line for each of seeds, batch, devices, width, rows.")
@@ -60,7 +60,7 @@ def run(said: argparse.Namespace) -> int:
     asked = cases.make_cases(config, said.stages, said.seeds, said.scale)
     machine = Machine(costs.copy_bandwidth())
     rows = [timing.time_stage(case, effort, machine) for case in asked]
-    if not (said.noclassifier or said.scale):
+    if said.classifier and not said.scale:
         widths = cases.classifier_widths(cases.Case(config, config.stages[-1]))
         rows += [timing.time_classifier(*place, effort, machine) for place in widths.items()]
     print(table(rows))

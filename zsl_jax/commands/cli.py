@@ -21,7 +21,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> Any:
         """Raises InputError."""
-        raise InputError(f"{message}; see --help")
+        raise InputError(f"{' '.join(message.split())}; see --help")
 
 
 class Configured(argparse.Action):
@@ -59,6 +59,15 @@ def number(kind: type, least: float, most: float = float("inf")) -> Callable[[st
 
     read.__name__ = kind.__name__  # argparse names it in what it says of other text
     return read
+
+
+def switch(parser: argparse.ArgumentParser, name: str, default: bool, what: str) -> None:
+    """Adds --name and --noname."""
+    parser.add_argument(f"--{name}", action="store_true", default=default, help=what)
+    dest = name.replace("-", "_")
+    parser.add_argument(
+        f"--no{name}", action="store_false", dest=dest, help=f"Not so{'' if default else ' (default)'}."
+    )
 
 
 def config_flags(parser: argparse.ArgumentParser, what: str = "Configuration", needed: bool = True) -> None:
@@ -144,7 +153,7 @@ def read_config(said: argparse.Namespace) -> Any:
 def require(said: argparse.Namespace, **examples: str) -> None:
     """Raises InputError when a flag is missing, with an example of it."""
     for name, example in examples.items():
-        if getattr(said, name) is None:
+        if getattr(said, name) in (None, ""):
             raise InputError(f"--{name} is missing; e.g. --{name} {example}")
 
 

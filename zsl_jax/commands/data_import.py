@@ -42,8 +42,8 @@ def flags(parser: argparse.ArgumentParser) -> None:
     add("--label-base", type=int, choices=[0, 1], help="Number of the first class in labels.")
     add("--split-base", type=int, choices=[0, 1], help="Number of the first row in lists of rows.")
     add("--seed", type=cli.number(int, 0), default=0, help="Of what is drawn (0).")
-    add("--leave-out-undescribed", action="store_true", help="Leave out rows of classes without description.")
-    add("--overwrite", action="store_true", help="Replace a data set that this command made.")
+    cli.switch(parser, "leave-out-undescribed", False, "Leave out rows of classes without description.")
+    cli.switch(parser, "overwrite", False, "Replace a data set that this command made.")
     for role, flag in roles.FLAGS.items():
         add(f"--{flag}", type=cli.expanded, help=f"FILE[:FIELD] with the {role}.")
     add(

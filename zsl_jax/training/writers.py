@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from zsl_jax.errors import InputError
+from zsl_jax.training.progress import Lines
 
 CONFIG = "config.json"
 RESULT = "result.json"
@@ -244,9 +246,11 @@ def differences(there: Mapping[str, Any], now: Mapping[str, Any], ignore: Sequen
     return "; ".join(found[:_MAX_DIFFERENCES]) + more
 
 
-def progress(total: int, description: str, unit: str, shown: bool = True) -> tqdm:
-    """Makes a progress bar with rate and time left on stderr; silent where that is not a terminal."""
-    return tqdm(total=total, desc=description, unit=unit, disable=None if shown else True, dynamic_ncols=True)
+def progress(total: int, description: str, unit: str, shown: bool = True) -> tqdm | Lines:
+    """Makes a progress bar with rate and time left on stderr; where that is not a terminal, a line now and then."""
+    if shown and not sys.stderr.isatty():
+        return Lines(total, description, unit)
+    return tqdm(total=total, desc=description, unit=unit, disable=not shown, dynamic_ncols=True)
 
 
 def _comes_by(record: Mapping[str, Any], order: Mapping[str, int], stage: int, step: int) -> bool:
