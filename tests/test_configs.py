@@ -13,10 +13,10 @@ from ml_collections import ConfigDict
 
 from tests import tiny
 from tests.tiny import SPEC, batches, bits, random_like
-from zsl_jax.config import options
+from zsl_jax.config import names, options
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import checks
-from zsl_jax.train_steps import gan_objectives, registry
+from zsl_jax.train_steps import autoencoders, gan_objectives, registry
 from zsl_jax.train_steps import method as contract
 
 FOLDER = Path(__file__).parents[1] / "configs"
@@ -242,6 +242,11 @@ def test_published_numbers_of_the_gan_zoo(objective):
     assert (config.data.features, config.data.representations, config.data.semantics) == ("res101", "", "att")
     assert (config.eval.classifier_epochs, config.eval.classifier_batch) == (50, 2 * 4000)
     assert ("seen_classifier" in config.stages) == (published["cls_weight"] > 0)
+
+
+def test_the_zoo_has_the_names_of_the_configurations():
+    assert tuple(gan_objectives.PUBLISHED) == names.GANS
+    assert tuple(autoencoders.PUBLISHED) == names.AUTOENCODERS
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,11 @@ from zsl_jax.errors import InputError
 
 AXES = ("rows", "columns")
 FRACTION = 0.2
+ROLES = ("features", "representations", "labels", "semantics", "names", "class-names", "label-names")
 
 
 def flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
-    from zsl_jax.data.importing import roles
-
     add = parser.add_argument
     add("sources", nargs="*", type=cli.path, help="The pictures, or files.")
     add("--as", dest="kind", choices=["pictures", "files"], help="What the sources are; default: as they look.")
@@ -44,8 +43,8 @@ def flags(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=cli.number(int, 0), default=0, help="Of what is drawn (0).")
     cli.switch(parser, "leave-out-undescribed", False, "Leave out rows of classes without description.")
     cli.switch(parser, "overwrite", False, "Replace a data set that this command made.")
-    for role, flag in roles.FLAGS.items():
-        add(f"--{flag}", type=cli.expanded, help=f"FILE[:FIELD] with the {role}.")
+    for role in ROLES:
+        add(f"--{role}", type=cli.expanded, metavar="FILE[:FIELD]", help=f"Where the {role.replace('-', ' ')} are.")
     add(
         "--splits",
         type=cli.expanded,
