@@ -11,7 +11,7 @@ import pytest
 
 from tests import tiny
 from tests.data.formats import archives, torch_files
-from tools import export_checkpoint
+from zsl_jax import __main__ as program
 from zsl_jax import files
 from zsl_jax.config import defaults
 from zsl_jax.data.formats import pickles, tensors
@@ -47,7 +47,7 @@ def trained(folder, config: Any, stage: str, nets: dict[str, Any], epochs: int) 
 
 
 def run(capsys: Any, *arguments: Any) -> tuple[int, str, str]:
-    code = export_checkpoint.main(["program", *map(str, arguments)])
+    code = program.main(["checkpoint", "export", *map(str, arguments)])
     return code, *capsys.readouterr()
 
 

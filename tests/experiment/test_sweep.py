@@ -118,7 +118,7 @@ def test_cells(config):
 
 
 def test_other_configurations(config):
-    other = str(Path(__file__).parents[2] / "configs" / "zerodiff_awa2.py") + ":30"
+    other = "zerodiff_awa2:30"
     cells = sweep.make_cells(config, [other], ["dfg.lr=0.1"], ())
     assert [cell.values for cell in cells] == [
         {"config": "base", "dfg.lr": 0.1},
@@ -148,8 +148,8 @@ def test_bad_values_are_refused(config, grids, zips, message):
 
 
 def test_what_the_command_line_sets_holds_for_other_configurations_too(config):
-    other = str(Path(__file__).parents[2] / "configs" / "zerodiff_awa2.py")
-    cells = sweep.make_cells(config, [other], (), (), {"dfg.epochs": 7})
+    other = "zerodiff_awa2"
+    cells = sweep.make_cells(config, [other], (), (), ["dfg.epochs=7"])
     assert cells[1].config.dfg.epochs == 7
     with pytest.raises(InputError, match="two of them have the same name"):
         sweep.make_cells(config, [other, other], (), ())

@@ -16,7 +16,6 @@ from tests.data import toy
 from tests.data.options import data_options
 from tests.tools import own
 from tests.tools.own import LABELS, NAMES, PICTURES, ROWS, SEMANTICS, TEXTS, X
-from tools import import_features
 from zsl_jax.data import load_xlsa17
 from zsl_jax.data.formats import matlab, tensors
 from zsl_jax.data.importing import sources
@@ -29,7 +28,7 @@ PLUS = tuple(name.replace(" ", "+") for name in NAMES)
 
 @pytest.fixture
 def run(tmp_path, capsys):
-    return lambda *arguments: own.run(import_features.main, capsys, tmp_path / "root", *arguments)
+    return lambda *arguments: own.run(own.import_features, capsys, tmp_path / "root", *arguments)
 
 
 def arrays() -> dict[str, Any]:
@@ -153,7 +152,7 @@ def test_published_layout_with_representations_and_splits(run, tmp_path):
         assert load_xlsa17(copied).fingerprint() == load_xlsa17(options).fingerprint()
     assert f"- representations: {folder / 'con_paco.mat'}: 'features', 36 x 4 float32" in out
     assert "rows of the splits count from 1, as in all MATLAB files" in out
-    assert "--config configs/own_data.py:representations" in out
+    assert "zsl-jax train own_data:representations" in out
     assert "--config.data.normalize_semantics=True" in out
     assert "drawn with seed" not in out
 
@@ -366,7 +365,7 @@ def test_provenance(run, tmp_path):
     assert [entry["file"] for entry in written["sources"]] == ["features.npy", "labels.npy", "classes.csv"]
     assert written["sources"][0]["sha256"] == sources.sha256(tmp_path / "features.npy")
     assert written["fingerprint"] == own.load(tmp_path / "root").fingerprint()
-    assert written["command"].startswith("python program ")
+    assert written["command"].startswith("zsl-jax data import --as=files ")
     assert written["shapes"] == {"features": [24, 5], "semantics": [6, 3]}
 
 

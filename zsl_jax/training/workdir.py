@@ -11,6 +11,7 @@ import logging
 import math
 import shutil
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from tqdm import tqdm
 from zsl_jax.errors import InputError
 from zsl_jax.files import read_json, to_json, write_json, write_text
 from zsl_jax.training import processes
+from zsl_jax.training.progress import Lines
 
 log = logging.getLogger(__name__)
 
@@ -295,9 +297,11 @@ def differences(there: Mapping[str, Any], now: Mapping[str, Any], ignore: Sequen
     return "; ".join(found[:_MAX_DIFFERENCES]) + more
 
 
-def progress(total: int, description: str, unit: str, shown: bool = True) -> tqdm:
-    """Makes a progress bar with rate and time left on stderr; silent where that is not a terminal."""
-    return tqdm(total=total, desc=description, unit=unit, disable=None if shown else True, dynamic_ncols=True)
+def progress(total: int, description: str, unit: str, shown: bool = True) -> tqdm | Lines:
+    """Makes a progress bar with rate and time left on stderr; where that is not a terminal, a line now and then."""
+    if shown and not sys.stderr.isatty():
+        return Lines(total, description, unit)
+    return tqdm(total=total, desc=description, unit=unit, disable=not shown, dynamic_ncols=True)
 
 
 def _comes_by(record: Mapping[str, Any], order: Mapping[str, int], stage: int, step: int) -> bool:
