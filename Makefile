@@ -7,7 +7,7 @@ BIN := .venv/bin
 .PHONY: demo test lint format clean
 
 demo: .venv/installed  ## Train ZeroDiff on the embedded digits: scores, figures, under two minutes on two cores.
-	$(BIN)/python -m zsl_jax.main --config configs/zerodiff_digits.py --workdir runs/digits
+	$(BIN)/zsl-jax train zerodiff_digits --workdir runs/digits
 
 test: .venv/dev  ## Run all tests.
 	$(BIN)/python -m pytest

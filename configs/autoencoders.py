@@ -1,8 +1,8 @@
 """The zoo's autoencoders (Zero-shot-Generative-Models) with the published hyper-parameters.
 
-    python -m zsl_jax.main --config configs/autoencoders.py:vae,digits --workdir runs/vae
-    python -m zsl_jax.main --config configs/autoencoders.py:ae,awa2 --workdir runs/ae --config.data.root=ROOT
-    python -m zsl_jax.main --config configs/autoencoders.py:bir_vae,awa1 --workdir runs/bir --config.data.root=ROOT
+    zsl-jax train autoencoders:vae,digits --workdir runs/vae
+    zsl-jax train autoencoders:ae,awa2 --workdir runs/ae --config.data.root=ROOT
+    zsl-jax train autoencoders:bir_vae,awa1 --workdir runs/bir --config.data.root=ROOT
 
 The first argument is an objective: ae, ae2, vae or bir_vae; `--config.autoencoder.meant=True` takes one of the last
 three as its source has it, where the published program differs (see `zsl_jax/train_steps/autoencoders.py`). The second
@@ -15,10 +15,9 @@ features of the same sizes. `awa1` stands for what can be had of it: lowlevel512
 at reduced widths. The digits are embedded.
 """
 
-from zsl_jax.config import defaults
+from zsl_jax.config import defaults, names
 from zsl_jax.errors import InputError
 
-OBJECTIVES = ("ae", "ae2", "vae", "bir_vae")
 # As published for CUB and SUN, and "the same goes" for others; of AWA1 and APY the programs' default is taken.
 SYN_NUM = {"awa1": None, "awa2": 4000, "cub": 400, "sun": 400, "apy": None, "flo": 400, "digits": 100}
 
@@ -26,8 +25,8 @@ SYN_NUM = {"awa1": None, "awa2": 4000, "cub": 400, "sun": 400, "apy": None, "flo
 def get_config(arguments: str = "vae,awa2"):
     """The configuration; `arguments`: objective,dataset."""
     objective, _, dataset = arguments.partition(",")
-    if objective not in OBJECTIVES or dataset not in SYN_NUM:
-        known = f"the objectives are {OBJECTIVES}, the data sets {tuple(SYN_NUM)}"
+    if objective not in names.AUTOENCODERS or dataset not in SYN_NUM:
+        known = f"the objectives are {names.AUTOENCODERS}, the data sets {tuple(SYN_NUM)}"
         raise InputError(f"config argument {arguments!r}: give objective,dataset; {known}")
     config = defaults.autoencoder(objective)
     config.data.dataset = config.data.synthetic.preset = dataset.upper()

@@ -2,7 +2,7 @@
 
 Published scores, best on the test set: U / S / H 49.2 / 61.6 / 55.5.
 
-    python -m zsl_jax.main --config configs/cramergan_tricks_cub.py --workdir runs/tricks_cub --config.data.root=ROOT
+    zsl-jax train cramergan_tricks_cub --workdir runs/tricks_cub --config.data.root=ROOT
 
 The tricks: the Cramer distance in place of the Wasserstein distance; noise on the semantics, in training and in
 synthesis; a classifier of generative prototypes, in which seen classes' scores count 0.95 fold. Files below ROOT/CUB:

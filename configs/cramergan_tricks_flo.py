@@ -2,7 +2,7 @@
 
 Published scores, best on the test set: U / S / H 61.5 / 74.8 / 67.5.
 
-    python -m zsl_jax.main --config configs/cramergan_tricks_flo.py --workdir runs/tricks_flo --config.data.root=ROOT
+    zsl-jax train cramergan_tricks_flo --workdir runs/tricks_flo --config.data.root=ROOT
 
 The tricks: the Cramer distance in place of the Wasserstein distance; noise on the semantics, in training and in
 synthesis; a classifier of generative prototypes, in which seen classes' scores count 0.95 fold. Files below ROOT/FLO:

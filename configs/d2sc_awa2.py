@@ -1,8 +1,8 @@
 """D2SC on AWA2 with the published hyper-parameters; also on digits and on AWA1.
 
-    python -m zsl_jax.main --config configs/d2sc_awa2.py --workdir runs/d2sc_awa2 --config.data.root=ROOT
-    python -m zsl_jax.main --config configs/d2sc_awa2.py:digits --workdir runs/d2sc_digits
-    python -m zsl_jax.main --config configs/d2sc_awa2.py:awa1 --workdir runs/d2sc_awa1 --config.data.root=ROOT
+    zsl-jax train d2sc_awa2 --workdir runs/d2sc_awa2 --config.data.root=ROOT
+    zsl-jax train d2sc_awa2:digits --workdir runs/d2sc_digits
+    zsl-jax train d2sc_awa2:awa1 --workdir runs/d2sc_awa1 --config.data.root=ROOT
 
 The first needs the files of `configs/zerodiff_awa2.py` below ROOT/AWA2; without data, `--config.data.source=synthetic`
 makes random features of the same sizes. No published scores are known to us, and none of ours on the real features,

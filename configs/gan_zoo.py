@@ -1,8 +1,8 @@
 """The zoo's adversarial generators (Zero-shot-Generative-Models) with the published hyper-parameters.
 
-    python -m zsl_jax.main --config configs/gan_zoo.py:wgan,digits --workdir runs/wgan
-    python -m zsl_jax.main --config configs/gan_zoo.py:cramergan,awa2 --workdir runs/cramer --config.data.root=ROOT
-    python -m zsl_jax.main --config configs/gan_zoo.py:clswgan,awa1 --workdir runs/clswgan --config.data.root=ROOT
+    zsl-jax train gan_zoo:wgan,digits --workdir runs/wgan
+    zsl-jax train gan_zoo:cramergan,awa2 --workdir runs/cramer --config.data.root=ROOT
+    zsl-jax train gan_zoo:clswgan,awa1 --workdir runs/clswgan --config.data.root=ROOT
 
 The first argument is an objective of `zsl_jax/train_steps/gan_objectives.py`, with the scores published for AWA1
 (U / S / H, best on the test set):
@@ -35,14 +35,10 @@ about it from seed to seed. Found so far:
                           10^6; meant=True, by which the energy distance trains G, takes T1 to 50.5
 """
 
-from zsl_jax.config import defaults
+from zsl_jax.config import defaults, names
 from zsl_jax.errors import InputError
 
-OBJECTIVES = (
-    "wgan", "clswgan", "cramergan", "cramergan_tricks", "lsgan", "nsgan", "mmgan", "ransgan", "dragan", "fishergan",
-    "began", "infogan", "fgan_total_variation", "fgan_forward_kl", "fgan_reverse_kl", "fgan_pearson",
-    "fgan_squared_hellinger", "fgan_jensen_shannon",
-)  # fmt: skip
+OBJECTIVES = (*names.GANS, "clswgan", "cramergan_tricks")
 # As published for AWA1, AWA2, CUB and SUN, and "the same goes" for others; of APY the programs' default is taken.
 SYN_NUM = {"awa1": 2000, "awa2": 4000, "apy": 2000, "flo": 400, "cub": 400, "sun": 400, "digits": 100}
 EPOCHS = {"wgan": 10000, "clswgan": 10000, "lsgan": 100, "mmgan": 100, "fishergan": 100, "infogan": 100}

@@ -1,8 +1,8 @@
 """ZeroDiff on a data set of one's own, made by tools/make_dataset.py or tools/import_features.py.
 
-    python -m zsl_jax.main --config configs/own_data.py --workdir runs/mine --config.data.root=ROOT \
+    zsl-jax train own_data --workdir runs/mine --config.data.root=ROOT \
         --config.data.dataset=MINE
-    python -m zsl_jax.main --config configs/own_data.py:representations --workdir runs/mine_r --config.data.root=ROOT \
+    zsl-jax train own_data:representations --workdir runs/mine_r --config.data.root=ROOT \
         --config.data.dataset=MINE
 
 The first makes representations r out of the given features x (PaCo); the second takes r as imported. Files below

@@ -2,14 +2,14 @@
 
 Published scores, best on the test set: T1 / H 72.2 / 66.6.
 
-    python -m zsl_jax.main --config configs/tfvaegan_awa2.py --workdir runs/tfvaegan_awa2 --config.data.root=ROOT
-    python -m zsl_jax.main --config configs/tfvaegan_awa2.py:digits --workdir runs/tfvaegan_digits
-    python -m zsl_jax.main --config configs/tfvaegan_awa2.py:awa1 --workdir runs/tfvaegan_awa1 --config.data.root=ROOT
+    zsl-jax train tfvaegan_awa2 --workdir runs/tfvaegan_awa2 --config.data.root=ROOT
+    zsl-jax train tfvaegan_awa2:digits --workdir runs/tfvaegan_digits
+    zsl-jax train tfvaegan_awa2:awa1 --workdir runs/tfvaegan_awa1 --config.data.root=ROOT
 
 The second trains on scikit-learn's handwritten digits, 3, 6 and 8 unseen: it needs no data and takes about a minute on
 two cores. The third fine-tunes x from the hand-crafted features AWA1/lowlevel512.mat and trains small nets on it.
 
-Files below ROOT/AWA2: res101.mat, att_splits.mat; `python -m zsl_jax.data.check --root ROOT --dataset AWA2` says what
+Files below ROOT/AWA2: res101.mat, att_splits.mat; `zsl-jax data check --root ROOT --dataset AWA2` says what
 is missing and where it comes from. Without data, `--config.data.source=synthetic` makes random features of the same
 sizes. The published seed is 9182. Published are 120 epochs of two passes over the training rows, one without and one
 with feedback; here a pass is an epoch, so there are 240.

@@ -2,9 +2,9 @@
 
 Published scores, best on the test set: T1 / H 64.9 / 58.1.
 
-    python -m zsl_jax.main --config configs/tfvaegan_cub.py --workdir runs/tfvaegan_cub --config.data.root=ROOT
+    zsl-jax train tfvaegan_cub --workdir runs/tfvaegan_cub --config.data.root=ROOT
 
-Files below ROOT/CUB: res101.mat, att_splits.mat; `python -m zsl_jax.data.check --root ROOT --dataset CUB` says what is
+Files below ROOT/CUB: res101.mat, att_splits.mat; `zsl-jax data check --root ROOT --dataset CUB` says what is
 missing and where it comes from. Without data, `--config.data.source=synthetic` makes random features of the same sizes.
 The published seed is 3483. Published are 300 epochs of two passes over the training rows, one without and one with
 feedback; here a pass is an epoch, so there are 600.

@@ -2,9 +2,9 @@
 
 Published scores, best on the test set: T1 / H 70.8 / 71.7.
 
-    python -m zsl_jax.main --config configs/tfvaegan_flo.py --workdir runs/tfvaegan_flo --config.data.root=ROOT
+    zsl-jax train tfvaegan_flo --workdir runs/tfvaegan_flo --config.data.root=ROOT
 
-Files below ROOT/FLO: res101.mat, att_splits.mat; `python -m zsl_jax.data.check --root ROOT --dataset FLO` says what is
+Files below ROOT/FLO: res101.mat, att_splits.mat; `zsl-jax data check --root ROOT --dataset FLO` says what is
 missing and where it comes from. Without data, `--config.data.source=synthetic` makes random features of the same sizes.
 The published seed is 806. Published are 500 epochs of two passes over the training rows, one without and one with
 feedback; here a pass is an epoch, so there are 1000. Of the published configurations this one alone shows the critic

@@ -2,9 +2,9 @@
 
 Published scores, best on the test set: T1 / H 66.0 / 43.0.
 
-    python -m zsl_jax.main --config configs/tfvaegan_sun.py --workdir runs/tfvaegan_sun --config.data.root=ROOT
+    zsl-jax train tfvaegan_sun --workdir runs/tfvaegan_sun --config.data.root=ROOT
 
-Files below ROOT/SUN: res101.mat, att_splits.mat; `python -m zsl_jax.data.check --root ROOT --dataset SUN` says what is
+Files below ROOT/SUN: res101.mat, att_splits.mat; `zsl-jax data check --root ROOT --dataset SUN` says what is
 missing and where it comes from. Without data, `--config.data.source=synthetic` makes random features of the same sizes.
 The published seed is 4115. Published are 400 epochs of two passes over the training rows, one without and one with
 feedback; here a pass is an epoch, so there are 800.

@@ -1,7 +1,7 @@
 """ZeroDiff on real AWA1 with hand-crafted features, from raw features to scores.
 
-    python -m zsl_jax.main --config configs/zerodiff_awa1.py --workdir runs/awa1 --config.data.root=ROOT
-    python -m zsl_jax.main --config configs/zerodiff_awa1.py:reference --workdir runs/awa1_ref --config.data.root=ROOT
+    zsl-jax train zerodiff_awa1 --workdir runs/awa1 --config.data.root=ROOT
+    zsl-jax train zerodiff_awa1:reference --workdir runs/awa1_ref --config.data.root=ROOT
 
 The first fine-tunes x (cross-entropy) and r (PaCo) from `lowlevel512`; the second takes `lowlevel512` as x and
 `supcon256` as r, with the options under which the original program was run on these files. Files below ROOT:

@@ -1,6 +1,6 @@
 """ZeroDiff on scikit-learn's handwritten digits: the whole system in under two minutes on two cores.
 
-    python -m zsl_jax.main --config configs/zerodiff_digits.py --workdir runs/digits
+    zsl-jax train zerodiff_digits --workdir runs/digits
 
 Needs no data: the digits are embedded, ten classes described by hand-written attributes, 3, 6 and 8 unseen.
 """

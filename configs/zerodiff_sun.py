@@ -2,12 +2,12 @@
 
 Published scores, best on the test set: T1 / U / S / H 77.3 / 63.0 / 56.9 / 59.8.
 
-    python -m zsl_jax.main --config configs/zerodiff_sun.py --workdir runs/sun --config.data.root=ROOT
-    python -m zsl_jax.main --config configs/zerodiff_sun.py:30 --workdir runs/sun_30 --config.data.root=ROOT
+    zsl-jax train zerodiff_sun --workdir runs/sun --config.data.root=ROOT
+    zsl-jax train zerodiff_sun:30 --workdir runs/sun_30 --config.data.root=ROOT
 
 The second trains on 30 percent of the rows; there is also `:10`. Files below ROOT/SUN: res101.mat, ce_ce.mat,
 con_paco.mat, att_splits.mat, and for the shares split_30percent.mat, split_10percent.mat;
-`python -m zsl_jax.data.check --root ROOT --dataset SUN` says what is missing and where it comes from. Without data,
+`zsl-jax data check --root ROOT --dataset SUN` says what is missing and where it comes from. Without data,
 `--config.data.source=synthetic` makes random features of the same sizes. The real features may not be passed on with
 this project, and no scores of ours on them are known. The published seed is 4115.
 """

@@ -1,6 +1,6 @@
 """ZeroDiff on synthetic features of known densities: a check of the whole system without any data.
 
-    python -m zsl_jax.main --config configs/zerodiff_synthetic.py --workdir runs/synthetic
+    zsl-jax train zerodiff_synthetic --workdir runs/synthetic
 
 Sizes are set by `--config.data.synthetic.*`; a preset takes a published data set's sizes, e.g.
 `--config.data.synthetic.preset=AWA2`.

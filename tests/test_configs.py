@@ -13,14 +13,11 @@ from ml_collections import ConfigDict
 
 from tests import tiny
 from tests.tiny import SPEC, batches, bits, random_like
-from zsl_jax import main
+from zsl_jax.config import names, options
 from zsl_jax.errors import InputError
-from zsl_jax.experiment import checks, runs
-from zsl_jax.train_steps import gan_objectives, registry
+from zsl_jax.experiment import checks
+from zsl_jax.train_steps import autoencoders, gan_objectives, registry
 from zsl_jax.train_steps import method as contract
-
-# ml_collections loads configuration files in a way that Python is about to drop.
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 FOLDER = Path(__file__).parents[1] / "configs"
 SHARES = ("", ":30", ":10")
@@ -84,8 +81,7 @@ DATASETS = ("AWA2", "CUB", "SUN")
 @functools.cache
 def load(name: str) -> Any:
     """A configuration as the program gets it."""
-    runs.parse(main.FLAGS, ["main", f"--config={FOLDER / name}", "--workdir=unused"], ("config", "workdir"))
-    return main.FLAGS.config
+    return options.load(str(FOLDER / name))
 
 
 def field(config: Any, name: str) -> Any:
@@ -105,7 +101,7 @@ def test_configs_are_locked_and_consistent(name):
     checks.check_options(config)
     file, _, variant = name.partition(":")
     text = (FOLDER / file).read_text()
-    assert f"--config configs/{file}" in text  # the docstring gives the command
+    assert f"zsl-jax train {file.removesuffix('.py')}" in text  # the docstring gives the command
     assert f":{variant.replace(',sun', ',digits')}" in text
 
 
@@ -114,7 +110,7 @@ def test_configs_are_locked_and_consistent(name):
 )
 def test_unknown_variants_are_refused(name):
     with pytest.raises(InputError, match="7"):
-        runs.parse(main.FLAGS, ["main", f"--config={FOLDER / name}:7", "--workdir=unused"], ("config", "workdir"))
+        options.load(f"{FOLDER / name}:7")
 
 
 @pytest.mark.parametrize("place", range(3), ids=DATASETS)
@@ -246,6 +242,11 @@ def test_published_numbers_of_the_gan_zoo(objective):
     assert (config.data.features, config.data.representations, config.data.semantics) == ("res101", "", "att")
     assert (config.eval.classifier_epochs, config.eval.classifier_batch) == (50, 2 * 4000)
     assert ("seen_classifier" in config.stages) == (published["cls_weight"] > 0)
+
+
+def test_the_zoo_has_the_names_of_the_configurations():
+    assert tuple(gan_objectives.PUBLISHED) == names.GANS
+    assert tuple(autoencoders.PUBLISHED) == names.AUTOENCODERS
 
 
 @pytest.mark.parametrize(

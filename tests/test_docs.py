@@ -3,8 +3,6 @@
 The blocks of a page run in order, in one folder, as a reader would run them from the project's folder.
 """
 
-import functools
-import operator
 import os
 import re
 import shlex
@@ -14,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from zsl_jax.experiment import sweep
+from zsl_jax import __main__ as program
+from zsl_jax.commands import cli
+from zsl_jax.config import options
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-COMMAND = re.compile(r"^ *(python (?:-m zsl_jax|tools/).*(?:(?<=\\)\n.*)*)", re.MULTILINE)
-INLINE = re.compile(r"`(python (?:-m zsl_jax|tools/)[^`]*)`")
+COMMAND = re.compile(r"^ *(?:\S+=\S+ )*(zsl-jax .*(?:(?<=\\)\n.*)*)", re.MULTILINE)
+INLINE = re.compile(r"`(zsl-jax [^`]*)`")
 STAND_INS = {"DIR", "FILE", "METHOD_FILE"}  # what a reader replaces
 
 
@@ -42,9 +42,12 @@ def name(page: Path) -> str:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if examples(page)], ids=name)
 def test_the_examples_run(page, tmp_path):
-    for folder in ("configs", "tools"):
-        (tmp_path / folder).symlink_to(ROOT / folder)
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "ZSL_JAX_DATA": ""}
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "zsl-jax"  # as an installation makes it
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m zsl_jax "$@"\n')
+    script.chmod(0o755)
+    folders = [script.parent, Path(sys.executable).parent, os.environ["PATH"]]
+    environment = os.environ | {"PATH": ":".join(map(str, folders)), "PYTHONPATH": str(ROOT), "ZSL_JAX_DATA": ""}
     for kind, text in examples(page):
         command = [sys.executable, "-W", "error", "-c", text] if kind == "python" else ["sh", "-e", "-c", text]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
@@ -53,17 +56,16 @@ def test_the_examples_run(page, tmp_path):
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_commands_name_what_there_is(page):
-    for command in commands(page):
-        program = command[2] if command[1] == "-m" else command[1]
-        file = ROOT / (f"{program.replace('.', '/')}.py" if command[1] == "-m" else program)
-        assert file.is_file(), program
-        words = [word for argument in command for word in re.split(r"(?<=^--config)=", argument, maxsplit=1)]
-        if "--config" not in words:
+    for _, *words in commands(page):
+        command = next((one for one in (" ".join(words[:2]), words[0]) if one in program.COMMANDS), "")
+        if words in (["--version"], ["COMMAND"], ["COMMAND", "--help"], ["COMMAND", "..."]):
             continue
-        config_file = words[words.index("--config") + 1]
-        if config_file in STAND_INS or "my_method" in config_file:
-            continue
-        config = sweep.load(str(ROOT / config_file), {}, "--config")
-        for word in words:
-            if word.startswith("--config."):
-                functools.reduce(operator.getitem, word.removeprefix("--config.").partition("=")[0].split("."), config)
+        assert command, words
+        said = cli.parse(
+            program.load(command), command, [word for word in words[command.count(" ") + 1 :] if word != "..."]
+        )
+        given = [*getattr(said, "name", ()), *([said.config] if getattr(said, "config", None) else [])]
+        if given and not set(given) & STAND_INS:
+            config = options.load(given[0])
+            for text in said.fields:
+                options.look_up(config, text.partition("=")[0])

@@ -1,10 +1,9 @@
 """A method of one's own takes one file, `linear.py`: it is registered there, configured and trained as usual."""
 
 import numpy as np
-import pytest
 
-from zsl_jax import main
-from zsl_jax.training.writers import read_json
+from zsl_jax import __main__ as program
+from zsl_jax.files import read_json
 
 CONFIG = """
 from tests import linear
@@ -19,11 +18,10 @@ def get_config():
 """
 
 
-@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 def test_a_method_of_ones_own(tmp_path):
     (tmp_path / "linear.py").write_text(CONFIG)
     workdir = tmp_path / "run"
-    assert main.main(["main", f"--config={tmp_path / 'linear.py'}", f"--workdir={workdir}"]) == 0
+    assert program.main(["train", f"--config={tmp_path / 'linear.py'}", f"--workdir={workdir}"]) == 0
     result = read_json(workdir / "result.json")
     assert result["method"] == "linear"
     assert result["headline"]["protocol"] == "validated"

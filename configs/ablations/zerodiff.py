@@ -1,6 +1,6 @@
 """ZeroDiff without one of its components.
 
-    python -m zsl_jax.main --config configs/ablations/zerodiff.py:xt,digits --workdir runs/without_xt
+    zsl-jax train ablations/zerodiff:xt,digits --workdir runs/without_xt
 
 The argument is COMPONENT,BASE: what is left out, and which `configs/zerodiff_<BASE>.py` it is left out of (an argument
 of that file follows after another comma, e.g. `r,sun,10`). Components:
@@ -14,10 +14,10 @@ of that file follows after another comma, e.g. `r,sun,10`). Components:
 
 All of them side by side, against the whole method:
 
-    python -m zsl_jax.experiment.sweep --config configs/zerodiff_digits.py --workdir runs/ablation --seeds 5 \\
-        --also configs/ablations/zerodiff.py:x0,digits --also configs/ablations/zerodiff.py:xt,digits \\
-        --also configs/ablations/zerodiff.py:xc,digits --also configs/ablations/zerodiff.py:mutual,digits \\
-        --also configs/ablations/zerodiff.py:diffusion,digits --also configs/ablations/zerodiff.py:r,digits
+    zsl-jax sweep zerodiff_digits --workdir runs/ablation --seeds 5 \\
+        --also ablations/zerodiff:x0,digits --also ablations/zerodiff:xt,digits \\
+        --also ablations/zerodiff:xc,digits --also ablations/zerodiff:mutual,digits \\
+        --also ablations/zerodiff:diffusion,digits --also ablations/zerodiff:r,digits
 
 Without xt, xc or mutual learning only numbers differ from the whole method: these are trained with it as one program.
 """

@@ -1,6 +1,5 @@
 """The benchmark and its parts, at tiny sizes: what they count and write, not how fast it is."""
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -10,18 +9,15 @@ import numpy as np
 import pytest
 
 from tests import linear, tiny
+from zsl_jax import __main__ as program
 from zsl_jax.benchmarking import cases, costs, timing, torch_worker, work
 from zsl_jax.benchmarking.cases import Case
 from zsl_jax.benchmarking.timing import Effort
 from zsl_jax.benchmarking.work import Machine
-from zsl_jax.commands import bench
 from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 from zsl_jax.training import feed
 from zsl_jax.training.stage import shapes
-
-# ml_collections loads configuration files in a way that Python is about to drop.
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 WORKER = """
 import json, sys
@@ -36,9 +32,8 @@ for line in sys.stdin:
 
 def run(tmp_path: Path, *options: str) -> tuple[int, Path]:
     """The program on two stages of the linear method: its exit code and its file of numbers."""
-    importlib.reload(bench)  # its flags keep what they were given
     out, file = tmp_path / "bench.json", linear.write_config(tmp_path / "linear.py", "first", "second")
-    return bench.main(["bench", f"--config={file}", "--iterations=1", "--repeats=2", f"--out={out}", *options]), out
+    return program.main(["bench", f"--config={file}", "--iterations=1", "--repeats=2", f"--out={out}", *options]), out
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import pytest
 
 from tests.data import toy
 from tests.data.options import data_options
+from zsl_jax import __main__ as program
 from zsl_jax import data
-from zsl_jax.data import check
 from zsl_jax.data.sources.published import DATASETS
 
 
 def run(capsys, *arguments):
-    code = check.main(list(arguments))
+    code = program.main(["data", "check", *arguments])
     printed = capsys.readouterr()
     return code, printed.out, printed.err
 
@@ -56,8 +56,8 @@ def test_unusable_files_end_with_two_and_one_line_each(tmp_path, capsys):
 def test_nothing_to_train_on_ends_with_two(tmp_path, capsys, monkeypatch, made):
     monkeypatch.delenv("ZSL_JAX_DATA", raising=False)
     if made is None:
-        assert check.main([]) == 2
-        assert check.main(["--root", str(tmp_path / "absent")]) == 2
+        assert program.main(["data", "check"]) == 2
+        assert program.main(["data", "check", "--root", str(tmp_path / "absent")]) == 2
         return
     if made == "features only":
         (toy.write_toy(tmp_path) / "att_splits.mat").unlink()
@@ -78,7 +78,7 @@ def test_sizes_unlike_the_published_ones_are_pointed_out(tmp_path, capsys):
 
 def test_as_a_program(tmp_path):
     toy.write_toy(tmp_path)
-    command = [sys.executable, "-m", "zsl_jax.data.check", "--root", str(tmp_path), "--dataset", "TOY"]
+    command = [sys.executable, "-m", "zsl_jax", "data", "check", "--root", str(tmp_path), "--dataset", "TOY"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "can be trained on" in done.stdout

@@ -77,7 +77,7 @@ def test_names_beside_a_data_frame_ask_for_its_index():
         ({"options": {"gan.z_dim": -3}}, {}, r"gan\.z_dim: -3"),
         ({"options": {"stages": ("gan", "gan")}}, {}, "each stage once"),
         ({"space": "VCS"}, {}, "spaces"),
-        ({"options": {"gan.lrr": 1.0}}, {}, r"no field 'gan\.lrr'"),
+        ({"options": {"gan.lrr": 1.0}}, {}, r"gan\.lrr: the configuration has no such field; did you mean 'lr'"),
         ({"options": {"gan.lr": "fast"}}, {}, r"gan\.lr"),
         ({"options": {"seed": 1}}, {}, "'seed' is none of"),
         ({"options": {"eval.classifier": "nearest"}}, {}, "nearest"),

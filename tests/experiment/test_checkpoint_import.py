@@ -92,7 +92,7 @@ def test_generators_of_the_zoo(read):
         InputError, match=r"may be of the zoo's GANs or of the zoo's autoencoders.*--stage gan or --stage"
     ):
         read(net)
-    with pytest.raises(InputError, match=r"does not say which; give e\.g\. --config configs/gan_zoo\.py:wgan"):
+    with pytest.raises(InputError, match=r"does not say which; give e\.g\. --config gan_zoo:wgan"):
         read(net, stages=["gan"])
     made = read(net, file=GAN.format("cramergan"))
     assert (made.sizes["a"], made.config.gan.z_dim, made.config.gan.generator_width) == (4, 0, 8)

@@ -11,14 +11,14 @@ import pytest
 
 from tests import linear, tiny
 from tests.tiny import bits
-from zsl_jax.commands import evaluate, synthesize
+from zsl_jax import __main__ as program
 from zsl_jax.data.scaling import apply_scaler, fit_scaler
 from zsl_jax.errors import InputError
-from zsl_jax.experiment import checks, rescoring, runs, synthesis
+from zsl_jax.experiment import checks, class_choice, comparison, rescoring, runs, synthesis
+from zsl_jax.files import read_json, write_json
 from zsl_jax.train_steps.method import vector_spec
 from zsl_jax.training import imported, lockstep, stage
 from zsl_jax.training.stage import StopRequest
-from zsl_jax.training.writers import read_json, write_json
 
 SPEC = vector_spec(x_dim=10, r_dim=0, a_dim=4, n_classes=8)  # of the raw data, and of the fine-tuned features
 STAGES = ("finetune_x", "first", "second")
@@ -64,7 +64,7 @@ def copy(workdir, tmp_path) -> Path:
 
 
 def run(workdir: Path, *options: str) -> int:
-    return evaluate.main(["evaluate", f"--workdir={workdir}", *options])
+    return program.main(["evaluate", f"--workdir={workdir}", *options])
 
 
 def snapshot(folder: Path) -> dict[Path, Any]:
@@ -87,7 +87,9 @@ def test_all_that_was_kept_is_scored_again_to_the_last_digit(workdir, tmp_path, 
     assert run(workdir, f"--out={out}") == 0
     assert snapshot(workdir) == before
     recorded, made = read_json(workdir / "result.json"), read_json(out)
-    there, here = (dict(evaluate.numbers({part: one[part] for part in evaluate.SCORES})) for one in (recorded, made))
+    there, here = (
+        dict(comparison.numbers({part: one[part] for part in comparison.SCORES})) for one in (recorded, made)
+    )
     assert here == {name: value for name, value in there.items() if name in here}
     for part in ("headline", "baselines", "nearest", "seen"):
         assert made[part] == recorded[part]
@@ -156,15 +158,15 @@ def test_other_data_are_said_and_scored(workdir, tmp_path, capsys):
 
 def test_fewer_rows_of_the_same_data_are_other_data(workdir):
     there = rescoring.open_workdir(workdir)
-    config = evaluate.with_data(there.config, ["percent=50", "scaling=none"])
-    said = evaluate.other_data(there, config, there.fingerprint)
+    config = comparison.with_data(there.config, ["percent=50", "scaling=none"])
+    said = comparison.other_data(there, config, there.fingerprint)
     assert said == "percent 50, the run's was 100, scaling none, the run's was minmax"
-    assert evaluate.other_data(there, evaluate.with_data(there.config, ["root=/x"]), there.fingerprint) == ""
+    assert comparison.other_data(there, comparison.with_data(there.config, ["root=/x"]), there.fingerprint) == ""
 
 
 def test_epochs_are_those_of_the_run_however_many_rows_there_are(workdir):
     there = rescoring.open_workdir(workdir)
-    config = evaluate.with_data(there.config, ["synthetic.trainval=140"])
+    config = comparison.with_data(there.config, ["synthetic.trainval=140"])
     found, same = (rescoring.read(there, one, rescoring.load(one, workdir)) for one in (config, there.config))
     assert len(found.test.task.train.x) == 140
     assert found.test.evaluations == same.test.evaluations
@@ -178,7 +180,7 @@ def test_rows_are_made_in_the_state_of_the_headline_and_in_the_units_of_the_view
     """Of a finished run; `tests/experiment/test_synthesize.py` has the rest."""
     out = tmp_path / "x.npz"
     command = ["synthesize", f"--workdir={workdir}", f"--out={out}", "--classes=unseen", "--num=30"]
-    assert synthesize.main(command) == 0
+    assert program.main(command) == 0
     with np.load(out, allow_pickle=False) as file:
         rows, origin = file["x"], json.loads(str(file["provenance"]))
     result = read_json(workdir / "result.json")
@@ -188,7 +190,7 @@ def test_rows_are_made_in_the_state_of_the_headline_and_in_the_units_of_the_view
     there = rescoring.open_workdir(workdir)
     found = rescoring.read(there, there.config, rescoring.load(there.config, workdir)).test
     params = stage.load_inference(found.last, origin["epoch"])["map"]
-    views = synthesize.views_of_run(there, there.config, synthesis.load(there, there.config))
+    views = class_choice.views_of_run(there, there.config, synthesis.load(there, there.config))
     scaler = fit_scaler("minmax", views.x[views.splits.trainval])
     np.testing.assert_array_equal(apply_scaler(scaler, views.x[views.splits.test_unseen]), found.task.test_unseen.x)
     expected = linear.predict(params, found.task.semantics[found.task.unseen])
@@ -246,7 +248,7 @@ def test_bad_options_are_one_line_and_leave_no_trace(options, said, workdir, cap
 
 
 def test_the_workdir_must_be_named(capsys):
-    assert "--workdir is missing" in refused(evaluate.main(["evaluate"]), capsys)
+    assert "--workdir is missing" in refused(program.main(["evaluate"]), capsys)
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +312,7 @@ def test_an_interrupted_run_above_an_import_ends_the_same(grown, tmp_path):
         lockstep.drive(runs.complete(imported_config(), path, StopOnce(), bars=False))
     result = complete(imported_config(), path).result
     recorded = read_json(grown / "result.json")
-    assert {part: result[part] for part in evaluate.SCORES} == {part: recorded[part] for part in evaluate.SCORES}
+    assert {part: result[part] for part in comparison.SCORES} == {part: recorded[part] for part in comparison.SCORES}
     assert result["dataset"] == recorded["dataset"]
 
 
@@ -338,7 +340,7 @@ def test_a_run_that_an_import_does_not_fit_leaves_no_trace(fields, said, tmp_pat
 def test_numbers_are_compared_to_the_last_digit():
     recorded = {"a": {"V": [1.0, float("nan")], "found": {"epoch": 3}}, "b": 2.0, "c": None, "d": 1}
     made = {"a": {"V": [1.0, float("nan")], "found": {"epoch": 4}}, "b": 2.0 + 1e-12, "c": 1.0, "d": None}
-    assert evaluate.compare(recorded, made) == (2, {"b": (2.0, 2.0 + 1e-12)}, ["d"])
+    assert comparison.compare(recorded, made) == (2, {"b": (2.0, 2.0 + 1e-12)}, ["d"])
 
 
 def test_keys_of_evaluations_are_those_of_the_stage(workdir):

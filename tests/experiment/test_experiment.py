@@ -19,12 +19,13 @@ from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import outcome, problems
 from zsl_jax.experiment.problems import TEST, VALIDATION, Problem, Runs
+from zsl_jax.files import write_json
 from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Entry, Method
 from zsl_jax.training.lockstep import drive
 from zsl_jax.training.parallel import Sharded
 from zsl_jax.training.stage import Diverged, Interrupted, Stage, StopRequest, is_finished, load_inference, run_stage
-from zsl_jax.training.writers import METRICS, RunWriter, read_metrics, write_json
+from zsl_jax.training.workdir import METRICS, RunWriter, read_metrics
 
 STAGES = ("finetune_x", "finetune_r", "drg", "dfg")
 
@@ -248,6 +249,21 @@ def test_options_that_contradict_each_other(fields, message):
     config = small_config()
     config.update(fields)
     with pytest.raises(InputError, match=message):
+        problems.load(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "said"),
+    [
+        ("drg", 101, "there are 100 training rows"),
+        ("drg", 90, r"the validation task has \d\d training rows"),
+        ("finetune_x", 95, r"there are 9\d training rows, \d+ of 100 held out"),
+    ],
+)
+def test_every_task_has_a_batch_of_rows_for_every_stage(name, size, said):
+    config = small_config()
+    config[name].batch_size = size
+    with pytest.raises(InputError, match=rf"config\.{name}\.batch_size: {size}, but {said}"):
         problems.load(config)
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from tests import linear, tiny
+from zsl_jax import __main__ as program
 from zsl_jax import data
-from zsl_jax.commands import synthesize
 from zsl_jax.config import defaults
 from zsl_jax.data.scaling import apply_scaler, fit_scaler, undo_scaler
 from zsl_jax.errors import InputError
-from zsl_jax.experiment import checks
+from zsl_jax.experiment import checks, class_choice
 from zsl_jax.training import imported
 
 A_DIM, X_DIM = 4, 10
@@ -42,7 +42,7 @@ def workdir(tmp_path_factory) -> Path:
 
 
 def run(workdir: Path, out: Path, *options: str) -> int:
-    return synthesize.main(["synthesize", f"--workdir={workdir}", f"--out={out}", *options])
+    return program.main(["synthesize", f"--workdir={workdir}", f"--out={out}", *options])
 
 
 def load(path: Path) -> dict[str, np.ndarray]:
@@ -264,13 +264,13 @@ def test_views_that_a_run_made_are_found(tmp_path):
     dataset = data.load(config().data, 0)
     data.write_xlsa17(tmp_path / "features" / "synthetic", dataset, "synthetic")
     data.write_xlsa17(tmp_path / "features" / "synthetic", dataset, "synthetic_finetune_ce")
-    options = synthesize.view_options(tmp_path, config(), {"x": "finetune_ce"})
+    options = class_choice.view_options(tmp_path, config(), {"x": "finetune_ce"})
     found = data.load(options, 0)
     assert found.features == "synthetic_finetune_ce"
     np.testing.assert_array_equal(found.x, dataset.x)
     np.testing.assert_array_equal(found.semantics, dataset.semantics)
     with pytest.raises(InputError, match="does not hold the views"):
-        synthesize.view_options(tmp_path, config(), {"r": "finetune_paco"})
+        class_choice.view_options(tmp_path, config(), {"r": "finetune_paco"})
 
 
 def test_the_data_are_not_needed_where_their_sizes_were_written_down(tmp_path):

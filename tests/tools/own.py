@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tests.data.options import data_options
+from zsl_jax import __main__ as program
 from zsl_jax.data import load_xlsa17
 from zsl_jax.data.dataset import Dataset
 
@@ -19,6 +20,16 @@ TEXTS = tuple(NAMES[label] for label in LABELS)
 PICTURES = tuple(f"{name}/{row}.jpg" for row, name in enumerate(TEXTS))
 
 Main = Callable[[list[str]], int]
+
+
+def make_dataset(arguments: list[str]) -> int:
+    """`zsl-jax data import` of pictures."""
+    return program.main(["data", "import", "--as=pictures", *arguments])
+
+
+def import_features(arguments: list[str]) -> int:
+    """`zsl-jax data import` of files."""
+    return program.main(["data", "import", "--as=files", *arguments])
 
 
 def write_csv(path: Path, names: Any, values: np.ndarray, header: str = "") -> Path:
@@ -44,7 +55,7 @@ def write_files(folder: Path, **labels: np.ndarray) -> list[Path]:
 
 def run(main: Main, capsys: Any, root: Path, *arguments: Any) -> tuple[int, str, str]:
     """Runs a program on the data set MINE; returns its exit code and what it printed."""
-    code = main(["program", *map(str, arguments), "--dataset=MINE", f"--root={root}"])
+    code = main([*map(str, arguments), "--dataset=MINE", f"--root={root}"])
     return code, *capsys.readouterr()
 
 

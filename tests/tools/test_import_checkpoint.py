@@ -10,28 +10,24 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
-from absl import flags
-from ml_collections import config_flags
 
 from tests.data.formats import archives, torch_files
 from tests.data.formats.torch_files import Raw, Tensor, name
-from tools import import_checkpoint
+from zsl_jax import __main__ as program
+from zsl_jax.commands import cli, train
 from zsl_jax.data.formats import tensors
-from zsl_jax.experiment import runs
 
 CANARY = "canary"
 
 
 def run(capsys: Any, out: Path, *arguments: Any) -> tuple[int, str, str]:
-    code = import_checkpoint.main(["program", f"--out={out}", *map(str, arguments)])
+    code = program.main(["checkpoint", "import", f"--out={out}", *map(str, arguments)])
     return code, *capsys.readouterr()
 
 
-@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 @pytest.mark.parametrize("case", ["zerodiff", "gan"])
 def test_the_commands_that_are_named_have_the_imported_options(tmp_path, capsys, case):
     if case == "zerodiff":
@@ -42,15 +38,10 @@ def test_the_commands_that_are_named_have_the_imported_options(tmp_path, capsys,
     paths = [torch_files.save(tmp_path / f"{place}.tar", value) for place, value in enumerate(saved)]
     code, text, err = run(capsys, tmp_path / "out", *paths, *options)
     assert (code, err) == (0, "")
-    (line,) = [line for line in text.splitlines() if "zsl_jax.main " in line and "python" in line]
-    arguments = ["main", *shlex.split(line.replace("ROOT", ""))[3:]]
-    values = flags.FlagValues()  # a configuration is read into flags once in a process
-    config_flags.DEFINE_config_file("config", lock_config=True, flag_values=values)
-    flags.DEFINE_string("workdir", None, "Folder.", flag_values=values)
-    with mock.patch("sys.argv", arguments):  # where configuration flags look
-        runs.parse(values, arguments, ("config", "workdir"))
+    (line,) = [line for line in text.splitlines() if "zsl-jax train " in line and "ROOT" in line]
+    said = cli.parse(train, "zsl-jax train", shlex.split(line.replace("ROOT", ""))[2:])
     there = json.loads((tmp_path / "out" / "imported" / "config.json").read_text())
-    assert json.loads(json.dumps(values.config.to_dict())) == there
+    assert json.loads(json.dumps(cli.read_config(said).to_dict())) == there
     assert f"--workdir {tmp_path / 'out'}" in text
 
 
@@ -62,7 +53,7 @@ def test_what_is_printed(tmp_path, capsys):
         "drg          generator  from", "R.tar state_dict_R: 11 arrays", "not there: decoder, r0, rt",
         "passed over state_dict_R.con_emb_layers.model.0", "optimizer, epoch", "data: a 4, r 6",
         "note: a is taken to be as wide as drg.time_dim (4), as published", "drg.z_dim = 3 (there: 0)",
-        "Stage dfg is not there: import it too, or zsl_jax.main trains it.", "--config.drg.generator_width=8",
+        "Stage dfg is not there: import it too, or zsl-jax train trains it.", "--config.drg.generator_width=8",
     ):  # fmt: skip
         assert part in text
     code, text, _ = run(capsys, tmp_path / "out", torch_files.save(tmp_path / "G.tar", archives.dfg()))
@@ -359,10 +350,10 @@ def test_files_that_fail_when_read(tmp_path, capsys):
 
 FLAGS = {
     "no archive": ([], "no archive"),
-    "unknown flag": (["x.tar", "--outt=y"], "'outt'"),
+    "unknown flag": (["x.tar", "--outt=y"], "unrecognized arguments: --outt=y"),
     "unknown stage": (["{tar}", "--stage=finetune_x"], "nets can be imported for"),
     "another system's stage": (["{tar}", "--stage=tfvaegan"], "no generator of TF-VAEGAN"),
-    "no configuration": (["{tar}", "--config=none.py"], "--config none.py: No such file or directory"),
+    "no configuration": (["{tar}", "--config=none.py"], "--config none.py: no such file"),
     "name that is too long": (["{tar}", "--out=" + "x" * 300], "File name too long"),
     "negative width": (["{tar}", "--set=drg.z_dim=-3"], "config.drg.z_dim: -3; it must be at least 0"),
     "negative width of another net": (

@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ from tests.data import toy
 from tests.data.options import data_options
 from tests.tools import own
 from tests.tools.own import LABELS, NAMES, PICTURES, ROWS, SEMANTICS, TEXTS, X
-from tools import import_features
 from zsl_jax.data import load_xlsa17
 from zsl_jax.data.formats import matlab, tensors
 from zsl_jax.data.importing import sources
+from zsl_jax.errors import InputError
+from zsl_jax.experiment import problems
 
 UNSEEN = ("eel", "fox")
 PLUS = tuple(name.replace(" ", "+") for name in NAMES)
@@ -25,7 +28,7 @@ PLUS = tuple(name.replace(" ", "+") for name in NAMES)
 
 @pytest.fixture
 def run(tmp_path, capsys):
-    return lambda *arguments: own.run(import_features.main, capsys, tmp_path / "root", *arguments)
+    return lambda *arguments: own.run(own.import_features, capsys, tmp_path / "root", *arguments)
 
 
 def arrays() -> dict[str, Any]:
@@ -149,7 +152,7 @@ def test_published_layout_with_representations_and_splits(run, tmp_path):
         assert load_xlsa17(copied).fingerprint() == load_xlsa17(options).fingerprint()
     assert f"- representations: {folder / 'con_paco.mat'}: 'features', 36 x 4 float32" in out
     assert "rows of the splits count from 1, as in all MATLAB files" in out
-    assert "--config configs/own_data.py:representations" in out
+    assert "zsl-jax train own_data:representations" in out
     assert "--config.data.normalize_semantics=True" in out
     assert "drawn with seed" not in out
 
@@ -335,8 +338,24 @@ def test_splits_follow_the_seed_and_the_command_fits_the_rows(run, tmp_path):
         assert code == 0
     assert made[0] == made[1]
     assert len(set(made)) > 2
-    assert "--config.finetune_r.batch_size=8" in out
     assert "normalize_semantics" not in out
+    sizes = {name: int(size) for name, size in re.findall(r"--config\.(\w+)\.batch_size=(\d+)", out)}
+    assert set(sizes) == {"finetune_r", "drg", "dfg"}
+    config = configuration(tmp_path / "root")
+    for name, size in sizes.items():
+        config[name].batch_size = size
+    problems.load(config)
+    config.finetune_r.batch_size *= 2
+    with pytest.raises(InputError, match=r"finetune_r\.batch_size: 4, but the validation task has \d training rows"):
+        problems.load(config)
+
+
+def configuration(root: Path) -> Any:
+    """Of configs/own_data.py for a data set that was made here."""
+    file = Path(__file__).parents[2] / "configs" / "own_data.py"
+    config = runpy.run_path(str(file))["get_config"]()
+    config.data.root, config.data.dataset = str(root), "MINE"
+    return config
 
 
 def test_provenance(run, tmp_path):
@@ -346,7 +365,7 @@ def test_provenance(run, tmp_path):
     assert [entry["file"] for entry in written["sources"]] == ["features.npy", "labels.npy", "classes.csv"]
     assert written["sources"][0]["sha256"] == sources.sha256(tmp_path / "features.npy")
     assert written["fingerprint"] == own.load(tmp_path / "root").fingerprint()
-    assert written["command"].startswith("python program ")
+    assert written["command"].startswith("zsl-jax data import --as=files ")
     assert written["shapes"] == {"features": [24, 5], "semantics": [6, 3]}
 
 

@@ -12,14 +12,13 @@ import pytest
 from tests.data import toy
 from tests.tools import own
 from tests.tools.own import LABELS, NAMES, PICTURES, SEMANTICS, TEXTS, X
-from tools import make_dataset
 from zsl_jax.data.formats import matlab, tensors
 from zsl_jax.data.importing import own_data
 
 
 @pytest.fixture
 def run(tmp_path, capsys):
-    return lambda *arguments: own.run(make_dataset.main, capsys, tmp_path / "root", *arguments)
+    return lambda *arguments: own.run(own.make_dataset, capsys, tmp_path / "root", *arguments)
 
 
 def by_class():
@@ -121,7 +120,7 @@ def test_names_that_the_terminal_cannot_show(tmp_path, monkeypatch):
     shown = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, "ascii"))
     arguments = [f"--semantics={classes}", "--dataset=MINE", f"--root={tmp_path / 'root'}", "--unseen=été"]
-    assert make_dataset.main(["program", str(pictures), *arguments]) == 0
+    assert own.make_dataset([str(pictures), *arguments]) == 0
     sys.stdout.flush()
     assert b"unseen: \\xe9t\\xe9" in shown.getvalue()
 

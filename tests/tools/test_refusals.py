@@ -16,7 +16,6 @@ import pytest
 from tests.data import toy
 from tests.tools import own
 from tests.tools.own import LABELS, NAMES, ROWS, SEMANTICS, TEXTS, X
-from tools import import_features, make_dataset
 
 Content = np.ndarray | bytes | str | dict | list | Callable[[Path], Any] | None
 Case = tuple[dict[str, Content], list[str], str]  # files beside or instead of the usual ones, flags, the message
@@ -315,7 +314,7 @@ def test_import_features(tmp_path, capsys, monkeypatch, name):
     files = [folder / file for file, content in (USUAL | contents).items() if content is not None]
     given = [flag.replace("{folder}", str(folder)) for flag in flags]
     root = tmp_path / "root"
-    code = import_features.main(["import_features", "--dataset=MINE", f"--root={root}", *map(str, files), *given])
+    code = own.import_features(["--dataset=MINE", f"--root={root}", *map(str, files), *given])
     own.require_refused((code, *capsys.readouterr()), root, message.replace("{folder}", str(folder)))
     assert not (tmp_path / "x").exists()
 
@@ -373,9 +372,7 @@ def test_make_dataset_of_a_folder(tmp_path, capsys, name):
     folder_of_classes(tmp_path / "pictures")
     spoil(tmp_path / "pictures")
     root = tmp_path / "root"
-    found = own.run(
-        make_dataset.main, capsys, root, tmp_path / "pictures", f"--semantics={own.write_classes(tmp_path)}"
-    )
+    found = own.run(own.make_dataset, capsys, root, tmp_path / "pictures", f"--semantics={own.write_classes(tmp_path)}")
     own.require_refused(found, root, message)
 
 
@@ -397,5 +394,5 @@ def test_make_dataset_of_a_table(tmp_path, capsys, name):
     (tmp_path / "pictures.csv").write_text(text)
     semantics = f"--semantics={own.write_classes(tmp_path)}"
     root = tmp_path / "root"
-    found = own.run(make_dataset.main, capsys, root, tmp_path / "pictures.csv", *more, semantics)
+    found = own.run(own.make_dataset, capsys, root, tmp_path / "pictures.csv", *more, semantics)
     own.require_refused(found, root, message)

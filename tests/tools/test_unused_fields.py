@@ -7,7 +7,6 @@ import pytest
 
 from tests.tools import own
 from tests.tools.own import LABELS, NAMES, PICTURES, ROWS, TEXTS, X
-from tools import import_features, make_dataset
 
 UNSEEN, TEST = LABELS > 3, np.arange(ROWS) % 3 == 0
 SEEN_ROWS, TEST_ROWS = np.flatnonzero(~UNSEEN & ~TEST), np.flatnonzero(~UNSEEN & TEST)
@@ -16,7 +15,7 @@ ORDER = np.random.default_rng(9).permutation(ROWS)
 
 @pytest.fixture
 def run(tmp_path, capsys):
-    return lambda *arguments: own.run(import_features.main, capsys, tmp_path / "root", *arguments)
+    return lambda *arguments: own.run(own.import_features, capsys, tmp_path / "root", *arguments)
 
 
 def beside(folder, **fields: Any):
@@ -143,7 +142,7 @@ def test_class_lists_in_the_file_of_descriptions(tmp_path, capsys, name, counts)
     listed = np.array(NAMES[4:]) if counts else np.arange(9)
     fields: dict[str, Any] = {name: listed}
     np.savez(tmp_path / "s.npz", attributes=own.SEMANTICS, classes=NAMES, **fields)
-    found = own.run(make_dataset.main, capsys, tmp_path / "root", pictures, f"--semantics={tmp_path / 's.npz'}")
+    found = own.run(own.make_dataset, capsys, tmp_path / "root", pictures, f"--semantics={tmp_path / 's.npz'}")
     assert found[0] == 0
     assert ("- unseen: 1 of 6 classes, drawn" in found[1]) == (not counts)
     assert own.load(tmp_path / "root").unseen.size == (2 if counts else 1)

@@ -29,7 +29,7 @@ from zsl_jax.training.stage import (
     run_stage,
     watch_signals,
 )
-from zsl_jax.training.writers import METRICS, RunWriter, read_metrics
+from zsl_jax.training.workdir import METRICS, RunWriter, read_metrics
 
 ROWS, BATCH, PER_EPOCH = 20, 5, 4
 
@@ -276,5 +276,5 @@ def test_the_first_process_scores_decide(tmp_path, monkeypatch):
 def test_scores_that_cannot_be_written_end_the_run(tmp_path):
     stage = make_stage(tmp_path)
     (tmp_path / "evaluations").touch()
-    with pytest.raises(InputError, match=r"cannot write .*evaluations"):
+    with pytest.raises(InputError, match=r"evaluations.*: cannot be written"):
         run(stage)

@@ -71,6 +71,8 @@ def open_worker(python: str, job: Job | None) -> Iterator[Worker | None]:
     if not python or job is None:
         yield None
         return
+    if not PROGRAM.is_file():
+        raise InputError(f"--compare torch: {PROGRAM} is missing; it comes with a checkout of the project alone")
     with tempfile.TemporaryFile("w+") as errors, _started([python, str(PROGRAM), json.dumps(job)], errors) as process:
         worker = Worker(process, errors)
         worker.read()  # it says when it is ready

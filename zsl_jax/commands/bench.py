@@ -1,116 +1,84 @@
 """How fast a configuration trains, against what the machine could do and against eager PyTorch.
 
-    python -m zsl_jax.commands.bench --config configs/zerodiff_awa2.py --config.data.source=synthetic
-    python -m zsl_jax.commands.bench --config configs/zerodiff_awa2.py --config.data.source=synthetic \\
-        --compare torch --torch-python PATH          # PATH: a Python that has torch
-    python -m zsl_jax.commands.bench --config ... --scale seeds=1,2,4    # or batch=, devices=, width=, rows=
+    zsl-jax bench zerodiff_awa2 --config.data.source=synthetic
+    zsl-jax bench zerodiff_awa2 --config.data.source=synthetic --compare torch --torch-python PATH
+    zsl-jax bench zerodiff_awa2 --config.data.source=synthetic --scale seeds=1,2,4
 
-Trains each stage for some iterations, `--repeats` times, after one chunk that compiles; nothing is scored, and what
-earlier stages would leave is stood in for by random numbers. Prints a table and writes all numbers to `--out`. Run it
-alone: anything else on the machine shows in the numbers.
+PATH is a Python that has torch; --scale also takes batch=, devices=, width= and rows=. Trains each stage for some
+iterations, --repeats times, after one chunk that compiles; nothing is scored, and what earlier stages would leave is
+stood in for by random numbers. Prints a table and writes all numbers to --out. Run it alone: anything else on the
+machine shows in the numbers.
 
 TF-VAEGAN's passes over the rows are by turns without and with feedback. Its timing and the bytes of its optimisers are
 of the first pass, without, unless the iterations asked for go beyond it; FLOP, bytes and rate of its products are of
 the dearer pass, with feedback.
 """
 
-import sys
+import argparse
 from pathlib import Path
 from typing import Any
 
-from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
-from zsl_jax.benchmarking import cases, costs, timing
-from zsl_jax.benchmarking.work import Machine
+from zsl_jax.commands import cli
 from zsl_jax.errors import InputError
-from zsl_jax.experiment import runs
-from zsl_jax.report import tables
-from zsl_jax.training import writers
-
-FLAGS = flags.FlagValues()  # of its own, so that a process may import several programs
-config_flags.DEFINE_config_file("config", None, "Configuration file.", lock_config=True, flag_values=FLAGS)
-flags.DEFINE_integer(
-    "devices", None, "Devices to spread a batch (or the seeds) over; default: as configured.", flag_values=FLAGS
-)
-flags.DEFINE_integer(
-    "seeds", 1, "Runs that differ in their seed, trained as one program.", lower_bound=1, flag_values=FLAGS
-)
-flags.DEFINE_string("precision", None, "Precision of matrix products, as config.matmul_precision.", flag_values=FLAGS)
-flags.DEFINE_integer("iterations", 5, "Iterations of one timing.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_integer("repeats", 5, "Timings.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_list(
-    "stages", [], "Stages to time; default: those of the configuration that make no view.", flag_values=FLAGS
-)
-flags.DEFINE_bool(
-    "classifier",
-    True,
-    "Also time the final softmax classifier in the narrowest and the widest space.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_enum("compare", None, ["torch"], "Time the same in eager PyTorch, in turns.", flag_values=FLAGS)
-flags.DEFINE_string("torch-python", None, "A Python that has torch.", flag_values=FLAGS)
-flags.DEFINE_string(
-    "scale",
-    None,
-    "DIMENSION=V1,V2,...: one line for each value of seeds, batch, devices, width, rows.",
-    flag_values=FLAGS,
-)
-flags.DEFINE_string("out", "bench.json", "File for all numbers.", flag_values=FLAGS)
+from zsl_jax.report.table import Row, Table
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the program; returns its exit code."""
-    return runs.exit_code(lambda: bench(arguments))
+def flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags."""
+    cli.config_flags(parser)
+    add = parser.add_argument
+    add("--devices", type=int, help="Devices to spread a batch (or the seeds) over; default: as configured.")
+    add("--seeds", type=cli.number(int, 1), default=1, help="Runs that differ in their seed, as one program (1).")
+    add("--precision", help="Precision of matrix products, as config.matmul_precision.")
+    add("--iterations", type=cli.number(int, 1), default=5, help="Iterations of one timing (5).")
+    add("--repeats", type=cli.number(int, 1), default=5, help="Timings (5).")
+    add("--stages", type=cli.listed, default=[], help="Stages to time; default: those that make no view.")
+    cli.switch(parser, "classifier", True, "Also time the final softmax classifier in two spaces (default).")
+    add("--compare", choices=["torch"], help="Time the same in eager PyTorch, in turns.")
+    add("--torch-python", type=cli.expanded, default="", help="A Python that has torch.")
+    add("--scale", default="", help="DIMENSION=V1,V2,...: a line for each of seeds, batch, devices, width, rows.")
+    add("--out", type=cli.path, default=Path("bench.json"), help="File for all numbers (bench.json).")
 
 
-def bench(arguments: list[str]) -> int:
+def run(said: argparse.Namespace) -> int:
     """Times all cases, prints the table and writes the numbers."""
-    runs.parse(FLAGS, arguments, ("config",))
-    effort, out = read_effort(), read_out()
-    config = read_config()
+    given = cli.read_config(said)
+    if said.compare and not said.torch_python:
+        raise InputError("--compare torch: name a Python that has torch by --torch-python")
+    if not said.out.parent.is_dir():
+        raise InputError(f"--out {said.out}: there is no folder {said.out.parent}")
+    from zsl_jax.benchmarking import cases, costs, timing
+    from zsl_jax.benchmarking.work import Machine
+    from zsl_jax.experiment import runs
+    from zsl_jax.experiment.versions import versions
+    from zsl_jax.files import write_json
+
+    config = changed(given, said)
+    effort = timing.Effort(said.iterations, said.repeats, said.torch_python if said.compare else "")
     runs.prepare(config, aloud=False)
-    asked = cases.make_cases(config, FLAGS.stages, FLAGS.seeds, FLAGS.scale or "")
+    asked = cases.make_cases(config, said.stages, said.seeds, said.scale)
     machine = Machine(costs.copy_bandwidth())
     rows = [timing.time_stage(case, effort, machine) for case in asked]
-    if FLAGS.classifier and not FLAGS.scale:
+    if said.classifier and not said.scale:
         widths = cases.classifier_widths(cases.Case(config, config.stages[-1]))
         rows += [timing.time_classifier(*place, effort, machine) for place in widths.items()]
     print(table(rows))
-    versions = tables.versions()
-    print(f"copy bandwidth {machine.bandwidth / 1e9:.1f} GB/s; {versions['device']}")
-    numbers = {"rows": rows, "copy_bandwidth": machine.bandwidth, "versions": versions, "config": config.to_dict()}
-    writers.write_json(out, numbers)
+    made_by = versions()
+    print(f"copy bandwidth {machine.bandwidth / 1e9:.1f} GB/s; {made_by['device']}")
+    numbers = {"rows": rows, "copy_bandwidth": machine.bandwidth, "versions": made_by, "config": config.to_dict()}
+    write_json(said.out, numbers)
     return 0
 
 
-def read_config() -> Any:
+def changed(given: Any, said: argparse.Namespace) -> Any:
     """The configuration with what flags set in it."""
-    config: Any = ConfigDict(FLAGS.config.to_dict())
-    if FLAGS.devices is not None:
-        config.parallel.devices = FLAGS.devices
-    config.matmul_precision = FLAGS.precision or config.matmul_precision
+    config: Any = ConfigDict(given.to_dict())
+    if said.devices is not None:
+        config.parallel.devices = said.devices
+    config.matmul_precision = said.precision or config.matmul_precision
     return config
-
-
-def read_effort() -> timing.Effort:
-    """How long to time what.
-
-    Raises:
-      InputError: PyTorch is asked for, but not where it is.
-    """
-    python = FLAGS["torch-python"].value or ""
-    if FLAGS.compare and not python:
-        raise InputError("--compare torch: name a Python that has torch by --torch-python")
-    return timing.Effort(FLAGS.iterations, FLAGS.repeats, python if FLAGS.compare else "")
-
-
-def read_out() -> Path:
-    """The file for the numbers; raises InputError when its folder is not there."""
-    out = Path(FLAGS.out)
-    if not out.parent.is_dir():
-        raise InputError(f"--out {out}: there is no folder {out.parent}")
-    return out
 
 
 COLUMNS = (
@@ -133,11 +101,5 @@ COLUMNS = (
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The lines as text in columns."""
-    cells = [[title for title, _ in COLUMNS], *([show(row) for _, show in COLUMNS] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in cells]
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    lines = [Row([show(row) for _, show in COLUMNS]) for row in rows]
+    return Table([title for title, _ in COLUMNS], lines).text()

@@ -1,214 +1,39 @@
 """Scores a finished run, or imported nets, once more: nothing is trained, nothing is written into the workdir.
 
-    python -m zsl_jax.commands.evaluate --workdir runs/awa1
-    python -m zsl_jax.commands.evaluate --workdir runs/awa1 --data root=ROOT --out again.json
+    zsl-jax evaluate --workdir runs/awa1
+    zsl-jax evaluate --workdir runs/awa1 --data root=ROOT --out again.json
 
 Every state of the test task that was kept is scored with the keys, options, calibrations and choices of the run, on the
-data of the run or on others (--data). Prints the table of `zsl_jax.main` and says how many of the recorded scores were
+data of the run or on others (--data). Prints the table of `zsl-jax train` and says how many of the recorded scores were
 made again and whether they are equal; a score whose state was not kept shows as "-". Of an unfinished run the stages
 that are finished are scored.
 """
 
-import math
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+import argparse
 
-from absl import flags
-
-from zsl_jax.errors import InputError
-from zsl_jax.experiment import checks, outcome, problems, rescoring, runs, sweep
-from zsl_jax.report import tables
-from zsl_jax.training import writers
-
-SCORES = ("protocols", "headline", "seen", "stages", "baselines", "nearest")  # the parts of a result that hold scores
-TASK_FIELDS = ("percent", "scaling", "validation_fraction")  # of the data section, which no fingerprint shows
-MOST_SHOWN = 3
-
-FLAGS = flags.FlagValues()  # of its own, so that a process may import several programs
-flags.DEFINE_string("workdir", None, "Folder of the run or of the import.", flag_values=FLAGS)
-flags.DEFINE_multi_string(
-    "data", [], "FIELD=VALUE of the data section, where the data are others or elsewhere; root=ROOT.", flag_values=FLAGS
-)
-flags.DEFINE_string("out", None, "File for the scores as JSON; must not be there yet.", flag_values=FLAGS)
+from zsl_jax.commands import cli
 
 
-class Comparison(NamedTuple):
-    """Recorded scores beside those made again: how many are equal, which differ, which were not made again."""
-
-    equal: int
-    different: dict[str, tuple[float, float]]
-    lost: list[str]
+def flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags."""
+    cli.workdir_flags(parser)
+    parser.add_argument("--out", type=cli.path, help="File for the scores as JSON; must not be there yet.")
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the program; returns its exit code."""
-    return runs.exit_code(lambda: evaluate(arguments))
-
-
-def evaluate(arguments: list[str]) -> int:
+def run(said: argparse.Namespace) -> int:
     """Scores, prints, and writes the scores where asked to."""
-    runs.parse_plain(FLAGS, arguments, __doc__ or "", {"workdir": "runs/digits"})
-    workdir = rescoring.open_workdir(Path(FLAGS.workdir))
-    if FLAGS.out is not None:
-        require_new(Path(FLAGS.out), workdir.path)
-    result, lines = score(workdir, FLAGS.data)
+    cli.require(said, workdir="runs/digits")
+    from zsl_jax.experiment import comparison, rescoring
+    from zsl_jax.experiment.versions import versions
+    from zsl_jax.files import write_json
+    from zsl_jax.report import tables
+
+    workdir = rescoring.open_workdir(said.workdir)
+    if said.out is not None:
+        cli.require_new(said.out, workdir.path)
+    result, lines = comparison.score(workdir, said.data)
+    result |= {"versions": versions()}
     print("\n".join([tables.result_table(result), *lines]))
-    if FLAGS.out is not None:
-        write_result(Path(FLAGS.out), result, lines)
+    if said.out is not None:
+        write_json(said.out, result | {"remarks": lines})
     return 0
-
-
-def score(workdir: rescoring.Workdir, assignments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """The result of what was kept, and lines that say how it compares with the recorded one.
-
-    Args:
-      workdir: of the run.
-      assignments: "field=value" of the data section.
-
-    Raises:
-      InputError: no stage is finished that is scored, files are damaged, or the data are missing or don't fit.
-    """
-    config = with_data(workdir.config, assignments)
-    runs.prepare(config)
-    dataset = rescoring.load(config, workdir.path)
-    checks.check_imports(config, dataset, workdir.path)
-    other = other_data(workdir, config, dataset.fingerprint())
-    found = scored_part(rescoring.read(workdir, config, dataset), workdir)
-    again = rescoring.score_again(found, same_data=not other)
-    result = rescoring.conclude(config, again) | {"config": config.to_dict(), "versions": tables.versions()}
-    lines = list(remarks(workdir, again))
-    if other:
-        said = "the scores are of the data at hand, epochs and calibrations as the run chose them"
-        return result, [*lines, f"Other data than those of the run ({other}): {said}"]
-    what = "the finished stages" if workdir.result is None else writers.RESULT
-    return result, [*lines, verdict(compare(recorded_scores(workdir, found), result), what)]
-
-
-def other_data(workdir: rescoring.Workdir, config: Any, fingerprint: str) -> str:
-    """What tells the data at hand from those of the run; "" if nothing does."""
-    if workdir.fingerprint not in ("", fingerprint):
-        return f"fingerprint {fingerprint[:12]}, the run's was {workdir.fingerprint[:12]}"
-    pairs = [(field, config.data[field], workdir.config.data[field]) for field in TASK_FIELDS]
-    return ", ".join(f"{field} {here}, the run's was {there}" for field, here, there in pairs if here != there)
-
-
-def with_data(config: Any, assignments: Sequence[str]) -> Any:
-    """The configuration with other values in its data section.
-
-    Raises:
-      InputError: no such field, a value of another type, or several.
-    """
-    values: dict[str, Any] = {}
-    for text in assignments:
-        field, listed = sweep.parse_values(config, f"data.{text}", "--data")
-        if len(listed) > 1:
-            raise InputError(f"--data {text}: one value is needed")
-        values[field] = listed[0]
-    return sweep.changed(config, values)
-
-
-def scored_part(found: problems.Runs, workdir: rescoring.Workdir) -> problems.Runs:
-    """A run's finished stages up to the last one that is scored.
-
-    Raises:
-      InputError: none is.
-    """
-    scored = [name for name, stage in found.test.stages.items() if stage.method.is_scored]
-    if not scored:
-        raise InputError(
-            f"{workdir.path}: nothing to score yet; no stage of {', '.join(workdir.config.stages)} that is scored is "
-            "finished on the test task; the command that began the run goes on with it"
-        )
-    return rescoring.up_to(found, scored[-1])
-
-
-def recorded_scores(workdir: rescoring.Workdir, found: problems.Runs) -> dict[str, Any]:
-    """The scores that the run left: of its result, or of the finished stages."""
-    if workdir.result is not None:
-        return {name: workdir.result.get(name) for name in SCORES}
-    rows = {
-        name: outcome.protocols(evaluations, found.choices.get(name, {}))
-        for name, evaluations in outcome.scored(found.test).items()
-        if evaluations
-    }
-    return {"protocols": rows.pop(found.test.last.name, {}), "stages": rows}
-
-
-def remarks(workdir: rescoring.Workdir, again: rescoring.Again) -> Iterator[str]:
-    """Which scores are missing."""
-    stages = list(again.runs.test.stages)
-    if rest := [name for name in workdir.config.stages if name not in stages]:
-        yield f"Not finished: {', '.join(rest)}; the scores are those of {stages[-1]}"
-    for name, epochs in again.lost.items():
-        if epochs:
-            listed = ", ".join(map(str, epochs))
-            yield f"Not scored again: stage {name} after epoch {listed}, whose states were not kept"
-
-
-def compare(recorded: Any, made: Any) -> Comparison:
-    """Compares all scores of two results, to the last digit."""
-    there, here = dict(numbers(recorded)), dict(numbers(made))
-    lost = [name for name in there if name not in here]
-    different = {
-        name: (there[name], here[name]) for name in there if name in here and not same(there[name], here[name])
-    }
-    return Comparison(len(there) - len(lost) - len(different), different, lost)
-
-
-def numbers(tree: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
-    """The scores in nested dictionaries and lists by dotted name; places where scores were found are none."""
-    if isinstance(tree, Mapping):
-        for name, value in tree.items():
-            if name != "found":
-                yield from numbers(value, f"{prefix}.{name}" if prefix else str(name))
-    elif isinstance(tree, list | tuple):
-        for place, value in enumerate(tree):
-            yield from numbers(value, f"{prefix}.{place}")
-    elif isinstance(tree, int | float):
-        yield prefix, float(tree)
-
-
-def same(one: float, other: float) -> bool:
-    """Whether two numbers are equal; NaN is equal to itself."""
-    return one == other or (math.isnan(one) and math.isnan(other))
-
-
-def verdict(comparison: Comparison, what: str) -> str:
-    """One line: how many recorded scores were made again, and whether they are equal."""
-    made = comparison.equal + len(comparison.different)
-    if not made + len(comparison.lost):
-        return "Nothing was scored before, to compare with"
-    head = f"Scores made again: {made} of the {made + len(comparison.lost)} of {what}"
-    if not comparison.different:
-        return f"{head}, all equal to the last digit"
-    largest = max(abs(one - other) for one, other in comparison.different.values())
-    shown = [f"{name} {one:g}, now {other:g}" for name, (one, other) in comparison.different.items()][:MOST_SHOWN]
-    return f"{head}; {len(comparison.different)} differ, by {largest:g} at the most: {'; '.join(shown)}"
-
-
-def require_new(out: Path, workdir: Path) -> None:
-    """Raises InputError when a file is there already, would lie in the workdir, or its folder is missing."""
-    if out.exists():
-        raise InputError(f"--out {out}: is there already; remove it or name another file")
-    if out.resolve().is_relative_to(workdir.resolve()):
-        raise InputError(f"--out {out}: lies in the workdir, into which nothing is written; name a file elsewhere")
-    if not out.parent.is_dir():
-        raise InputError(f"--out {out}: {out.parent} is no folder; make it or name another file")
-
-
-def write_result(out: Path, result: Mapping[str, Any], lines: Sequence[str]) -> None:
-    """Writes the scores as JSON.
-
-    Raises:
-      InputError: the file can't be written.
-    """
-    try:
-        writers.write_json(out, dict(result) | {"remarks": list(lines)})
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written ({error.strerror})") from error
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv))

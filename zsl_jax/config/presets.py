@@ -6,13 +6,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from zsl_jax.config import defaults
-from zsl_jax.errors import InputError
-from zsl_jax.train_steps import autoencoders, gan_objectives
+from zsl_jax.config import defaults, names
+from zsl_jax.config import options as setting
+from zsl_jax.errors import InputError, one_line
 
 RATE = 5e-4
 EPOCHS = 60  # of each generator, where `LONGER` does not say otherwise
-LONGER = {"tfvaegan": 120} | dict.fromkeys(autoencoders.PUBLISHED, 150)
+LONGER = {"tfvaegan": 120} | dict.fromkeys(names.AUTOENCODERS, 150)
 CLASSIFIER_STEPS = 2000  # of a softmax classifier, at least
 # Fields outside the sections of stages and of evaluation that make sense for data in memory.
 FIELDS = (
@@ -86,9 +86,9 @@ METHODS: dict[str, Callable[[], Any]] = {
     "zerodiff": zerodiff,
     "d2sc": d2sc,
     "tfvaegan": tfvaegan,
-    **{name: partial(gan, name) for name in ("clswgan", *gan_objectives.PUBLISHED)},
+    **{name: partial(gan, name) for name in ("clswgan", *names.GANS)},
     "cramergan_tricks": lambda: brisk(defaults.cramergan_tricks(), "gan"),
-    **{name: partial(autoencoder, name) for name in autoencoders.PUBLISHED},
+    **{name: partial(autoencoder, name) for name in names.AUTOENCODERS},
 }
 
 
@@ -144,11 +144,9 @@ def override(config: Any, options: Mapping[str, Any]) -> None:
             known = ", ".join((*FIELDS, *(f"{section}.*" for section in sorted(sections))))
             raise InputError(f"options: {name!r} is none of {known}")
         try:
-            config.update_from_flattened_dict({name: value})
-        except KeyError as error:
-            raise InputError(f"options: there is no field {name!r}; see zsl_jax/config/defaults.py") from error
-        except (TypeError, ValueError) as error:
-            raise InputError(f"options: {name}={value!r}: {_line(error)}") from error
+            setting.put(config, {name: value})
+        except InputError as error:
+            raise InputError(f"options: {error}; see zsl_jax/config/defaults.py") from error
     _require_classifier(config)
 
 
@@ -162,7 +160,7 @@ def restore(fields: Mapping[str, Any]) -> Any:
     try:
         config.update(fields)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"configuration: {_line(error)}") from error
+        raise InputError(f"configuration: {one_line(error)[:300]}") from error
     _require_classifier(config)
     return config
 
@@ -170,8 +168,3 @@ def restore(fields: Mapping[str, Any]) -> Any:
 def _require_classifier(config: Any) -> None:
     if config.eval.classifier not in CLASSIFIERS:
         raise InputError(f"eval.classifier={config.eval.classifier!r}; choose one of {CLASSIFIERS}")
-
-
-def _line(error: Exception) -> str:
-    """What an exception says, in one line."""
-    return " ".join(str(error.args[0] if error.args else error).split())[:300]

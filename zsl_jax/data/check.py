@@ -1,13 +1,7 @@
-"""Says what a data folder holds: `python -m zsl_jax.data.check --root ROOT [--dataset AWA2]`.
+"""What a data folder holds: every file, every pair of features and semantics that loads, and what is missing."""
 
-Ends with 2 when a file is unusable, when nothing is found, or when the data set asked for can't be trained on; else 0.
-"""
-
-import argparse
 import dataclasses
-import os
 import pathlib
-import sys
 import types
 
 import numpy as np
@@ -40,27 +34,7 @@ class Report:
     problems: tuple[str, ...]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Checks the folder named on the command line, prints the result, returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m zsl_jax.data.check", description="Says what a data folder holds.")
-    parser.add_argument("--root", default=os.environ.get("ZSL_JAX_DATA"), help="folder of data sets (ZSL_JAX_DATA)")
-    parser.add_argument("--dataset", help="only this one, e.g. AWA2")
-    flags = parser.parse_args(arguments)
-    try:
-        reports = check_root(flags.root, flags.dataset)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print("\n\n".join(render(report) for report in reports) + "\n\n" + render_sources(reports))
-    problems = [problem for report in reports for problem in report.problems]
-    if flags.dataset and not reports[0].trainable:
-        problems.append(f"{flags.dataset}: can't be trained on yet; features, labels and splits are needed")
-    for problem in problems:
-        print(f"error: {problem}", file=sys.stderr)
-    return 2 if problems else 0
-
-
-def check_root(root: str | None, dataset: str | None = None) -> list[Report]:
+def check_root(root: pathlib.Path | None, dataset: str | None = None) -> list[Report]:
     """Checks one data set or all that are published or there.
 
     Args:
@@ -75,16 +49,15 @@ def check_root(root: str | None, dataset: str | None = None) -> list[Report]:
     """
     if not root:
         raise InputError("no data root: give --root or set ZSL_JAX_DATA")
-    folder = pathlib.Path(root)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder")
     if dataset:
-        return [check_dataset(folder, layout.plain_name(dataset, "dataset"))]
-    there = {path.parent.name for path in folder.glob("*/*.mat")}
+        return [check_dataset(root, layout.plain_name(dataset, "dataset"))]
+    there = {path.parent.name for path in root.glob("*/*.mat")}
     if not there:
-        raise InputError(f"{folder}: no data set here; .mat files are expected in folders such as {folder / 'AWA2'}")
+        raise InputError(f"{root}: no data set here; .mat files are expected in folders such as {root / 'AWA2'}")
     others = sorted(there - set(published.DATASETS))
-    return [check_dataset(folder, name) for name in (*published.DATASETS, *others)]
+    return [check_dataset(root, name) for name in (*published.DATASETS, *others)]
 
 
 def check_dataset(root: pathlib.Path, name: str) -> Report:
@@ -249,7 +222,3 @@ def _sizes(dataset: Dataset) -> str:
         return found
     same = (dataset.seen.size, dataset.unseen.size) == (known.seen, known.unseen)
     return found + (", as published" if same else f"; published: {known.seen}/{known.unseen}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -53,16 +53,25 @@ def validation_task(dataset: Dataset, options, seed: int) -> Task:
     Raises:
       InputError: there are no validation classes, or a part would be empty.
     """
+    parts = validation_rows(dataset, options, seed)
+    classes = (np.unique(dataset.labels[dataset.splits.train]), np.unique(dataset.labels[dataset.splits.val]))
+    return _task(f"{dataset.name} validation", dataset, options, parts[0], parts, classes)
+
+
+def validation_rows(dataset: Dataset, options, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the rows [n] of a validation task that are trained on, that play test_seen, that play test_unseen.
+
+    Args and errors are those of `validation_task`.
+    """
     rows = training_rows(dataset, options)
     labels = dataset.labels[rows]
-    classes = (np.unique(dataset.labels[dataset.splits.train]), np.unique(dataset.labels[dataset.splits.val]))
     held_out = _held_out(labels, options.validation_fraction, seed)
-    seen, unseen = np.isin(labels, classes[0]), np.isin(labels, classes[1])
+    seen, unseen = (np.isin(labels, dataset.labels[part]) for part in (dataset.splits.train, dataset.splits.val))
     parts = (rows[seen & ~held_out], rows[seen & held_out], rows[unseen])
     if not all(part.size for part in parts):
         sizes = "/".join(str(part.size) for part in parts)
         raise InputError(f"{dataset.name}: no validation possible, its train/seen/unseen parts have {sizes} rows")
-    return _task(f"{dataset.name} validation", dataset, options, parts[0], parts, classes)
+    return parts
 
 
 def training_rows(dataset: Dataset, options) -> np.ndarray:

@@ -1,10 +1,7 @@
 """A fitted estimator in a folder: `estimator.json`, `arrays.safetensors`. What is read is checked, never executed."""
 
-import contextlib
 import json
 import math
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +43,11 @@ def write(path: Path, estimator: Any) -> None:
     text = as_json(record)
     try:
         require_free(path)
-        with replacing(path) as temporary:
-            tensors.write(temporary / ARRAYS, arrays, {})
-            (temporary / RECORD).write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
+    with files.replacing_folder(path) as temporary:
+        tensors.write(temporary / ARRAYS, arrays, {})
+        files.write_text(temporary / RECORD, text)
 
 
 def as_json(value: Any) -> str:
@@ -65,7 +62,7 @@ def as_json(value: Any) -> str:
 
 
 def require_free(path: Path) -> None:
-    """Raises InputError where saving would take something else away: `replacing` removes what is at `path`."""
+    """Raises InputError where saving would take something else away: it removes what is at `path`."""
     if path.is_symlink():
         raise InputError(f"{path}: there already, a link; name the folder itself")
     if not path.exists():
@@ -80,19 +77,6 @@ def require_free(path: Path) -> None:
         )
     if held == {ARRAYS}:
         raise InputError(f"{path}: there already, and not a saved estimator; choose another folder")
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `path`, which on success takes its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as staging:
-        new, old = Path(staging, "new"), Path(staging, "old")
-        new.mkdir()
-        yield new
-        if path.exists():
-            path.rename(old)
-        new.rename(path)
 
 
 def record_of(estimator: Any) -> dict[str, Any]:

@@ -7,23 +7,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from zsl_jax.config import options
+from zsl_jax.config.options import flat
 from zsl_jax.data.formats import tensors
 from zsl_jax.errors import InputError
-from zsl_jax.experiment import checks, sweep
+from zsl_jax.experiment import checks
 from zsl_jax.interop import published, state_dicts, systems
 from zsl_jax.interop.published import Equation, Net
 from zsl_jax.interop.state_dicts import Found
 from zsl_jax.interop.systems import System, key_of, stages_in, where
 from zsl_jax.train_steps.method import Spec, vector_spec
-from zsl_jax.training import imported, writers
+from zsl_jax.training import imported, workdir
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 VIEWS = {"finetune_x": "x", "finetune_r": "r"}  # stages whose width is that of a view
-RUN_FILES = (writers.CONFIG, writers.RESULT, "checkpoints", "validation")
+RUN_FILES = (workdir.CONFIG, workdir.RESULT, "checkpoints", "validation")
 
 
-FILES = {"drg": "zerodiff_awa2.py", "d2sc_drg": "d2sc_awa2.py", "tfvaegan": "tfvaegan_awa2.py"}  # by first stage
-EXAMPLES = {"gan": "gan_zoo.py:wgan,awa2", "autoencoder": "autoencoders.py:vae,awa2"}  # where there are many
+FILES = {"drg": "zerodiff_awa2", "d2sc_drg": "d2sc_awa2", "tfvaegan": "tfvaegan_awa2"}  # by first stage
+EXAMPLES = {"gan": "gan_zoo:wgan,awa2", "autoencoder": "autoencoders:vae,awa2"}  # where there are many
 # What is taken to be equal where archives leave it open: as the published programs have it.
 ALIKE: dict[str, tuple[tuple[str, str], ...]] = {
     "drg": (("a", "time_dim"),),
@@ -95,15 +96,15 @@ def read(
     archives = {path: state_dicts.read(path) for path in paths}
     said = [found.stage for found in archives.values() if found.stage in published.LAYOUTS]
     there = imported.stages(workdir, published.LAYOUTS)
-    configured = sweep.load(file, {}, "--config").stages if file else ()
+    configured = options.load(file).stages if file else ()
     wanted = systems.wanted(configured, [*stages, *said, *there])
     archives = {path: named(found, stages) for path, found in archives.items()}
     system = systems.choose(archives, wanted)
     asked, file = file, file or default_file(system, next(iter(archives)))
-    config = sweep.load(file, {}, "--config")
+    config = options.load(file)
     at_first = flat(config.to_dict())
     resume(config, workdir)
-    bound = assign(config, assignments)
+    bound = dict(options.assign(config, text, "--set ") for text in assignments)
     settle(config)
     checks.check_options(config)
     pieces = find_pieces(archives, system, config)
@@ -127,7 +128,9 @@ def write(made: Import, workdir: Path) -> None:
     Raises:
       InputError: the folder cannot be written.
     """
-    (imported.add if imported.read_config(workdir) else imported.write)(workdir, made.config, made.nets, spec_of(made.sizes))
+    (imported.add if imported.read_config(workdir) else imported.write)(
+        workdir, made.config, made.nets, spec_of(made.sizes)
+    )
 
 
 def require_no_run(workdir: Path) -> None:
@@ -156,11 +159,8 @@ def default_file(system: System, path: str) -> str:
     """
     first = system.stages[0]
     if first not in FILES:
-        raise InputError(
-            f"{path}: of {system.name}, and does not say which; give e.g. --config configs/{EXAMPLES[first]}"
-        )
-    file = CONFIGS / FILES[first]
-    return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
+        raise InputError(f"{path}: of {system.name}, and does not say which; give e.g. --config {EXAMPLES[first]}")
+    return FILES[first]
 
 
 def resume(config: Any, workdir: Path) -> None:
@@ -177,11 +177,10 @@ def resume(config: Any, workdir: Path) -> None:
 
 def require_same(config: Any, file: str, assignments: Sequence[str], sizes: Mapping[str, int]) -> None:
     """Raises InputError when a configuration file says other things than what was imported before, sizes apart."""
-    other = sweep.load(file, {}, "--config")
-    assign(other, assignments)
+    other = options.load(file, assignments)
     settle(other)
     set_sizes(other, sizes)
-    if found := writers.differences(config.to_dict(), other.to_dict()):
+    if found := workdir.differences(config.to_dict(), other.to_dict()):
         raise InputError(
             f"--config {file}: not what the nets there were imported with: {found}; leave --config out, or import all "
             "archives at once into a new --out"
@@ -332,22 +331,6 @@ def left_open(problem: str, name: str) -> InputError:
     return InputError(f"{problem}; give what is known by --set {name}=WIDTH")
 
 
-def assign(config: Any, assignments: Sequence[str]) -> dict[str, Any]:
-    """Sets fields by FIELD=VALUE and returns them by name.
-
-    Raises:
-      InputError: no such field, or a value of another type.
-    """
-    bound = {}
-    for text in assignments:
-        field, values = sweep.parse_values(config, text, "--set")
-        if len(values) > 1:
-            raise InputError(f"--set {text}: one value is needed")
-        config.update_from_flattened_dict({field: values[0]})
-        bound[field] = values[0]
-    return bound
-
-
 def set_sizes(config: Any, sizes: Mapping[str, int]) -> None:
     """Sets the options that are sizes of the nets, or of the views that the nets see."""
     for name, size in sizes.items():
@@ -367,14 +350,6 @@ def settle(config: Any) -> None:
         if stage in config.stages:
             config.stages = tuple(name for name in config.stages if name != "seen_classifier")
             config[stage].cls_weight = 0.0
-
-
-def flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested options by dotted names."""
-    found = {}
-    for name, value in fields.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return found
 
 
 # What is made of it.

@@ -13,9 +13,10 @@ from zsl_jax.data import rows as row_sources
 from zsl_jax.data.dataset import Dataset, Part
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation import fits
+from zsl_jax.experiment import made_views
 from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Method, Params, Spec, Tables, TrainState, hyper_parameters
-from zsl_jax.training import feed, imported, writers
+from zsl_jax.training import feed, imported, workdir
 from zsl_jax.training.parallel import STREAMS_REFUSED
 
 log = logging.getLogger(__name__)
@@ -97,26 +98,41 @@ def rehearse(config, dataset: Dataset) -> None:
     """Goes through all stages on shapes alone, see `outlines`.
 
     Raises:
-      InputError: a stage cannot work with these sizes or without the stages before it, or batches are too large.
+      InputError: a stage cannot work with these sizes or without the stages before it, batches are larger than the
+        training rows of a task, or a task cannot be had.
     """
     rows = data.training_rows(dataset, config.data)
     methods = [outline.method for outline in outlines(config, spec_of(dataset)).values()]
     for name, method in zip(config.stages, methods, strict=True):
-        section = config[name]
-        if not section.epochs and method.kind != "view":
+        if not config[name].epochs and method.kind != "view":
             raise InputError(f"config.{name}.epochs: 0; only a stage that makes a view can do without training")
-        if section.epochs and len(rows) < section.batch_size:
-            raise InputError(f"config.{name}.batch_size: {section.batch_size}, but there are {len(rows)} training rows")
         part = Part(dataset.views, dataset.labels).take(rows[:1]).only(method.views)
         n_bytes = len(rows) * sum(map(row_sources.n_bytes, part.views.values()))
         if config.parallel.mode == "pmap" and (
             feed.must_stream(part, config.memory_mb) or n_bytes > config.memory_mb * 2**20
         ):
             raise InputError(STREAMS_REFUSED)
+    _check_rows(config, dataset, "there are", rows, methods)
+    if config.validate:
+        rows, _, _ = data.validation_rows(dataset, config.data, config.seed)
+        _check_rows(config, dataset, "the validation task has", rows, methods)
     if not methods[-1].is_scored:
         raise InputError(f"config.stages: {tuple(config.stages)} ends with a stage that can't be scored")
     _check_offered("spaces", config.eval.spaces, [method.spaces for method in methods])
     _check_offered("samplers", config.eval.samplers, [method.samplers for method in methods])
+
+
+def _check_rows(config, dataset: Dataset, what: str, rows: np.ndarray, methods: Iterable[Method]) -> None:
+    """Every stage of a task must have a batch of rows, after those that it holds out."""
+    for name, method in zip(config.stages, methods, strict=True):
+        section, labels = config[name], dataset.labels[rows]
+        holds_out = not method.is_scored
+        count = int(made_views.trained_on(labels, section.holdout, config.seed).sum()) if holds_out else len(rows)
+        if section.epochs and count < section.batch_size:
+            raise InputError(
+                f"config.{name}.batch_size: {section.batch_size}, but {what} {count} training rows"
+                + (f", {len(rows) - count} of {len(rows)} held out" if holds_out else "")
+            )
 
 
 class Outline(NamedTuple):
@@ -147,32 +163,32 @@ def outlines(config, raw: Spec) -> dict[str, Outline]:
     return found
 
 
-def check_imports(config, dataset: Dataset, workdir: Path) -> None:
+def check_imports(config, dataset: Dataset, folder: Path) -> None:
     """Refuses a configuration that imported nets don't fit; does nothing where none were imported.
 
     Raises:
       InputError: sizes differ, with the options to set; or the run is to have a validation task.
     """
-    names = imported.stages(workdir, config.stages)
+    names = imported.stages(folder, config.stages)
     if not names:
         return
     if config.validate:
         raise InputError(
-            f"config.validate: True, but {' and '.join(names)} in {workdir} was imported, trained on all seen classes, "
+            f"config.validate: True, but {' and '.join(names)} in {folder} was imported, trained on all seen classes, "
             "so nothing could be validated; use --config.validate=False --config.upstream=last"
         )
-    there, found = imported.read_config(workdir), outlines(config, spec_of(dataset))
+    there, found = imported.read_config(folder), outlines(config, spec_of(dataset))
     for name in names:
-        arrays, needed = imported.read_arrays(workdir, name) or {}, set(found[name].params)
+        arrays, needed = imported.read_arrays(folder, name) or {}, set(found[name].params)
         options = _structure_differences(there, config, name)
         trees = imported.trees(found[name].state)
-        imported.require_fit(imported.file_of(workdir, name), arrays, trees, needed, options)
+        imported.require_fit(imported.file_of(folder, name), arrays, trees, needed, options)
 
 
 def _structure_differences(there: dict[str, Any], config, name: str) -> str:
     """The fields of a stage's section that may decide sizes and differ from those that nets were imported with."""
     ignored = [f"{name}.{field}" for field in (*registry.find(name).numbers, *LOWEST_IN_STAGE, "classifier_lr")]
-    return writers.differences({name: there.get(name)}, {name: config[name].to_dict()}, ignored)
+    return workdir.differences({name: there.get(name)}, {name: config[name].to_dict()}, ignored)
 
 
 def _state_shapes(method: Method, spec: Spec, upstream: dict[str, Params], hyper: dict[str, np.ndarray]) -> TrainState:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from zsl_jax import data
@@ -19,8 +20,13 @@ CHUNK_ROWS = 4096
 
 def hold_out(part: Part, share: float, seed: int) -> tuple[Part, Part]:
     """Divides rows: those to train on, and a share of each class that is held out."""
-    held = draw_share(part.labels, share, seed, spare=1)
-    return part.take(~held), part.take(held)
+    kept = trained_on(part.labels, share, seed)
+    return part.take(kept), part.take(~kept)
+
+
+def trained_on(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Which rows of these labels [n] are trained on [n] bool, where a share of each class is held out."""
+    return ~draw_share(labels, share, seed, spare=1)
 
 
 def judge_by_loss(method: Method, held_out: Part, tables: Tables) -> Callable:
@@ -59,6 +65,7 @@ def add(dataset: Dataset, source: Dataset, method: Method, params: dict[str, Par
     return dataset.with_view(method.produces, processes.array_of_first(made), f"{origin}_{method.name}")
 
 
+@processes.in_first
 def write(directory: Path, dataset: Dataset) -> None:
     """Leaves features and representations as `<directory>/<DATASET>/*.mat`, in the xlsa17 layout, to load again."""
     if "x" in dataset.views:

@@ -25,7 +25,7 @@ from zsl_jax.training.lockstep import Run
 from zsl_jax.training.loop import steps_per_epoch
 from zsl_jax.training.parallel import Layout, check_batch_sizes, make_layout
 from zsl_jax.training.stage import Evaluation, Stage, StopRequest, is_finished, load_inference, run_stage, shapes
-from zsl_jax.training.writers import RunWriter, SilentWriter, progress
+from zsl_jax.training.workdir import RunFiles, RunWriter, progress
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Ru
     """Runs all stages on one task, each given what the earlier ones made; a generator, see `lockstep`."""
     dataset, upstream = raw, {}
     stages, evaluations, seconds, digests = {}, {}, {}, {}
-    with processes.first_does(lambda: open_writer(problem.directory)) or SilentWriter() as writer:
+    with RunWriter(problem.directory) as writer:
         for name in config.stages:
             made = functools.partial(make_stage, config, name, raw, dataset, problem, upstream)
             stage, task = processes.all_do(made)
@@ -153,7 +153,7 @@ def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Ru
             params = load_inference(stage, upstream_epoch(config, stage, evaluations[name], problem))
             dataset, upstream = hand_on(config, stage, task, params, raw, dataset, upstream)
             if stage.method.produces:
-                processes.first_does(functools.partial(made_views.write, problem.directory / "features", dataset))
+                made_views.write(RunFiles(problem.directory).features, dataset)
     return Trained(problem.make_task(dataset, config.data), stages, evaluations, seconds, digests)
 
 
@@ -184,12 +184,6 @@ def all_rows(config, name: str, method: Method, source: Dataset, task: Task) -> 
     else:
         views = data.scaled(source.views, task.fit_rows, config.data.scaling)
     return Part(views, source.labels)
-
-
-def open_writer(directory: Path) -> RunWriter:
-    """Makes the folder of a problem and opens its metrics."""
-    directory.mkdir(parents=True, exist_ok=True)
-    return RunWriter(directory)
 
 
 def make_stage(

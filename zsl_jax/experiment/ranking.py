@@ -1,55 +1,35 @@
-"""Every method under one protocol on one data set: a table and a figure.
+"""Every method under one protocol on one data set: their configurations, their runs, a table and a figure."""
 
-    python -m zsl_jax.experiment.ranking --data digits --methods all --seeds 5 --workdir runs/leaderboard
-    python -m zsl_jax.experiment.ranking --data awa1 --methods zerodiff,tfvaegan --seeds 3 --percent 100,30,10 \\
-        --epochs 8 --workdir runs/awa1_leaderboard --set data.root=ROOT
-
-Each run has a folder of its own, `WORKDIR/<method>,<percent>/seed_<s>`, as `zsl_jax.main` would leave it but for
-pictures; the seeds of a method are trained side by side. The workdir gets `leaderboard.csv` (a line for each run),
-`leaderboard.md` and `leaderboard.png`, written anew after each method. The same command again goes on and skips what is
-finished. With --minutes a method that takes longer is left unfinished, to be gone on with by the same command.
-"""
-
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
-from absl import flags
+from zsl_jax.config import names, options
+from zsl_jax.errors import InputError, one_line
+from zsl_jax.evaluation.protocol import SCORES
+from zsl_jax.experiment import sweep
+from zsl_jax.files import read_json
+from zsl_jax.training import stage
 
-from zsl_jax.errors import InputError
-from zsl_jax.experiment import runs, sweep
-from zsl_jax.report import figures, tables
-from zsl_jax.training import stage, writers
-
-CONFIGS = Path(__file__).parents[2] / "configs"
-GANS = (
-    "wgan", "clswgan", "cramergan", "lsgan", "nsgan", "mmgan", "ransgan", "dragan", "fishergan", "began", "infogan",
-    "fgan_total_variation", "fgan_forward_kl", "fgan_reverse_kl", "fgan_pearson", "fgan_squared_hellinger",
-    "fgan_jensen_shannon",
-)  # fmt: skip
-AUTOENCODERS = ("ae", "ae2", "vae", "bir_vae")
 METHODS = {
-    "zerodiff": "zerodiff_{data}.py",
-    "d2sc": "d2sc_awa2.py:{data}",
-    "tfvaegan": "tfvaegan_awa2.py:{data}",
-    **{name: f"gan_zoo.py:{name},{{data}}" for name in GANS},
-    "cramergan_tricks": "gan_zoo.py:cramergan_tricks,{data}",
-    "clswgan_nearest": "gan_zoo.py:clswgan,{data}",
-    "cramergan_meant": "gan_zoo.py:cramergan,{data}",
-    "cramergan_tricks_meant": "gan_zoo.py:cramergan_tricks,{data}",
-    "ransgan_meant": "gan_zoo.py:ransgan,{data}",
-    "nsgan_light_penalty": "gan_zoo.py:nsgan,{data}",
-    **{name: f"autoencoders.py:{name},{{data}}" for name in AUTOENCODERS},
+    "zerodiff": "zerodiff_{data}",
+    "d2sc": "d2sc_awa2:{data}",
+    "tfvaegan": "tfvaegan_awa2:{data}",
+    **{name: f"gan_zoo:{name},{{data}}" for name in ("clswgan", *names.GANS)},
+    "cramergan_tricks": "gan_zoo:cramergan_tricks,{data}",
+    "clswgan_nearest": "gan_zoo:clswgan,{data}",
+    "cramergan_meant": "gan_zoo:cramergan,{data}",
+    "cramergan_tricks_meant": "gan_zoo:cramergan_tricks,{data}",
+    "ransgan_meant": "gan_zoo:ransgan,{data}",
+    "nsgan_light_penalty": "gan_zoo:nsgan,{data}",
+    **{name: f"autoencoders:{name},{{data}}" for name in names.AUTOENCODERS},
 }
 VARIATIONS = {  # fields set beside those of the file
-    "clswgan_nearest": {"eval.classifier": "nearest"},
-    "cramergan_meant": {"gan.meant": True, "gan.penalty_weight": 10.0},
-    "cramergan_tricks_meant": {"gan.meant": True},
-    "ransgan_meant": {"gan.meant": True},
-    "nsgan_light_penalty": {"gan.penalty_weight": 1.0},
+    "clswgan_nearest": ("eval.classifier=nearest",),
+    "cramergan_meant": ("gan.meant=True", "gan.penalty_weight=10"),
+    "cramergan_tricks_meant": ("gan.meant=True",),
+    "ransgan_meant": ("gan.meant=True",),
+    "nsgan_light_penalty": ("gan.penalty_weight=1",),
 }
 # What all methods have in common on a data set, whatever their own files say: descriptions of classes, classifiers.
 # Those of the digits are signed, as suits most; ae and ae2, whose reconstructed semantics are rectified, lose by it.
@@ -63,62 +43,27 @@ SAME_DATA = {
     "digits": ("unseen", "original_semantics", "normalize_semantics"),
     "synthetic": ("synthetic", "normalize_semantics"),
 }
-SCORES = tables.SCORES
-
-FLAGS = flags.FlagValues()  # of its own, so that a process may import several programs
-flags.DEFINE_string("data", "digits", "digits or awa1, or another variant that all files have.", flag_values=FLAGS)
-flags.DEFINE_list("methods", ["all"], "Names, NAME=CONFIGURATION for one's own, or all.", flag_values=FLAGS)
-flags.DEFINE_integer("seeds", 3, "Number of seeds, from 0 on.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_list("percent", ["100"], "Shares of the training rows.", flag_values=FLAGS)
-flags.DEFINE_integer("epochs", 0, "Epochs of all generators; 0: as configured.", lower_bound=0, flag_values=FLAGS)
-flags.DEFINE_float(
-    "minutes", 0, "Most minutes for a method at one percentage; 0: no limit.", lower_bound=0, flag_values=FLAGS
-)
-flags.DEFINE_multi_string("set", [], "FIELD=VALUE, in every configuration that has the field.", flag_values=FLAGS)
-flags.DEFINE_string("workdir", None, "Folder of all runs, of the table and of the figure.", flag_values=FLAGS)
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the program; returns its exit code."""
-    return runs.exit_code(lambda: leaderboard(arguments))
+def chosen(listed: Sequence[str]) -> dict[str, str]:
+    """Configurations of the methods asked for, by name.
 
-
-def leaderboard(arguments: list[str]) -> int:
-    """Trains all methods and writes the table and the figure."""
-    runs.parse_plain(FLAGS, arguments, __doc__ or "", {"workdir": "runs/leaderboard"})
-    workdir = Path(FLAGS.workdir)
-    cells = make_cells(chosen(FLAGS.methods), FLAGS.data, percentages(FLAGS.percent), FLAGS.epochs, FLAGS.set)
-    runs.prepare(cells[0].config, aloud=False)
-    unfinished: list[str] = []
-    for cell in cells:
-        print(f"{cell.name}: {FLAGS.seeds} seeds", file=sys.stderr)
-        unfinished += run_cell(cell, FLAGS.seeds, workdir, FLAGS.minutes)
-        jax.clear_caches()  # the next method has programs of its own
-        if rows := finished(workdir):
-            write(rows, workdir, FLAGS.data)
-    if rows := finished(workdir):
-        print(markdown(rows, FLAGS.data))
-    for line in unfinished:
-        print(f"not in the table: {line}", file=sys.stderr)
-    return 1 if unfinished else 0
-
-
-def chosen(names: Sequence[str]) -> dict[str, str]:
-    """Configuration files of the methods asked for, by name.
+    Args:
+      listed: names, NAME=CONFIGURATION[:ARGUMENT,ARGUMENT,...], or "all" alone: what stood between commas.
 
     Raises:
       InputError: there is no such method.
     """
-    files = {name: str(CONFIGS / file) for name, file in METHODS.items()}
-    if list(names) == ["all"]:
-        return files
+    if list(listed) == ["all"]:
+        return METHODS
     found: dict[str, str] = {}
-    for part in names:
+    last = ""  # one's own configuration with an argument, which may go on after a comma
+    for part in listed:
         name, equals, file = part.partition("=")
-        if equals or name in files:
-            found[name] = file or files[name]
-        elif found and "=" in names[names.index(part) - 1]:  # the rest of CONFIGURATION:ARGUMENT,ARGUMENT
-            found[list(found)[-1]] += f",{part}"
+        if equals or name in METHODS:
+            found[name], last = file or METHODS[name], name if ":" in file else ""
+        elif last:
+            found[last] += f",{part}"
         else:
             raise InputError(f"--methods: no {name!r}; there are {', '.join(METHODS)}, or NAME=CONFIGURATION")
     return found
@@ -153,14 +98,14 @@ def make_cells(
     cells = []
     for share in shares:
         for name, config in configs.items():
-            changed = sweep.changed(config, {"data.percent": share})
+            changed = options.changed(config, {"data.percent": share})
             cells.append(sweep.Cell(f"{name},{share}", {"method": name, "percent": share}, changed))
     return cells
 
 
 def load(name: str, file: str, variant: str, epochs: int) -> Any:
     """A method's configuration on a data set."""
-    config = sweep.load(file.replace("{data}", variant), VARIATIONS.get(name, {}), "--methods")
+    config = options.load(file.replace("{data}", variant), VARIATIONS.get(name, ()), "--methods")
     if epochs:
         for section in config.stages:
             if "syn_num" in config[section]:  # generators
@@ -186,18 +131,14 @@ def assign(text: str, configs: Sequence[Any]) -> None:
     """Sets a field in all configurations that have it.
 
     Raises:
-      InputError: none has it, the value is of another type, or there are several.
+      InputError: none has it, or the value is of another type.
     """
     problems = []
     for config in configs:
         try:
-            field, values = sweep.parse_values(config, text, "--set")
+            options.assign(config, text, "--set ")
         except InputError as error:
             problems.append(error)
-        else:
-            if len(values) > 1:
-                raise InputError(f"--set {text}: one value is needed")
-            config.update_from_flattened_dict({field: values[0]})
     if len(problems) == len(configs):
         raise problems[0]
 
@@ -216,7 +157,7 @@ def run_cell(cell: sweep.Cell, seeds: int, workdir: Path, minutes: float) -> lis
                 raise end
             lines.append(f"{cell.name}, seed {seed}: not within {minutes:g} minutes; the same command goes on")
         elif isinstance(end, Exception):  # e.g. no memory: the other methods may do better
-            lines.append(f"{cell.name}, seed {seed}: {type(end).__name__}: {runs.plain(end)}")
+            lines.append(f"{cell.name}, seed {seed}: {type(end).__name__}: {one_line(end)}")
     return lines
 
 
@@ -231,7 +172,7 @@ def finished(workdir: Path) -> list[dict[str, Any]]:
         name, _, share = path.parts[-3].rpartition(",")
         seed = path.parts[-2].removeprefix("seed_")
         if share.isdecimal() and seed.isdecimal():
-            rows.append(row_of({"method": name, "percent": int(share), "seed": int(seed)}, writers.read_json(path)))
+            rows.append(row_of({"method": name, "percent": int(share), "seed": int(seed)}, read_json(path)))
     if len({(row["seed"], row["data"]) for row in rows}) > len({row["seed"] for row in rows}):  # seeds may draw splits
         raise InputError(f"{workdir}: holds runs on different data; give each data set a workdir of its own")
     return sorted(rows, key=lambda row: (-row["percent"], row["method"], row["seed"]))
@@ -257,84 +198,3 @@ def leaves(tree: Any) -> Iterator[float]:
             yield from leaves(value)
     else:
         yield tree
-
-
-def write(rows: Sequence[dict[str, Any]], workdir: Path, title: str) -> None:
-    """Writes the lines of all runs, the table and the figure."""
-    writers.write_text(workdir / "leaderboard.csv", sweep.csv_text(rows))
-    writers.write_text(workdir / "leaderboard.md", markdown(rows, title))
-    figures.leaderboard(panels(rows), title, workdir / "leaderboard.png")
-
-
-def entries(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
-    """Rows by (method, percent); references first, under the names that results give them."""
-    found: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for (share,), members in sweep.grouped(rows, ["percent"]).items():
-        names = dict.fromkeys(name.split("/")[0] for row in members for name in row if "/" in name)
-        for name in names:
-            if name not in ("validated", "last", "oracle"):
-                found[name, share] = references(members, name)
-        for (method,), own in sweep.grouped(members, ["method"]).items():
-            found[method, share] = own
-    return found
-
-
-def references(rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    """Scores of a reference row, of the first method that has it: it is the same for all with the same views."""
-    having = [row for row in rows if f"{name}/T1" in row]
-    first = [row for row in having if row["method"] == having[0]["method"]]
-    return [{f"validated/{score}": row[f"{name}/{score}"] for score in SCORES} | {"seed": row["seed"]} for row in first]
-
-
-def markdown(rows: Sequence[dict[str, Any]], title: str) -> str:
-    """The table, best validated AUSUC first for each share of the training rows."""
-    head = ["method", "percent", "seeds", "space", *SCORES, "T1 (oracle)", "H (oracle)", "s"]
-    ranked = sorted(entries(rows).items(), key=lambda entry: (-entry[0][1], -mean(entry[1], "validated/AUSUC")))
-    body = [line(name, share, members) for (name, share), members in ranked]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *body])
-    note = (
-        "Percent; mean ± half the 95 % interval of the mean over seeds (Student's t). Protocol `validated`: epoch, "
-        "space and calibration chosen on held-out seen classes; `oracle`: chosen on the test set. s: seconds "
-        "of one run; of a method's seeds, trained side by side, a share each.\n"
-    )
-    return f"# {title}\n\n{table}\n\n{note}"
-
-
-def line(name: str, share: int, rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The cells of one line of the table."""
-    spaces = "/".join(dict.fromkeys(row["space"] for row in rows if "space" in row)) or "-"
-    scores = [score_cell(rows, f"validated/{score}") for score in SCORES]
-    oracle = [score_cell(rows, f"oracle/{score}") for score in ("T1", "H")]
-    seconds = [row["seconds"] for row in rows if "seconds" in row]
-    return [name, str(share), str(len(rows)), spaces, *scores, *oracle, f"{np.mean(seconds):.0f}" if seconds else "-"]
-
-
-def score_cell(rows: Sequence[dict[str, Any]], name: str) -> str:
-    """Mean ± half the interval of one score; of equal values the value alone."""
-    values = [row[name] for row in rows if name in row]
-    if not values:
-        return "-"
-    centre, _, half = sweep.interval(values)
-    return f"{centre:.1f}" if not half > 0 else f"{centre:.1f} ± {half:.1f}"
-
-
-def mean(rows: Sequence[dict[str, Any]], name: str) -> float:
-    """Mean of one score; -1 where there is none."""
-    values = [row[name] for row in rows if name in row]
-    return float(np.mean(values)) if values else -1.0
-
-
-def panels(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[int, tuple[float, float]]]]:
-    """What the figure shows: by score, by method, by percent: mean and half the interval (NaN: none)."""
-    found: dict[str, dict[str, dict[int, tuple[float, float]]]] = {}
-    for score in ("T1", "H", "AUSUC"):
-        for (name, share), members in entries(rows).items():
-            values = [row[f"validated/{score}"] for row in members if f"validated/{score}" in row]
-            if values:
-                centre, _, half = sweep.interval(values)
-                found.setdefault(score, {}).setdefault(name, {})[share] = (centre, half)
-    return found
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv))

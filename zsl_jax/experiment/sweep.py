@@ -1,56 +1,22 @@
-"""Trains a configuration with many values and seeds and tells how the scores depend on them.
+"""A configuration with many values and seeds: cells, their runs side by side, and how the scores depend on them."""
 
-    python -m zsl_jax.experiment.sweep --config configs/zerodiff_digits.py --workdir runs/sweep --seeds 5 \\
-        --grid dfg.gamma_dist=0,1,5 --grid dfg.lr=1e-4,5e-4
-
-Every --grid adds a dimension; values of several --zip vary together; every --also FILE is a further configuration, e.g.
-an ablation. Runs that differ in seeds and in numbers of the training steps alone are trained as one compiled program.
-Each run has a folder of its own, `WORKDIR/<cell>/seed_<s>`, as `zsl_jax.main` would leave it but for pictures. The
-workdir gets `runs.csv`, `table.md` and a figure for each swept field. The same command again goes on and skips what is
-finished.
-"""
-
-import ast
-import csv
 import dataclasses
-import io
 import itertools
 import re
-import runpy
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from absl import flags
-from ml_collections import ConfigDict, config_flags
-from scipy import stats
-from tqdm import tqdm
+from ml_collections import ConfigDict
 
+from zsl_jax.config import options
 from zsl_jax.errors import InputError
+from zsl_jax.evaluation.protocol import SCORES
 from zsl_jax.experiment import runs
-from zsl_jax.report import figures
-from zsl_jax.report import tables as report
-from zsl_jax.training import lockstep, stage, writers
-
-FLAGS = flags.FlagValues()  # of its own, so that a process may import several programs
-config_flags.DEFINE_config_file("config", None, "Configuration file to vary.", lock_config=True, flag_values=FLAGS)
-flags.DEFINE_string("workdir", None, "Folder of all runs, of runs.csv, table.md and the figures.", flag_values=FLAGS)
-flags.DEFINE_integer("seeds", 3, "Number of seeds, from the configuration's seed on.", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_multi_string(
-    "grid", [], "FIELD=V1,V2,...: every value with every value of the other grids.", flag_values=FLAGS
-)
-flags.DEFINE_multi_string(
-    "zip", [], "FIELD=V1,V2,...: values that vary together with those of the other zips.", flag_values=FLAGS
-)
-flags.DEFINE_multi_string(
-    "also", [], "A further configuration file, trained with the same values and seeds.", flag_values=FLAGS
-)
-flags.DEFINE_integer(
-    "most", 0, "Runs trained as one program at the most; 0: as memory allows.", lower_bound=0, flag_values=FLAGS
-)
+from zsl_jax.training import lockstep, stage
+from zsl_jax.training.workdir import progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,141 +28,35 @@ class Cell:
     config: Any
 
 
-def main(arguments: list[str]) -> int:
-    """Runs the program; returns its exit code."""
-    return runs.exit_code(lambda: sweep(arguments))
-
-
-def sweep(arguments: list[str]) -> int:
-    """Trains all runs and writes the tables and figures."""
-    runs.parse(FLAGS, arguments, ("config", "workdir"))
-    workdir = Path(FLAGS.workdir)
-    runs.prepare(FLAGS.config, aloud=False)
-    cells = make_cells(FLAGS.config, FLAGS.also, FLAGS.grid, FLAGS.zip, overridden())
-    work = [(cell, FLAGS.config.seed + number) for cell in cells for number in range(FLAGS.seeds)]
-    ends = train(work, workdir, FLAGS.most)
-    require_known(end for _, end in ends)
-    rows = [row_of(cell, seed, end.result) for (cell, seed), end in ends if isinstance(end, runs.Finished)]
-    broken = [f"{cell.name}, seed {seed}: {end}" for (cell, seed), end in ends if not isinstance(end, runs.Finished)]
-    if rows:
-        print(write_tables(rows, workdir))
-    if broken:
-        diverged = all(isinstance(end, runs.Finished | stage.Diverged) for _, end in ends)
-        kind = stage.Diverged if diverged else InputError
-        raise kind("; ".join(broken) if len(broken) < 4 else f"{len(broken)} runs ended early, first {broken[0]}")
-    return 0
-
-
-def overridden() -> dict[str, Any]:
-    """The fields that the command line sets, with their values."""
-    return config_flags.get_override_values(FLAGS["config"])
-
-
 def make_cells(
-    config: Any, also: Sequence[str], grids: Sequence[str], zips: Sequence[str], overrides: dict[str, Any] | None = None
+    config: Any, also: Sequence[str], grids: Sequence[str], zips: Sequence[str], fields: Sequence[str] = ()
 ) -> list[Cell]:
     """All combinations of configurations and values.
 
     Args:
       config: the base.
-      also: further configuration files; `overrides` are set in these too.
+      also: further configurations, by name or path.
+      fields: "field=value" each, set in these too.
       grids, zips: "field=v1,v2" each.
 
     Raises:
       InputError: a field that is not there, values of another type, zips of different lengths, a file twice.
     """
-    if len(set(map(title, also))) < len(also):
+    if len(set(map(options.title, also))) < len(also):
         raise InputError(f"--also {', '.join(also)}: two of them have the same name")
-    bases = {"base": config} | {title(name): load(name, overrides or {}, "--also") for name in also}
+    bases = {"base": config} | {options.title(name): options.load(name, fields, "--also") for name in also}
+    for text in (*grids, *zips):
+        if text.partition("=")[0] == "seed":
+            raise InputError("seed: seeds are swept by --seeds N, from --config.seed on")
     cells = []
     for name, base in bases.items():
         label = {"config": name} if also else {}
-        crossed = [parse_values(base, text, "--grid") for text in grids]
-        zipped = [parse_values(base, text, "--zip") for text in zips]
+        crossed = [options.parse_values(base, text, "--grid") for text in grids]
+        zipped = [options.parse_values(base, text, "--zip") for text in zips]
         for values in combinations(crossed, zipped):
-            cells.append(Cell(folder_name(label | values), label | values, changed(base, values)))
+            cells.append(Cell(folder_name(label | values), label | values, options.changed(base, values)))
     require_one_precision(cell.config for cell in cells)
     return cells
-
-
-def changed(config: Any, values: dict[str, Any]) -> Any:
-    """A copy with other values; fields that refer to a changed field follow it, as on `main`'s command line."""
-    before = {field: _look_up(config, field) for field in values}
-    config.update_from_flattened_dict(values)
-    copy = ConfigDict(config.to_dict())
-    config.update_from_flattened_dict(before)
-    return copy
-
-
-def title(name: str) -> str:
-    """What a configuration file with its argument is called in tables."""
-    path, colon, argument = name.partition(":")
-    return Path(path).stem + colon + argument
-
-
-def load(name: str, overrides: dict[str, Any], flag: str) -> Any:
-    """A configuration file with its argument, locked, with `overrides` set in it.
-
-    Raises:
-      InputError: it cannot be loaded; begins with the flag's name.
-    """
-    path, colon, argument = name.partition(":")
-    try:
-        config = runpy.run_path(path)["get_config"](*([argument] if colon else []))
-        config.lock()
-        config.update_from_flattened_dict(overrides)
-        return config
-    except Exception as error:  # a config file is a program
-        raise InputError(f"{flag} {name}: {runs.plain(error)}") from error
-
-
-def parse_values(config: Any, text: str, flag: str) -> tuple[str, list[Any]]:
-    """Field and values of "field=v1,v2", as Python literals where they are some, else as text.
-
-    Raises:
-      InputError: no "=", no such field, or a value of another type than the field's; begins with the flag's name.
-    """
-    try:
-        return _field_and_values(config, text)
-    except InputError as error:
-        raise InputError(f"{flag} {error}") from error
-
-
-def _field_and_values(config: Any, text: str) -> tuple[str, list[Any]]:
-    field, equals, listed = text.partition("=")
-    if not equals or not listed:
-        raise InputError(f"{text}: write it as FIELD=V1,V2,...")
-    if field == "seed":
-        raise InputError("seed: seeds are swept by --seeds N, from --config.seed on")
-    there = _look_up(config, field)
-    # Values are split at commas outside of brackets, so that tuples can be swept.
-    values = [_convert(field, part, there) for part in re.split(r",(?![^(]*\))", listed)]
-    if len(set(map(repr, values))) < len(values):
-        raise InputError(f"{text}: a value stands there twice")
-    return field, values
-
-
-def _look_up(config: Any, field: str) -> Any:
-    try:
-        for part in field.split("."):
-            config = config[part]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{field}: the configuration has no such field ({runs.plain(error)})") from error
-    if isinstance(config, ConfigDict):
-        raise InputError(f"{field}: that is a section; name one of its fields")
-    return config
-
-
-def _convert(field: str, text: str, there: Any) -> Any:
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = text
-    if isinstance(there, float) and type(value) is int:
-        value = float(value)
-    if type(value) is not type(there):
-        raise InputError(f"{field}: {text!r}, but the field holds {there!r} ({type(there).__name__})")
-    return value
 
 
 def combinations(grids: Sequence[tuple[str, list]], zips: Sequence[tuple[str, list]]) -> Iterator[dict[str, Any]]:
@@ -227,7 +87,7 @@ def train(
     with (
         stage.watch_signals() as stop,
         stage.time_limit(stop, seconds),
-        tqdm(total=len(work), desc="runs", unit="run", disable=None) as bar,
+        progress(len(work), "runs", "run") as bar,
     ):
         started = [_start(cell, seed, workdir, stop) for cell, seed in work]
 
@@ -256,134 +116,16 @@ def _start(cell: Cell, seed: int, workdir: Path, stop: stage.StopRequest) -> loc
     config: Any = ConfigDict(cell.config.to_dict())
     config.seed, config.figures = seed, False
     config.parallel.devices, config.parallel.mode = 1, "sharded"  # devices share runs, not batches
-    return runs.complete(config, workdir / cell.name / f"seed_{seed}", stop, bars=False)
+    # On a terminal bars of many runs would hide each other; elsewhere one line in half a minute says where some are.
+    return runs.complete(config, workdir / cell.name / f"seed_{seed}", stop, bars=not sys.stderr.isatty())
 
 
 def row_of(cell: Cell, seed: int, result: dict[str, Any]) -> dict[str, Any]:
     """One line of runs.csv: values, seed, the headline, and all protocols in all spaces."""
     headline = result["headline"]
     row = cell.values | {"seed": seed, "protocol": headline["protocol"], "space": headline["space"]}
-    row |= {score: headline[score] for score in report.SCORES}
+    row |= {score: headline[score] for score in SCORES}
     for protocol, spaces in result["protocols"].items():
         for space, scores in spaces.items():
-            row |= {f"{protocol}/{space}/{score}": scores[score] for score in report.SCORES}
+            row |= {f"{protocol}/{space}/{score}": scores[score] for score in SCORES}
     return row
-
-
-def write_tables(rows: Sequence[dict[str, Any]], workdir: Path) -> str:
-    """Writes runs.csv, table.md and the figures; returns the table."""
-    writers.write_text(workdir / "runs.csv", csv_text(rows))
-    table = markdown(rows)
-    writers.write_text(workdir / "table.md", table)
-    parts = by_protocol(rows)
-    for protocol, members in parts.items():
-        for field in swept_fields(members):
-            if len({row[field] for row in members}) > 1:
-                name = f"{field}.png" if len(parts) == 1 else f"{field}_{protocol}.png"
-                draw(members, field, workdir / "figures" / name)
-    return table
-
-
-def csv_text(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as comma-separated text; columns in the order in which they first occur."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = io.StringIO()
-    writer = csv.DictWriter(lines, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return lines.getvalue()
-
-
-def by_protocol(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Rows by the protocol of their headline: a sweep of e.g. `validate` has several, which must not be compared."""
-    return {protocol: members for (protocol,), members in grouped(rows, ["protocol"]).items()}
-
-
-def swept_fields(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The fields that were varied: those before the seed."""
-    return list(itertools.takewhile(lambda name: name != "seed", rows[0]))
-
-
-def columns(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """What the tables of rows of one protocol show, by title: the headline, and the others in the widest space."""
-    widest = dict(name.split("/")[:2] for name in rows[0] if name.count("/") == 2)
-    headline = rows[0]["protocol"]
-    shown = {f"{headline}, space chosen by validation" if headline == "validated" else f"{headline}": ""}
-    return shown | {
-        f"{protocol}, space {space}": f"{protocol}/{space}/"
-        for protocol, space in widest.items()
-        if protocol != headline
-    }
-
-
-def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Tables for each protocol: mean, standard deviation and 95 % interval of each cell over its seeds."""
-    parts = [table for members in by_protocol(rows).values() for table in tables(members)]
-    note = "Percent; mean ± standard deviation over seeds [95 % interval of the mean, Student's t].\n"
-    return "\n\n".join([*parts, note])
-
-
-def tables(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The tables of rows that have one protocol."""
-    fields = swept_fields(rows)
-    parts = []
-    for title, prefix in columns(rows).items():
-        head = [*(fields or ["cell"]), "seeds", *report.SCORES]
-        body = [
-            [
-                *(list(map(str, cell)) or ["base"]),
-                str(len(members)),
-                *(summary(members, prefix + s) for s in report.SCORES),
-            ]
-            for cell, members in grouped(rows, fields).items()
-        ]
-        lines = [head, ["---"] * len(head), *body]
-        parts.append(f"Protocol: {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
-    return parts
-
-
-def grouped(rows: Sequence[dict[str, Any]], fields: Sequence[str]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
-    """Rows by cell."""
-    cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in rows:
-        cells.setdefault(tuple(row[field] for field in fields), []).append(row)
-    return cells
-
-
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean, standard deviation (n - 1) and half the 95 % interval of the mean; NaN where one value says nothing."""
-    array = np.asarray(values, float)
-    if len(array) < 2:
-        return float(array.mean()), float("nan"), float("nan")
-    deviation = float(array.std(ddof=1))
-    return float(array.mean()), deviation, float(stats.t.ppf(0.975, len(array) - 1)) * deviation / len(array) ** 0.5
-
-
-def summary(rows: Sequence[dict[str, Any]], name: str) -> str:
-    """Mean ± deviation [interval] of one score."""
-    values = [row[name] for row in rows if name in row]
-    if not values:
-        return "-"
-    mean, deviation, half = interval(values)
-    if len(values) < 2:
-        return f"{mean:.1f}"
-    return f"{mean:.1f} ± {deviation:.1f} [{mean - half:.1f}, {mean + half:.1f}]"
-
-
-def draw(rows: Sequence[dict[str, Any]], field: str, path: Path) -> None:
-    """Draws T1, H and AUSUC of the headline, of one protocol, against one field; a line for each mix of the others."""
-    others = [other for other in swept_fields(rows) if other != field]
-    panels = {}
-    for score in ("T1", "H", "AUSUC"):
-        panels[score] = {
-            ", ".join(f"{name}={value}" for name, value in zip(others, rest, strict=True)) or "all": {
-                value: interval([row[score] for row in members])[::2]
-                for (value,), members in grouped(ours, [field]).items()
-            }
-            for rest, ours in grouped(rows, others).items()
-        }
-    figures.swept(panels, field, f"protocol {rows[0]['protocol']}", path)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv))

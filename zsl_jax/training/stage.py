@@ -21,7 +21,7 @@ from zsl_jax.training import feed, imported, loop, processes
 from zsl_jax.training.checkpoints import Checkpoints, has_steps, open_checkpoints
 from zsl_jax.training.lockstep import Answer, Held, Program, Request, Rows, Run
 from zsl_jax.training.parallel import Layout
-from zsl_jax.training.writers import RunWriter, progress, read_json, write_json
+from zsl_jax.training.workdir import RunFiles, RunWriter, progress
 
 RATES = ("lr", "dec_lr")  # hyper-parameters that are logged
 TIME_IS_UP = signal.SIGALRM  # what a time limit looks like to a run
@@ -96,9 +96,14 @@ class Stage:
         return loop.Plan(per_epoch, self.epochs, self.log_every)
 
     @property
+    def files(self) -> RunFiles:
+        """The files of the run."""
+        return RunFiles(self.directory)
+
+    @property
     def checkpoints(self) -> Path:
         """Where its checkpoints are."""
-        return self.directory / "checkpoints" / self.name
+        return self.files.checkpoints(self.name)
 
     def rows(self) -> Rows:
         """The training data."""
@@ -200,17 +205,10 @@ def watch_signals() -> Iterator[StopRequest]:
             signal.signal(signum, handler)
 
 
-def evaluation_file(stage: Stage, epoch: int) -> Path:
-    """Where the scores of an epoch are kept."""
-    return stage.directory / "evaluations" / f"{stage.name}_{epoch:05d}.json"
-
-
 def read_evaluations(stage: Stage, step: int, last_alone: bool = False) -> list[Evaluation]:
     """The evaluations of epochs that were over after `step` iterations; of an imported stage the last one alone."""
     epochs = [epoch for epoch in stage.all_epochs() if stage.evaluates(epoch) and stage.step_of(epoch) <= step]
-    epochs = epochs[-1:] if last_alone else epochs
-    files = [evaluation_file(stage, epoch) for epoch in epochs]
-    return processes.of_first(processes.first_does(lambda: [read_json(file) for file in files]))
+    return stage.files.read_evaluations(stage.name, epochs[-1:] if last_alone else epochs)
 
 
 def stopped_early(stage: Stage, evaluations: list[Evaluation]) -> bool:
@@ -259,13 +257,13 @@ def imported_state(stage: Stage) -> TrainState | None:
     Raises:
       InputError: the nets don't fit, or their file is damaged.
     """
-    arrays = processes.first_does(lambda: imported.read_arrays(stage.directory, stage.name))
+    arrays = processes.in_first(imported.read_arrays)(stage.directory, stage.name)
     names = processes.of_first(None if arrays is None else sorted(arrays))
     if names is None:
         return None
     forms, path = shapes(stage), imported.file_of(stage.directory, stage.name)
     needed, trees = set(jax.eval_shape(stage.method.inference, forms)), imported.trees(forms)
-    processes.first_does(lambda: imported.require_fit(path, arrays or {}, trees, needed))
+    processes.in_first(imported.require_fit)(path, arrays or {}, trees, needed)
     empty = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in imported.named(trees).items()}
     sent = {name: processes.array_of_first((arrays or empty)[name]) for name in names}
 
@@ -288,7 +286,7 @@ def begin(stage: Stage, checkpoints: Checkpoints) -> Progress:
     state = imported_state(stage)
     if state is None:
         return Progress(0, Held(stage.layout.start(*starting(stage))), [], seconds)
-    digest = processes.of_first(processes.first_does(lambda: imported.digest(stage.directory, stage.name)))
+    digest = processes.from_first(imported.digest)(stage.directory, stage.name)
     return Progress(stage.plan.total, Held(state), [], seconds, digest)
 
 
@@ -303,12 +301,12 @@ def is_finished(stage: Stage) -> bool:
 
 def has_checkpoints(stage: Stage) -> bool:
     """Whether a state of the stage was saved."""
-    return processes.of_first(processes.first_does(lambda: has_steps(stage.checkpoints)))
+    return processes.from_first(has_steps)(stage.checkpoints)
 
 
 def is_imported(stage: Stage) -> bool:
     """Whether nets were imported for the stage."""
-    return processes.of_first(processes.first_does(imported.file_of(stage.directory, stage.name).is_file))
+    return bool(processes.from_first(imported.stages)(stage.directory, (stage.name,)))
 
 
 def save(stage: Stage, checkpoints: Checkpoints, done: Progress) -> None:
@@ -338,11 +336,11 @@ def run_stage(stage: Stage, writer: RunWriter, order: tuple[str, ...], stop: Sto
     with open_checkpoints(stage.checkpoints, keep) as checkpoints:
         done = begin(stage, checkpoints)
         if (done.imported or not stage.epochs) and not done.evaluations:
-            processes.first_does(lambda: writer.truncate(order, stage.name, done.step))
+            writer.truncate(order, stage.name, done.step)
             _end_epoch(stage, done, writer, checkpoints)
         if done.step == stage.plan.total or stopped_early(stage, done.evaluations):
             return done
-        processes.first_does(lambda: writer.truncate(order, stage.name, done.step))
+        writer.truncate(order, stage.name, done.step)
         program = Program(stage.method, stage.batch_size, stage.log_every, stage.layout)
         key, rows = raw(stage.keys()[1]), stage.rows()
         with progress(stage.plan.total, stage.name, "it", stage.bars) as bar:
@@ -379,7 +377,7 @@ def _take(
     means = {name: float(np.mean(value)) for name, value in answer.metrics.items()}
     rates = {f"rate/{name}": float(stage.hyper[name]) for name in RATES if name in stage.hyper}
     logged = means | rates | {"iterations_per_second": length / answer.seconds}
-    processes.first_does(lambda: writer.scalars(stage.name, end, logged))
+    writer.scalars(stage.name, end, logged)
 
 
 def require_finite(stage: Stage, metrics: dict[str, np.ndarray], step: int, checkpoints: Checkpoints) -> None:
@@ -407,7 +405,7 @@ def _end_epoch(stage: Stage, done: Progress, writer: RunWriter, checkpoints: Che
         done.seconds["evaluate"] += time.perf_counter() - began
         values = evaluation["log"] | {"score": evaluation["score"]}
         logged = {f"evaluation/{name}": value for name, value in values.items()}
-        processes.first_does(lambda: writer.scalars(stage.name, done.step, logged))
+        writer.scalars(stage.name, done.step, logged)
     if stage.saves(epoch):
         save(stage, checkpoints, done)
 
@@ -419,7 +417,7 @@ def score(stage: Stage, params: dict[str, Params], epoch: int) -> Evaluation:
     that round differently might choose different epochs.
     """
     made = processes.all_do(lambda: evaluated(stage, params, epoch))
-    processes.first_does(lambda: write_json(evaluation_file(stage, epoch), made))
+    stage.files.write_evaluation(stage.name, epoch, made)
     return processes.of_first(made)
 
 

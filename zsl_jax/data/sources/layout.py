@@ -10,7 +10,7 @@ from zsl_jax.errors import InputError
 def data_root(options) -> pathlib.Path | None:
     """Returns `options.root`, else the environment's ZSL_JAX_DATA, else None."""
     root = options.root or os.environ.get("ZSL_JAX_DATA", "")
-    return pathlib.Path(root) if root else None
+    return pathlib.Path(os.path.expanduser(root)) if root else None
 
 
 def plain_name(value: str, field: str) -> str:
@@ -96,6 +96,6 @@ def expected_tree(options) -> str:
     lines.append("Where they come from:")
     lines += [f"  {name:<{width}}  {published.source(options.dataset, name)}" for name in files]
     lines.append("Files of other names: set features, representations, labels or semantics of the data section")
-    lines.append("Check a folder with: python -m zsl_jax.data.check --root ROOT")
+    lines.append("Check a folder with: zsl-jax data check --root ROOT")
     lines.append("Without data, the same run on synthetic features of this size: --config.data.source=synthetic")
     return "\n".join(lines)

@@ -5,6 +5,7 @@ standardised semantics, m_c = W (a_c - mean) / std + b: what is learnt from seen
 """
 
 import dataclasses
+import os
 import pathlib
 
 import numpy as np
@@ -158,7 +159,11 @@ def _split_file(options) -> pathlib.Path | None:
     if not preset:
         raise InputError("config.data.synthetic.splits_root: needs a preset, which names the data set")
     semantics = layout.plain_name(options.semantics, "semantics")
-    return pathlib.Path(root) / layout.plain_name(preset, "synthetic.preset") / f"{semantics}_splits.mat"
+    return (
+        pathlib.Path(os.path.expanduser(root))
+        / layout.plain_name(preset, "synthetic.preset")
+        / f"{semantics}_splits.mat"
+    )
 
 
 def _random_semantics(
