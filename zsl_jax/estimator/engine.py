@@ -13,9 +13,11 @@ from sklearn.linear_model import LogisticRegression
 
 from zsl_jax.config import presets
 from zsl_jax.data import splits, tasks
-from zsl_jax.data.dataset import Dataset
+from zsl_jax.data.dataset import Dataset, Part
 from zsl_jax.data.scaling import Scaler, apply_scaler, fit_scaler
-from zsl_jax.evaluation import classifier, fits, protocol, prototype, rows, scoring
+from zsl_jax.evaluation import classifier, fits, protocol, prototype, rows
+from zsl_jax.evaluation.options import EvalOptions
+from zsl_jax.evaluation.scoring import derive
 from zsl_jax.experiment import checks, problems, runs
 from zsl_jax.train_steps.method import Method, Params, Spec
 from zsl_jax.training import lockstep, stage
@@ -62,10 +64,6 @@ class Generator:
     sampler: str
     key: np.ndarray
 
-    def outlines(self) -> dict[str, checks.Outline]:
-        """Methods and shapes of all stages."""
-        return checks.outlines(presets.restore(self.config), self.raw)
-
 
 class Ready(NamedTuple):
     """A generator made ready for use: the methods of its views and of itself, and its options of evaluation."""
@@ -73,11 +71,11 @@ class Ready(NamedTuple):
     generator: Generator
     views: dict[str, Method]
     method: Method
-    options: scoring.EvalOptions
+    options: EvalOptions
 
     def key(self, *purpose: str) -> jax.Array:
         """The key for a purpose, as an evaluation derives it."""
-        return scoring.derive(self.root(), *purpose)
+        return derive(self.root(), *purpose)
 
     def root(self) -> jax.Array:
         """The key that all others are derived from."""
@@ -86,9 +84,10 @@ class Ready(NamedTuple):
 
 def ready(generator: Generator) -> Ready:
     """Finds the methods of a generator."""
-    methods = {name: outline.method for name, outline in generator.outlines().items()}
+    config = presets.restore(generator.config)
+    methods = {name: outline.method for name, outline in checks.outlines(config, generator.raw).items()}
     *_, last = methods
-    options = problems.eval_options(presets.restore(generator.config), last, methods[last])
+    options = problems.eval_options(config, last, methods[last])
     return Ready(generator, {name: methods[name] for name in generator.views}, methods[last], options)
 
 
@@ -180,19 +179,8 @@ def choose(config: Any, trained: problems.Runs) -> tuple[str, protocol.Place, fl
 
 def embed(method: Method, params: dict[str, Params], views: Mapping[str, np.ndarray], space: str) -> np.ndarray:
     """What a method makes of views [n, ...] in one space: [n, F] float32."""
-    on_device = jax.device_put(params)
-
-    def chunk(start: int) -> np.ndarray:
-        piece = {name: padded(view[start : start + CHUNK_ROWS])[None] for name, view in views.items()}
-        return np.asarray(rows.embed_chunks(method, space, on_device, piece))[0]
-
     n = len(next(iter(views.values())))
-    return np.concatenate([chunk(start) for start in range(0, n, CHUNK_ROWS)])[:n]
-
-
-def padded(view: np.ndarray) -> np.ndarray:
-    """Rows [n, D] with rows of zeros after them [CHUNK_ROWS, D]."""
-    return np.pad(view, ((0, CHUNK_ROWS - len(view)), (0, 0)))
+    return rows.embedded(method, params, Part(views, np.zeros(n, np.int32)), space, CHUNK_ROWS)
 
 
 def view_of(method: Method, view: View, x: np.ndarray) -> np.ndarray:
@@ -256,29 +244,17 @@ def fit_head(
 ) -> Head:
     """Trains one final classifier on features [n, F] of classes [n] with semantics [C, A]."""
     options = use.options
-    setup = fits.Setup(
-        purpose,
-        options.classifier,
-        rows.Recipe("features"),
-        n_train=len(labels),
-        first=0,
-        n_seen=n_seen,
-        n_classes=len(semantics),
-        epochs=options.epochs,
-        batch=options.batch,
-        chunk_rows=options.chunk_rows,
-        prototype=options.prototype,
-    )
+    setup = options.setup(purpose, rows.Recipe("features"), len(labels), n_seen, len(semantics))
     inputs = fits.Inputs(jnp.asarray(features), jnp.asarray(labels), {}, None, jnp.asarray(semantics))
     key = use.key(purpose, use.generator.space, use.generator.sampler)
-    fit = fits.train(setup, inputs, key, scoring.fit_numbers(options, 0.0), jnp.int32(options.epochs - 1))
+    fit = fits.train(setup, inputs, key, options.numbers(), jnp.int32(options.epochs - 1))
     head = linear(fit.kept, semantics, options)
     if purpose == "gzsl":  # prototypes have no bias: to weigh their scores is to weigh the weights
         head.weights[:n_seen] *= np.float32(options.seen_factor)
     return head
 
 
-def linear(kept: Any, semantics: np.ndarray, options: scoring.EvalOptions) -> Head:
+def linear(kept: Any, semantics: np.ndarray, options: EvalOptions) -> Head:
     """A fitted classifier as weights and bias; prototypes, whose scores are cosines, ask for rows of unit length."""
     if isinstance(kept, classifier.Linear):
         return Head(np.array(kept.weights), np.array(kept.bias))
