@@ -98,14 +98,13 @@ def test_asking_for_less_changes_no_number_and_compiles_next_to_nothing(referenc
 def test_samplers_side_by_side_score_as_one_by_one():
     both = dataclasses.replace(OPTIONS, spaces=("VC",), samplers=("one_step", "progressive"))
     together, scores = run(both)["spaces"]["VC"], {}
-    assert list(scorer(both).side_by_side(PARAMS)) == [both.samplers]
+    assert scorer(both).side_by_side(PARAMS) == (both.samplers,)
     for sampler in both.samplers:
         scores[sampler] = run(dataclasses.replace(both, samplers=(sampler,)))["spaces"]["VC"][sampler]
         close(together[sampler], scores[sampler])
     assert scores["one_step"] != scores["progressive"]
     little = dataclasses.replace(both, memory_mb=0.1)
-    alone = [("one_step",), ("progressive",)]
-    assert list(scorer(little).side_by_side(PARAMS)) == alone
+    assert scorer(little).side_by_side(PARAMS) == (("one_step",), ("progressive",))
 
 
 def test_prototypes_learn_the_problem(reference):

@@ -5,7 +5,7 @@ Sources: Romera-Paredes and Torr, "An embarrassingly simple approach to zero-sho
 Xiang and Gong, "Semantic autoencoder for zero-shot learning", CVPR 2017 (SAE).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -80,6 +80,9 @@ class Features(NamedTuple):
     test_unseen: np.ndarray
 
 
+Predict = Callable[[tuple[float, ...], np.ndarray, np.ndarray], np.ndarray]  # (weights, x [n, D], classes) -> [n, c]
+
+
 def standardised(task: Task, view: str) -> Features:
     """Features with mean 0 and deviation 1 on the training rows: ESZSL has no bias, so an offset would cost it points.
 
@@ -129,13 +132,9 @@ def sae(x: np.ndarray, semantics: np.ndarray, lam: float) -> np.ndarray:
 
 def cosines(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Cosines [n, m] of rows [n, A] with other rows [m, A]; 0 where one is a row of zeros."""
-    return unit_rows(rows) @ unit_rows(others).T
-
-
-def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Rows [n, A] divided by their lengths; a row of zeros stays."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1.0)
+    lengths = (np.linalg.norm(given, axis=1, keepdims=True) for given in (rows, others))
+    one, other = (g / np.where(n > 0, n, 1.0) for g, n in zip((rows, others), lengths, strict=True))
+    return one @ other.T
 
 
 def unseen_accuracy(task: Task, scores: np.ndarray) -> float:
@@ -158,12 +157,37 @@ def all_scores(task: Task, seen_scores: np.ndarray, unseen_scores: np.ndarray) -
     return {name: round(100 * float(value), 4) for name, value in shares.items()}
 
 
-def search(task: Task, view: str, grid: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The (gamma, lam) of `grid` with the highest T1 on `task`; the first of equals."""
+def eszsl_on(task: Task, view: str) -> tuple[Features, Predict]:
+    """Features of a task, and ESZSL of weights (gamma, lam) trained on it."""
     features = standardised(task, view)
     parts = eszsl_spectrum(features.train, task.train.labels, task.semantics, task.seen)
-    unseen = task.semantics[task.unseen].T
-    return max(grid, key=lambda pair: unseen_accuracy(task, features.test_unseen @ solve(parts, *pair) @ unseen))
+    return features, lambda weights, x, classes: x @ (solve(parts, *weights) @ task.semantics[classes].T)
+
+
+def sae_on(task: Task, view: str) -> tuple[Features, Predict]:
+    """Features of a task, and SAE of weights (lam,) trained on it; classes are found by cosines of semantics."""
+    features, semantics = standardised(task, view), centred_semantics(task)
+    own = semantics[task.train.labels]
+    parts = spectrum(features.train, own, features.train.T @ own)
+    return features, lambda weights, x, classes: cosines(x @ solve_sae(parts, *weights), semantics[classes])
+
+
+def chosen_and_scored(
+    train: Callable[[Task, str], tuple[Features, Predict]],
+    validation: Task | None,
+    test: Task,
+    view: str,
+    grid: Sequence[tuple[float, ...]],
+) -> tuple[dict[str, float], tuple[float, ...]]:
+    """Scores on the test task with the weights that have the highest T1 on the other one, the first of equals."""
+    choosing = validation or test
+    features, predict = train(choosing, view)
+    x, unseen = features.test_unseen, choosing.unseen
+    weights = max(grid, key=lambda weights: unseen_accuracy(choosing, predict(weights, x, unseen)))
+    features, predict = train(test, view)
+    classes = np.concatenate([test.seen, test.unseen])
+    seen, unseen = (predict(weights, x, classes) for x in (features.test_seen, features.test_unseen))
+    return all_scores(test, seen, unseen), weights
 
 
 def eszsl_scores(
@@ -181,50 +205,16 @@ def eszsl_scores(
     Returns:
       T1, U, S, H, AUSUC in percent, and the gamma and lam chosen.
     """
-    gamma, lam = search(validation or test, view, grid)
-    features = standardised(test, view)
-    v = eszsl(features.train, test.train.labels, test.semantics, test.seen, gamma, lam)
-    of_class = v @ test.semantics[np.concatenate([test.seen, test.unseen])].T
-    found = all_scores(test, features.test_seen @ of_class, features.test_unseen @ of_class)
+    found, (gamma, lam) = chosen_and_scored(eszsl_on, validation, test, view, grid)
     return {**found, "gamma": gamma, "lam": lam}
-
-
-def search_sae(task: Task, view: str, grid: Sequence[float]) -> float:
-    """The weight of `grid` at which SAE has the highest T1 on `task`; the first of equals."""
-    features, semantics = standardised(task, view), centred_semantics(task)
-    own = semantics[task.train.labels]
-    parts = spectrum(features.train, own, features.train.T @ own)
-
-    def accuracy(lam: float) -> float:
-        found = features.test_unseen @ solve_sae(parts, lam)
-        return unseen_accuracy(task, cosines(found, semantics[task.unseen]))
-
-    return max(grid, key=accuracy)
 
 
 def sae_scores(
     validation: Task | None, test: Task, view: str = "x", grid: Sequence[float] = POWERS
 ) -> dict[str, float]:
-    """Trains SAE on the training rows of the test task and scores it by cosines in the semantic space.
-
-    Features are standardised and semantics centred on the training rows.
-
-    Args:
-      validation: task on which lam is chosen by T1; None: it is chosen on the test task itself, an oracle to be
-        labelled as such.
-      test: task to score.
-      view: features, "x", "r" or "xr".
-      grid: weights to choose from.
-
-    Returns:
-      T1, U, S, H, AUSUC in percent, and the lam chosen.
-    """
-    lam = search_sae(validation or test, view, grid)
-    features, semantics = standardised(test, view), centred_semantics(test)
-    v = sae(features.train, semantics[test.train.labels], lam)
-    classes = semantics[np.concatenate([test.seen, test.unseen])]
-    found = [cosines(rows @ v, classes) for rows in (features.test_seen, features.test_unseen)]
-    return {**all_scores(test, *found), "lam": lam}
+    """Trains SAE as `eszsl_scores` does ESZSL, on semantics centred on the training rows; `grid`: of lam."""
+    found, (lam,) = chosen_and_scored(sae_on, validation, test, view, [(lam,) for lam in grid])
+    return {**found, "lam": lam}
 
 
 def chance(task: Task) -> dict[str, float]:

@@ -50,7 +50,9 @@ def fitted_scores(
     def of(purpose: fits.Purpose) -> list[np.ndarray]:
         (fit,) = scorer.fit(purpose, [made], [held], space, key, epoch=epoch)
         setup, inputs = scorer.fit_inputs(purpose, made, held)
-        chunks = (fits.fitted_scores(setup, inputs, scorer.options.numbers(), fit.kept, part) for part in held.scored)
+        chunks = (
+            fits.fitted_scores(setup, inputs, scorer.options.numbers(), fit.kept, part) for part in held.scored or ()
+        )
         return [np.asarray(one).reshape(-1, one.shape[-1]) for one in chunks]
 
     (seen, unseen), (_, zsl) = of("gzsl"), of("zsl")

@@ -199,27 +199,15 @@ def over_rows(function: Callable[[dict[str, np.ndarray]], Any], part: Part, size
     return jax.tree.map(lambda *pieces: np.concatenate(pieces)[:n], *parts)
 
 
-@partial(jax.jit, static_argnames=("method",))
-def _scores(method: Method, params: dict[str, Params], views: Views, tables: Tables) -> jax.Array:
-    assert method.scores is not None
-    return single_precision(method, "scores", method.scores(params, views, tables))
+@partial(jax.jit, static_argnames=("method", "what", "space"))
+def _made(method: Method, what: str, params: dict[str, Params], views: Views, **rest: Any) -> Any:
+    return single_precision(method, what, getattr(method, what)(params, views, *rest.values()))
 
 
-@partial(jax.jit, static_argnames=("method", "space"))
-def _embed(method: Method, params: dict[str, Params], views: Views, space: str) -> jax.Array:
-    return embed(method, params, views, space)
-
-
-@partial(jax.jit, static_argnames=("method",))
-def _read(method: Method, params: dict[str, Params], views: Views) -> dict[str, jax.Array]:
-    assert method.read is not None
-    return single_precision(method, "read", method.read(params, views))
-
-
-def _of_part(function: Callable[..., Any], method: Method, params: dict[str, Params], part: Part, size: int, **rest):
-    """What one of the three above makes of all rows of a part, in chunks of `size`."""
+def _of_part(method: Method, what: str, params: dict[str, Params], part: Part, size: int, **rest: Any) -> Any:
+    """What a function of a method makes of all rows of a part, in chunks of `size`; rest: its last argument."""
     own, params = part.only(method.views), jax.device_put(params)
-    return over_rows(lambda views: function(method, params, views, **rest), own, size)
+    return over_rows(lambda views: _made(method, what, params, views, **rest), own, size)
 
 
 def piece_size(n: int, chunk_rows: int) -> int:
@@ -231,7 +219,7 @@ def class_scores(method: Method, params: dict[str, Params], part: Part, tables: 
     """A method's own class scores of all rows of a part [n, C] float32."""
     if not len(part):
         return np.zeros((0, len(tables.semantics)), np.float32)
-    return _of_part(_scores, method, params, part, piece_size(len(part), chunk_rows), tables=tables)
+    return _of_part(method, "scores", params, part, piece_size(len(part), chunk_rows), tables=tables)
 
 
 def embedded(method: Method, params: dict[str, Params], part: Part, space: str, size: int) -> np.ndarray:
@@ -239,14 +227,14 @@ def embedded(method: Method, params: dict[str, Params], part: Part, space: str, 
 
     They are computed in chunks of `size`; equal sizes share their compiled code.
     """
-    return _of_part(_embed, method, params, part, size, space=space)
+    return _of_part(method, "embed", params, part, size, space=space)
 
 
 def read_off(method: Method, params: dict[str, Params], part: Part, chunk_rows: int) -> dict[str, np.ndarray]:
     """What a method reads off all rows of a part, see `Method.read`; {} where it reads nothing off them."""
     if method.read is None:
         return {}
-    return _of_part(_read, method, params, part, piece_size(len(part), chunk_rows))
+    return _of_part(method, "read", params, part, piece_size(len(part), chunk_rows))
 
 
 def single_precision(method: Method, what: str, made: Any) -> Any:

@@ -9,7 +9,7 @@ import copy
 import dataclasses
 import weakref
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -116,11 +116,11 @@ class Synthesis(NamedTuple):
 
 
 class InSpace(NamedTuple):
-    """Rows to train on and to score in one space: recipe and arrays for `rows.fetch`, rows to score."""
+    """Rows to train on and to score in one space: recipe and arrays for `rows.fetch`, rows to score (None: none)."""
 
     recipe: rows.Recipe
     arrays: Any
-    scored: fits.ScoredParts
+    scored: fits.ScoredParts | None
 
 
 _HOLDERS: "weakref.WeakSet[Scorer]" = weakref.WeakSet()  # scorers whose rows are on the device
@@ -221,14 +221,12 @@ class Scorer:
     def score_directly(self, params: dict[str, Params], gamma: float) -> Series:
         """Scores of the method's own class scores, as lists of length 1."""
         task, (seen, unseen) = self.task, self.class_scores(params)
-        labels, weights = (
-            positions(task.test_unseen.labels, task.unseen),
-            metrics.class_balance(task.test_unseen.labels),
-        )
-        t1 = metrics.weighted_accuracy(*map(jnp.asarray, (unseen[:, len(task.seen) :], labels, weights)))
+        true = task.test_unseen.labels
+        given = unseen[:, len(task.seen) :], positions(true, task.unseen), metrics.class_balance(true)
+        t1 = metrics.weighted_accuracy(*map(jnp.asarray, given))
         return percent({"T1": t1, **_gzsl_scores(gains_of(task, seen, unseen), jnp.float32(gamma))})
 
-    def side_by_side(self, params: dict[str, Params]) -> Iterator[tuple[str, ...]]:
+    def side_by_side(self, params: dict[str, Params]) -> tuple[tuple[str, ...], ...]:
         """The samplers, in groups whose classifiers are trained as one program: all, if their rows fit together."""
         options, n_unseen = self.options, len(self.task.unseen)
         samplers = options.samplers_of(self.method)
@@ -243,7 +241,7 @@ class Scorer:
         k, n_train = len(samplers), recipes[0].rows_of(source)
         # Features of each sampler, once more where they are stacked.
         kind = rows.choose_kind(k * max(views), 2 * k * max(features), n_train, self.data.n_test, options.memory_mb)
-        yield from (samplers,) if kind == "features" else ((sampler,) for sampler in samplers)
+        return (samplers,) if kind == "features" else tuple((sampler,) for sampler in samplers)
 
     def synthesise(
         self, params: dict[str, Params], key: jax.Array, sampler: str, of: Literal["unseen", "seen"] = "unseen"
