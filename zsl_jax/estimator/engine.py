@@ -217,28 +217,26 @@ def fit_heads(
     unseen = classes[len(seen) :]
     task = Task("fit", Part(views, labels), unscored, unscored, semantics, seen, unseen, (), none, none)
     scorer, heads = Scorer(use.method, task, use.options), {}
-    made, held = training_rows(use, scorer)
+    given = training_rows(use, scorer)
     purposes: tuple[fits.Purpose, ...] = ("gzsl", "zsl") if len(unseen) else ("gzsl",)
     for purpose in purposes:
-        (fit,) = scorer.fit(purpose, [made], [held], generator.space, use.root())
+        (fit,) = scorer.fit(purpose, [given], use.root())
         heads[purpose] = linear(fit.kept, semantics[class_columns(purpose, task)], use.options)
     # Prototypes have no bias: to weigh their scores is to weigh the weights.
     heads["gzsl"].weights[: len(seen)] *= np.float32(use.options.seen_factor)
     return heads
 
 
-def training_rows(use: Ready, scorer: Scorer) -> tuple[Synthesis, InSpace]:
+def training_rows(use: Ready, scorer: Scorer) -> InSpace:
     """What the final classifiers are trained on: real rows and, where there are unseen classes, synthetic ones."""
     params, space, sampler = use.generator.params, use.generator.space, use.generator.sampler
     if len(scorer.task.unseen):
         made = scorer.synthesise(params, use.root(), sampler)
-        held = scorer.in_space(made, space, scorer.data.scored)
-    else:
-        real, key = scorer.data.real, use.root()
-        made = Synthesis(sampler, rows.Source(params, real, jnp.zeros((0, use.generator.raw.a_dim)), key), real)
-        features = rows.all_features(use.method, space, params, real, use.options.chunk_rows)
-        held = InSpace(rows.Recipe("features"), features, scorer.data.scored)
-    return made, held._replace(scored=None)
+        return scorer.in_space(made, space, scorer.data.scored)._replace(scored=None)
+    real = scorer.data.real
+    made = Synthesis(sampler, rows.Source(params, real, jnp.zeros((0, use.generator.raw.a_dim)), use.root()), real)
+    features = rows.all_features(use.method, space, params, real, use.options.chunk_rows)
+    return InSpace(made, space, rows.Recipe("features"), features, None)
 
 
 def linear(kept: Any, semantics: np.ndarray, options: EvalOptions) -> Head:

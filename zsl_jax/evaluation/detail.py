@@ -44,14 +44,13 @@ def fitted_scores(
     scorer: Scorer, params: dict[str, Params], key: jax.Array, space: str, sampler: str, epoch: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What `accounts` takes, by the classifiers of `Scorer.evaluate` after one of their epochs."""
-    made = scorer.synthesise(params, key, sampler)
-    held = scorer.in_space(made, space)
+    given = scorer.in_space(scorer.synthesise(params, key, sampler), space)
 
     def of(purpose: fits.Purpose) -> list[np.ndarray]:
-        (fit,) = scorer.fit(purpose, [made], [held], space, key, epoch=epoch)
-        setup, inputs = scorer.fit_inputs(purpose, made, held)
+        (fit,) = scorer.fit(purpose, [given], key, epoch=epoch)
+        setup, inputs = scorer.fit_inputs(purpose, given)
         chunks = (
-            fits.fitted_scores(setup, inputs, scorer.options.numbers(), fit.kept, part) for part in held.scored or ()
+            fits.fitted_scores(setup, inputs, scorer.options.numbers(), fit.kept, part) for part in given.scored or ()
         )
         return [np.asarray(one).reshape(-1, one.shape[-1]) for one in chunks]
 

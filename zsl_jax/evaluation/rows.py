@@ -73,9 +73,9 @@ class ScoredRows(NamedTuple):
 
 
 def equal_pieces(n: int, chunk_rows: int) -> tuple[int, int]:
-    """(number of pieces, rows in each) such that n rows fit into pieces of at most `chunk_rows`, nearly evenly."""
+    """(number of pieces, rows in each, 1 or more): n rows fit into pieces of at most `chunk_rows`, nearly evenly."""
     pieces = max(-(-n // chunk_rows), 1)
-    return pieces, -(-n // pieces)
+    return pieces, max(-(-n // pieces), 1)
 
 
 def take(views, rows: jax.Array):
@@ -210,16 +210,11 @@ def _of_part(method: Method, what: str, params: dict[str, Params], part: Part, s
     return over_rows(lambda views: _made(method, what, params, views, **rest), own, size)
 
 
-def piece_size(n: int, chunk_rows: int) -> int:
-    """Rows in each of the pieces, nearly equal, of at most `chunk_rows`."""
-    return max(equal_pieces(n, chunk_rows)[1], 1)
-
-
 def class_scores(method: Method, params: dict[str, Params], part: Part, tables: Tables, chunk_rows: int) -> np.ndarray:
     """A method's own class scores of all rows of a part [n, C] float32."""
     if not len(part):
         return np.zeros((0, len(tables.semantics)), np.float32)
-    return _of_part(method, "scores", params, part, piece_size(len(part), chunk_rows), tables=tables)
+    return _of_part(method, "scores", params, part, equal_pieces(len(part), chunk_rows)[1], tables=tables)
 
 
 def embedded(method: Method, params: dict[str, Params], part: Part, space: str, size: int) -> np.ndarray:
@@ -234,7 +229,7 @@ def read_off(method: Method, params: dict[str, Params], part: Part, chunk_rows: 
     """What a method reads off all rows of a part, see `Method.read`; {} where it reads nothing off them."""
     if method.read is None:
         return {}
-    return _of_part(method, "read", params, part, piece_size(len(part), chunk_rows))
+    return _of_part(method, "read", params, part, equal_pieces(len(part), chunk_rows)[1])
 
 
 def single_precision(method: Method, what: str, made: Any) -> Any:

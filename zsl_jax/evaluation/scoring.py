@@ -116,8 +116,13 @@ class Synthesis(NamedTuple):
 
 
 class InSpace(NamedTuple):
-    """Rows to train on and to score in one space: recipe and arrays for `rows.fetch`, rows to score (None: none)."""
+    """Rows to train on and to score in one space.
 
+    made: where they come from. recipe, arrays: for `rows.fetch`. scored: rows to score; None for none.
+    """
+
+    made: Synthesis
+    space: str
     recipe: rows.Recipe
     arrays: Any
     scored: fits.ScoredParts | None
@@ -265,9 +270,10 @@ class Scorer:
         sizes = *rows.widths(recipe, source), recipe.rows_of(source), self.data.n_test
         kind = rows.choose_kind(*sizes, options.memory_mb)
         if made.views is None or kind != "features":
-            return InSpace(dataclasses.replace(recipe, kind=kind), (source, made.views), self.data.scored)
+            recipe = dataclasses.replace(recipe, kind=kind)
+            return InSpace(made, space, recipe, (source, made.views), self.data.scored)
         features = rows.all_features(self.method, space, source.params, made.views, options.chunk_rows)
-        return InSpace(rows.Recipe("features"), features, scored or self.embedded(source.params, space))
+        return InSpace(made, space, rows.Recipe("features"), features, scored or self.embedded(source.params, space))
 
     def embedded(self, params: dict[str, Params], space: str) -> fits.ScoredParts:
         """Test rows in one space."""
@@ -277,43 +283,35 @@ class Scorer:
         )
         return seen, unseen
 
-    def fit_inputs(self, purpose: fits.Purpose, made: Synthesis, held: InSpace) -> tuple[fits.Setup, fits.Inputs]:
+    def fit_inputs(self, purpose: fits.Purpose, given: InSpace) -> tuple[fits.Setup, fits.Inputs]:
         """The static side and the arrays of one fit."""
         task, classes = self.task, class_columns(purpose, self.task)
         labels = training_labels(purpose, task, self.options.syn_num)
         first = len(task.train) if purpose == "zsl" else 0
-        setup = self.options.setup(purpose, held.recipe, len(labels), len(task.seen), len(classes), first)
-        semantics = jnp.asarray(task.semantics[classes])
-        return setup, fits.Inputs(held.arrays, jnp.asarray(labels), made.source.params, held.scored, semantics)
+        setup = self.options.setup(purpose, given.recipe, len(labels), len(task.seen), len(classes), first)
+        arrays = jnp.asarray(labels), given.made.source.params, given.scored, jnp.asarray(task.semantics[classes])
+        return setup, fits.Inputs(given.arrays, *arrays)
 
     def fit(
-        self,
-        purpose: fits.Purpose,
-        made: Sequence[Synthesis],
-        held: Sequence[InSpace],
-        space: str,
-        key: jax.Array,
-        gamma: float = 0.0,
-        epoch: int = -1,
+        self, purpose: fits.Purpose, given: Sequence[InSpace], key: jax.Array, gamma: float = 0.0, epoch: int = -1
     ) -> Sequence[classifier.Fit]:
         """Fits a classifier on the rows of each sampler; keeps its parameters after epoch `epoch` (-1: the last)."""
-        setup, inputs = self.fit_inputs(purpose, made[0], held[0])
-        purposes = [(purpose, space, one.sampler) for one in made]
+        setup, inputs = self.fit_inputs(purpose, given[0])
+        purposes = [(purpose, one.space, one.made.sampler) for one in given]
         rest = self.options.numbers(gamma), jnp.int32(epoch % self.options.epochs)
-        if len(made) == 1:
+        if len(given) == 1:
             return [fits.train(setup, inputs, derive(key, *purposes[0]), *rest)]
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, np.stack([_code(one) for one in purposes]))
-        return fits.train_together(setup, tuple(one.arrays for one in held), inputs._replace(held=None), keys, *rest)
+        return fits.train_together(setup, tuple(one.arrays for one in given), inputs._replace(held=None), keys, *rest)
 
     def score_space(self, made: Sequence[Synthesis], space: str, key: jax.Array, gamma: float) -> list[Series]:
         """Scores of one space for the synthetic rows of each sampler."""
         first = self.in_space(made[0], space)
-        held = [first, *(self.in_space(one, space, first.scored) for one in made[1:])]
-        gzsl, zsl = self.fit("gzsl", made, held, space, key, gamma), self.fit("zsl", made, held, space, key)
+        given = [first, *(self.in_space(one, space, first.scored) for one in made[1:])]
+        gzsl, zsl = self.fit("gzsl", given, key, gamma), self.fit("zsl", given, key)
         return [percent({"T1": z.measures, **g.measures}) for z, g in zip(zsl, gzsl, strict=True)]
 
     def seen_score(self, params: dict[str, Params], key: jax.Array, space: str, sampler: str) -> list[float]:
         """Accuracy on the seen classes of a classifier that saw synthetic rows only, in percent, by its epochs."""
-        made = self.synthesise(params, key, sampler, "seen")
-        (fit,) = self.fit("seen", [made], [self.in_space(made, space)], space, key)
+        (fit,) = self.fit("seen", [self.in_space(self.synthesise(params, key, sampler, "seen"), space)], key)
         return percent({"seen": fit.measures})["seen"]
