@@ -39,8 +39,8 @@ class Net(nn.Module):
         x = image.astype(self.dtype) / BRIGHTEST
         x = nn.relu(BatchNorm()(nn.Conv(8, (3, 3), dtype=self.dtype)(x), train))
         x = nn.relu(BatchNorm()(nn.Conv(8, (3, 3), strides=2, dtype=self.dtype)(x), train))
-        hidden = x.reshape(len(x), -1)
-        return hidden.astype(jnp.float32), nn.Dense(self.a_dim, dtype=self.dtype)(hidden).astype(jnp.float32)
+        hidden, dense = x.reshape(len(x), -1), nn.Dense(self.a_dim, dtype=self.dtype)
+        return hidden.astype(jnp.float32), dense(hidden).astype(jnp.float32)
 
 
 def unit(rows: jax.Array) -> jax.Array:
