@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from tests import linear, tiny
 from tests.tiny import untimed
+from zsl_jax import data
 from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import runs, sweep
@@ -199,3 +200,11 @@ def test_intervals():
     assert (mean, deviation) == (2.0, 1.0)
     np.testing.assert_allclose(half, 4.303 / 3**0.5, rtol=1e-3)  # Student's t, two degrees of freedom
     assert np.isnan(sweep.interval([1.0])[2])
+
+
+def test_finished_runs_on_other_data_are_not_told_as_if_nothing_had_happened(swept, monkeypatch):
+    workdir, ends = swept
+    source = data.SOURCES["synthetic"]
+    monkeypatch.setitem(data.SOURCES, "synthetic", lambda section, seed: source(section, seed + 9))
+    with pytest.raises(InputError, match=r"seed_0: finished on other data than those at hand"):
+        sweep.train([one for one, _ in ends], workdir, most=0)

@@ -47,7 +47,7 @@ def run(said: argparse.Namespace) -> int:
         print(tables.result_table(finished.result, finished.pictures))
         if finished.before:
             print(f"{said.workdir}: this run is finished; nothing was done. Use another --workdir to train anew.")
-            print(runs.compare_data(config, said.workdir))
+            print(runs.compare_data(config, said.workdir, {}))
     return 0
 
 

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from zsl_jax.errors import InputError, one_line
 
 PACKAGE = Path(__file__).parents[1]
+MOST_SEED = 2**32 - 1  # keys of larger seeds are those of smaller ones; no other whole number needs more
 TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 NEAREST = 3  # names that are proposed for one that is unknown
 
