@@ -24,7 +24,7 @@ from zsl_jax.commands import cli
 from zsl_jax.errors import InputError
 
 
-def flags(parser: argparse.ArgumentParser) -> None:
+def flags(parser: cli.Parser) -> None:
     """Adds the flags."""
     cli.config_flags(parser)
     add = parser.add_argument

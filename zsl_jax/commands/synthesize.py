@@ -20,7 +20,7 @@ from zsl_jax.config.options import MOST_SEED
 from zsl_jax.errors import InputError
 
 
-def flags(parser: argparse.ArgumentParser) -> None:
+def flags(parser: cli.Parser) -> None:
     """Adds the flags."""
     cli.workdir_flags(parser)
     add = parser.add_argument

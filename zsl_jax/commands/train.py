@@ -15,7 +15,7 @@ from typing import Any
 from zsl_jax.commands import cli
 
 
-def flags(parser: argparse.ArgumentParser) -> None:
+def flags(parser: cli.Parser) -> None:
     """Adds the flags."""
     cli.config_flags(parser)
     parser.add_argument("--workdir", type=cli.path, help="Folder of the run: checkpoints, metrics, figures, results.")
