@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from zsl_jax.errors import InputError, one_line
 
 PACKAGE = Path(__file__).parents[1]
+MOST_SEED = 2**32 - 1  # keys of larger seeds are those of smaller ones; no other whole number needs more
 TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 # Fields that runs of earlier versions lack, with the values that say what these did: so they can be gone on with.
 ADDED = {"memory_mb": 8192.0, "data.pictures": False}

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from zsl_jax import data
+from zsl_jax.config.options import MOST_SEED
 from zsl_jax.data import rows as row_sources
 from zsl_jax.data.dataset import Dataset, Part
 from zsl_jax.errors import InputError
@@ -35,7 +36,6 @@ LOWEST_SIZES = {  # 0: as wide as the semantics, or none
     "z_dim": 0, "embed_dim": 0, "time_dim": 0, "categories": 0, "continuous": 0, "n_steps": 1, "width": 1,
     "generator_width": 1, "critic_width": 1, "decoder_width": 1, "encoder_width": 1,
 }  # fmt: skip
-MOST_SEED = 2**32 - 1  # keys of larger seeds are those of smaller ones; no other whole number needs more
 
 
 def check_options(config) -> None:
