@@ -88,6 +88,21 @@ def bits(tree: Any) -> list[bytes]:
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
 
 
+def difference(one: Any, other: Any) -> float:
+    """The largest difference between two trees, relative to each array's largest entry: rounding is some 1e-7.
+
+    What is bounded by it holds on any machine; that bits are other ones is perhaps one machine's rounding.
+    """
+
+    def of(left: Any, right: Any) -> float:
+        left, right = np.asarray(left, np.float64), np.asarray(right, np.float64)
+        largest = max(np.abs(left).max(initial=0.0), np.abs(right).max(initial=0.0))
+        return float(np.abs(left - right).max(initial=0.0) / largest) if largest else 0.0
+
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return max((of(left, right) for left, right in pairs), default=0.0)
+
+
 def untimed(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Lines of a metrics.jsonl without what depends on the clock."""
     return [{name: value for name, value in line.items() if name != "iterations_per_second"} for line in records]

@@ -111,7 +111,8 @@ def test_numbers_that_break_are_named_and_the_checkpoint_stays(finished, tmp_pat
     stage = finished.runs.test.stages["dfg"]
     with pytest.raises(Interrupted):
         again(stage, tmp_path, StopInTheMiddle())
-    broken = dataclasses.replace(stage.train, x=np.full_like(stage.train.x, np.nan))
+    views = {name: np.full_like(view, np.nan) for name, view in stage.train.views.items()}
+    broken = dataclasses.replace(stage.train, views=views)
     with pytest.raises(Diverged, match=r"stage dfg: \S+ is nan in iteration 10; the last good checkpoint is of step 9"):
         again(stage, tmp_path, train=broken)
     assert bits(again(stage, tmp_path).state) == bits(again(stage, finished.workdir).state)
@@ -303,14 +304,12 @@ def build_direct(config: Any, spec) -> Method:
     )
 
 
-@pytest.fixture(params=[linear.build, build_direct])
-def own_config(request, monkeypatch) -> Any:
-    """A configuration of a method that is registered from outside."""
+@pytest.fixture
+def own_config(monkeypatch) -> Any:
+    """A configuration of a method that scores and is registered from outside; `test_main.py` has one that generates."""
     monkeypatch.setattr(registry, "_added", {})
     config = linear.tiny_run("linear")
-    registry.register("linear", Entry(request.param, ("lr",)))
-    if request.param is linear.build:
-        config.validate, config.upstream = False, "last"
+    registry.register("linear", Entry(build_direct, ("lr",)))
     config.linear.epochs = 3
     return config
 
@@ -332,11 +331,11 @@ def test_a_method_from_outside_runs_and_resumes(own_config, tmp_path):
             ended += 1
     assert parts is not None
     assert ended >= 2
-    assert (parts.validation is None) == (whole.validation is None)
-    if parts.validation is not None and whole.validation is not None:
-        assert parts.validation.evaluations == whole.validation.evaluations
+    assert parts.validation is not None
+    assert whole.validation is not None
+    assert parts.validation.evaluations == whole.validation.evaluations
     assert parts.test.evaluations == whole.test.evaluations
     assert metrics_of(tmp_path / "parts", "linear") == metrics_of(tmp_path / "whole", "linear")
     result = outcome.conclude(own_config, whole).result
-    assert result["headline"]["protocol"] == ("validated" if own_config.validate else "last")
-    assert set(result["protocols"]) == {"oracle", "last"} | ({"validated"} if own_config.validate else set())
+    assert result["headline"]["protocol"] == "validated"
+    assert set(result["protocols"]) == {"oracle", "last", "validated"}

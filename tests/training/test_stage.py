@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.tiny import StopAfter, bits, untimed
+from tests.tiny import StopAfter, bits, difference, untimed
 from zsl_jax.data.dataset import Part
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps.method import Method, Tables, TrainState
@@ -203,7 +203,7 @@ def test_more_rows_to_a_batch_than_there_are(tmp_path):
 
 def test_padding_to_a_common_size_changes_nothing(tmp_path):
     plain, padded = make_stage(tmp_path / "plain"), make_stage(tmp_path / "padded", capacity=50)
-    assert bits(run(plain).state) == bits(run(padded).state)
+    assert difference(run(plain).state, run(padded).state) < 1e-5  # of two programs: not to the bit on any machine
 
 
 @pytest.mark.parametrize(
@@ -256,8 +256,8 @@ def test_a_stage_goes_on_with_other_devices(tmp_path):
         run(make_stage(tmp_path / "parts", layout=eight, batch_size=8), StopSoon())
     shared = run(make_stage(tmp_path / "parts", layout=one, batch_size=8))
     alone = run(make_stage(tmp_path / "alone", batch_size=8))
-    np.testing.assert_allclose(shared.state.params["net"], alone.state.params["net"], rtol=1e-5)
-    assert not np.allclose(whole.state.params["net"], alone.state.params["net"])
+    assert difference(shared.state.params, alone.state.params) < 1e-4
+    assert difference(whole.state.params, alone.state.params) > 1e-2
 
 
 def test_the_first_process_scores_decide(tmp_path, monkeypatch):
