@@ -108,6 +108,7 @@ def test_a_run_leaves_a_result_and_pictures_and_prints_a_table(finished):
     assert schema <= set(result)
     assert result["config"]["figures"]
     claimed = json.loads((workdir / "config.json").read_text())
+    assert claimed.pop("data_sizes")["views"] == {"x": [10]}
     assert claimed == result["config"] | {"data_fingerprint": result["dataset"]["fingerprint"]}
     pictures = {"losses_first", "losses_second", "per_class_accuracy", "confusion_unseen", "tsne", "seen_unseen_curve"}
     assert pictures <= {path.stem for path in (workdir / "figures").iterdir()}
