@@ -19,6 +19,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from zsl_jax.config import presets
+from zsl_jax.data import tasks
 from zsl_jax.data.scaling import apply_scaler
 from zsl_jax.errors import InputError
 from zsl_jax.estimator import engine, saved
@@ -226,9 +227,11 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         semantics = prepared(described.semantics, config.data.normalize_semantics)
         names = tuple(map(str, [*seen, *described.unseen]))
         dataset = engine.in_memory(config, x, labels, semantics, names)
-        self._configure(config, engine.fewest_rows(config, dataset, bool(self.validate)))
-        with folder(self.workdir) as workdir:
-            generator, chosen = engine.learn(config, dataset, workdir, bool(self.verbose))
+        n_rows = len(tasks.validation_rows(dataset, config.data, config.seed)[0]) if self.validate else len(labels)
+        self._configure(config, n_rows)
+        own = None if self.workdir is None else contextlib.nullcontext(self.workdir)
+        with own or tempfile.TemporaryDirectory(prefix="zsl_jax_") as workdir:
+            generator, chosen = engine.learn(config, dataset, Path(workdir), bool(self.verbose))
         self.generator_, self.scaler_, self.seen_classes_ = generator, None, seen
         self.calibration_ = float(chosen if self.calibration is None else self.calibration)
         self._views, self._labels = engine.views_of(engine.ready(generator), x), labels
@@ -286,13 +289,3 @@ def restored_on_failure(estimator: Any) -> Iterator[None]:
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
-
-
-@contextlib.contextmanager
-def folder(workdir: Any) -> Iterator[Path]:
-    """The folder of the run; a temporary one if none is named."""
-    if workdir is not None:
-        yield Path(workdir)
-        return
-    with tempfile.TemporaryDirectory(prefix="zsl_jax_") as temporary:
-        yield Path(temporary)

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from zsl_jax.config import presets
-from zsl_jax.data import splits, tasks
+from zsl_jax.data import splits
 from zsl_jax.data.dataset import Dataset, Part, Task
 from zsl_jax.data.scaling import Scaler, apply_scaler, fit_scaler
 from zsl_jax.evaluation import classifier, fits, protocol, prototype, rows
@@ -103,17 +103,6 @@ def in_memory(config: Any, x: np.ndarray, labels: np.ndarray, semantics: np.ndar
     parts = {"trainval": np.arange(len(x)), "test_seen": np.zeros(0, np.int64), "test_unseen": np.zeros(0, np.int64)}
     chosen, notes = splits.complete_splits(parts, labels, config.data.validation_classes, "memory", "memory")
     return Dataset("memory", {"x": x}, {"x": "features"}, "given", labels, semantics, chosen, names, notes)
-
-
-def fewest_rows(config: Any, dataset: Dataset, validate: bool) -> int:
-    """Training rows of the task that has fewest: what validation classes and held-out rows leave, where there are any.
-
-    Raises:
-      InputError: there are too few rows for a validation task.
-    """
-    if not validate:
-        return len(dataset.labels)
-    return len(tasks.validation_rows(dataset, config.data, config.seed)[0])
 
 
 def learn(config: Any, dataset: Dataset, workdir: Path, bars: bool) -> tuple[Generator, float]:

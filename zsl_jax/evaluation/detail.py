@@ -9,11 +9,6 @@ from zsl_jax.evaluation.scoring import Scorer
 from zsl_jax.train_steps.method import Params
 
 
-def confusion(predicted: np.ndarray, labels: np.ndarray, n_classes: int) -> np.ndarray:
-    """Counts [n_classes, n_classes] int64: true class by row, predicted class by column."""
-    return np.bincount(labels * n_classes + predicted, minlength=n_classes**2).reshape(n_classes, n_classes)
-
-
 def accounts(task: Task, seen: np.ndarray, unseen: np.ndarray, zsl: np.ndarray) -> dict[str, np.ndarray]:
     """What `detail` returns, of class scores.
 
@@ -29,10 +24,10 @@ def accounts(task: Task, seen: np.ndarray, unseen: np.ndarray, zsl: np.ndarray) 
         "zsl": (task.unseen[among_unseen], task.test_unseen.labels, task.unseen),
     }
     gamma, u, s = metrics.seen_unseen_curve(scoring.gains_of(task, seen, unseen))
-    true = scoring.positions(task.test_unseen.labels, task.unseen)
+    n, true = len(task.unseen), scoring.positions(task.test_unseen.labels, task.unseen)
     return {
         **{f"{part}_accuracy": metrics.per_class_accuracy(*given, "nan") for part, given in predicted.items()},
-        "confusion": confusion(among_unseen, true, len(task.unseen)),
+        "confusion": np.bincount(true * n + among_unseen, minlength=n**2).reshape(n, n),
         "gamma": gamma,
         "U": u,
         "S": s,

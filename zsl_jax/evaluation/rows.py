@@ -248,9 +248,9 @@ def chunked(array: np.ndarray, chunk_rows: int) -> jax.Array:
 
 
 @partial(jax.jit, static_argnames=("method", "space"))
-def embed_chunks(method: Method, space: str, params: dict[str, Params], inputs) -> jax.Array:
-    """Classifier inputs [chunks, size, F] of test views by name [chunks, size, ...]."""
-    return lax.map(lambda views: embed(method, params, views, space), inputs)
+def embed_chunks(method: Method, space: str, params: dict[str, Params], scored: ScoredRows) -> ScoredRows:
+    """Test rows as classifier inputs [chunks, size, F], of their views."""
+    return scored._replace(inputs=lax.map(lambda views: embed(method, params, views, space), scored.inputs))
 
 
 def over_chunks(recipe: Recipe, params: dict[str, Params], scored: ScoredRows, function: Callable[..., Any]):

@@ -273,15 +273,10 @@ class Scorer:
             recipe = dataclasses.replace(recipe, kind=kind)
             return InSpace(made, space, recipe, (source, made.views), self.data.scored)
         features = rows.all_features(self.method, space, source.params, made.views, options.chunk_rows)
-        return InSpace(made, space, rows.Recipe("features"), features, scored or self.embedded(source.params, space))
-
-    def embedded(self, params: dict[str, Params], space: str) -> fits.ScoredParts:
-        """Test rows in one space."""
-        seen, unseen = (
-            part._replace(inputs=rows.embed_chunks(self.method, space, params, part.inputs))
-            for part in self.data.scored
-        )
-        return seen, unseen
+        if scored is None:
+            seen, unseen = (rows.embed_chunks(self.method, space, source.params, part) for part in self.data.scored)
+            scored = seen, unseen
+        return InSpace(made, space, rows.Recipe("features"), features, scored)
 
     def fit_inputs(self, purpose: fits.Purpose, given: InSpace) -> tuple[fits.Setup, fits.Inputs]:
         """The static side and the arrays of one fit."""
