@@ -9,31 +9,27 @@ published program does: inputs concatenated, each critic called anew for real ro
 `torch.optim.Adam` as it comes, no compilation. Its logging passes over test rows are left out.
 
 The argument is one JSON object:
-    stage      drg | dfg | classifier | matmul
+    stage      drg | dfg | classifier
     device     cpu | cuda
     threads    CPU threads, null: torch's choice
-    precision  float32 | tf32 (cuda only) | bfloat16 (autocast over float32 weights; matmul: bfloat16 operands)
+    precision  float32 | tf32 (cuda only) | bfloat16 (autocast over float32 weights)
     seed       of weights, data and noise
-    sizes      fields of GanSizes, ClassifierSizes or MatmulSizes below; absent ones as published for AWA2
+    sizes      fields of GanSizes or ClassifierSizes below; absent ones as published for AWA2
 
 When all is built it prints {"ready": true, "torch": version, "threads": n, "device": name}. Then for each line
-{"iterations": N} on standard input it runs N iterations (classifier: fits; matmul: products of each shape) between two
-device synchronisations and prints {"seconds": total, "losses": {the last ones}, "peak_bytes": n}; matmul also says
-"shape_seconds". The first request should be a small one, to warm up. It ends at {"iterations": 0} or the end of input;
-bad arguments end it with one line on standard error and exit code 2.
+{"iterations": N} on standard input it runs N iterations (classifier: fits) between two device synchronisations and
+prints {"seconds": total, "losses": {the last ones}}. The first request should be a small one, to warm up.
 
 On Linux a third of the time on CPUs can go into page faults, since the C library gives every large array back to the
 system. MALLOC_MMAP_THRESHOLD_=8000000000 MALLOC_TRIM_THRESHOLD_=16000000000 in the environment makes it keep them.
 """
 
-import dataclasses
-import functools
 import json
 import math
-import resource
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,9 +37,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-DEVICES = ("cpu", "cuda")
-PRECISIONS = ("float32", "tf32", "bfloat16")
-EMBED_TYPES = ("VA", "V")
 MAX_PERIOD = 10_000.0
 LEAKY_SLOPE = 0.2
 WEIGHT_DEVIATION = 0.02
@@ -53,19 +46,11 @@ SMALLEST_VARIANCE = 1e-20
 BETAS = (0.5, 0.999)
 ENCODER_BETAS = (0.9, 0.999)
 
-Nets = dict[str, nn.Module]
 Terms = dict[str, Tensor]
-Given = dict[str, Tensor]
+Given = dict[str, Tensor]  # what a critic sees beside a row, by name
 
 
-class ArgumentError(ValueError):
-    """What the caller asked for cannot be done; the message says why."""
-
-
-# Sizes
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class GanSizes:
     """Sizes and hyper-parameters of both ZeroDiff stages; each stage ignores what it does not use."""
 
@@ -85,7 +70,7 @@ class GanSizes:
     critic_width: int = 4096
     decoder_width: int = 4096
     encoder_width: int = 4096
-    embed_type: str = "VA"
+    embed_type: str = "VA"  # what the encoder sees: x and a, or "V": x alone
     normalize_decoder: bool = True
     freeze_decoder: bool = True
     critic_iter: int = 5
@@ -101,15 +86,8 @@ class GanSizes:
     gamma_dist: float = 5.0
     factor_dist: float = 1.5
 
-    def __post_init__(self):
-        check_batch(self.batch, self.rows)
-        if self.embed_type not in EMBED_TYPES:
-            raise ArgumentError(f"sizes.embed_type: {self.embed_type!r}; choose one of {EMBED_TYPES}")
-        if not 0 < self.beta_min < self.beta_max:
-            raise ArgumentError(f"sizes: betas {self.beta_min}..{self.beta_max}; use 0 < beta_min < beta_max")
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class ClassifierSizes:
     """Sizes of a softmax classifier's fit."""
 
@@ -119,27 +97,6 @@ class ClassifierSizes:
     batch: int = 400
     epochs: int = 25
     lr: float = 1e-3
-
-    def __post_init__(self):
-        check_batch(self.batch, self.rows)
-
-
-@dataclasses.dataclass(frozen=True)
-class MatmulSizes:
-    """Shapes [m, k, n] of products [m, k] @ [k, n]."""
-
-    shapes: list
-
-    def __post_init__(self):
-        for shape in self.shapes:
-            if not (isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and n > 0 for n in shape)):
-                raise ArgumentError(f"sizes.shapes: {shape!r}; each shape is a list of three positive integers")
-
-
-def check_batch(batch: int, rows: int) -> None:
-    """Raises ArgumentError when there are not enough rows for one batch."""
-    if batch > rows:
-        raise ArgumentError(f"sizes: a batch of {batch} out of {rows} rows; use batch <= rows")
 
 
 # Nets
@@ -208,27 +165,22 @@ class Encoder(nn.Module):
 class Critic(nn.Module):
     """WGAN critic, Dense-lrelu-Dense 1, of [x, (x_{t+1}), (a), (emb(r)), (e(t))]: `sees` names what stands beside x."""
 
-    def __init__(self, sizes: GanSizes, x_dim: int, sees: tuple[str, ...]):
+    def __init__(self, sizes: GanSizes, x_dim: int, *sees: str):
         super().__init__()
-        self.sees = sees
-        self.time_dim = sizes.time_dim
-        self.embed_r = embedding(sizes.r_dim, sizes.a_dim) if "r" in sees else None
-        self.embed_t = embedding(sizes.time_dim, sizes.a_dim) if "t" in sees else None
-        widths = {"next": x_dim, "a": sizes.a_dim, "r": sizes.a_dim, "t": sizes.a_dim}
-        self.hidden = dense(x_dim + sum(widths[name] for name in sees), sizes.critic_width)
+        self.sees, self.time_dim = sees, sizes.time_dim
+        self.embed = nn.ModuleDict()
+        for name, inputs in (("r", sizes.r_dim), ("t", sizes.time_dim)):
+            if name in sees:
+                self.embed[name] = embedding(inputs, sizes.a_dim)
+        beside = sum(x_dim if name == "next" else sizes.a_dim for name in sees)
+        self.hidden = dense(x_dim + beside, sizes.critic_width)
         self.score = dense(sizes.critic_width, 1)
 
     def forward(self, x: Tensor, given: Given) -> Tensor:
         """Scores [B] of rows x [B, D] under conditions "next" [B, D], "a" [B, A], "r" [B, R], "t" [B]."""
-        inputs = [x]
-        for name in self.sees:
-            value = given[name]
-            if name == "r" and self.embed_r is not None:
-                value = self.embed_r(value)
-            elif name == "t" and self.embed_t is not None:
-                value = self.embed_t(sinusoids(value, self.time_dim))
-            inputs.append(value)
-        hidden = F.leaky_relu(self.hidden(torch.cat(inputs, dim=1)), LEAKY_SLOPE)
+        raw = {name: sinusoids(given[name], self.time_dim) if name == "t" else given[name] for name in self.sees}
+        beside = [self.embed[name](value) if name in self.embed else value for name, value in raw.items()]
+        hidden = F.leaky_relu(self.hidden(torch.cat([x, *beside], dim=1)), LEAKY_SLOPE)
         return self.score(hidden).float()[:, 0]
 
 
@@ -312,14 +264,11 @@ class Noise(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Real and generated rows [B, D] at steps 0 and t, the real x_{t+1}, t [B]; latent mean, log-variance [B, Z]."""
+    """Real and generated rows [B, D] of each critic, what it sees beside them, and the latent mean and log-variance."""
 
-    real: Tensor
-    fake: Tensor
-    real_t: Tensor
-    fake_t: Tensor
-    following: Tensor
-    t: Tensor
+    real: Terms
+    fake: Terms
+    given: dict[str, Given]
     latent: tuple[Tensor, Tensor] | None = None
 
 
@@ -374,211 +323,49 @@ def mutual_learning(x0: Tensor, xt: Tensor, xc: Tensor, weights: Tensor) -> Tens
     return (weights * noisy + towards(x0, xc) + towards(xc, x0)).mean()
 
 
-def wasserstein_losses(
-    nets: Nets,
-    rows: dict[str, tuple[Tensor, Tensor]],
-    given: dict[str, Given],
-    weights: dict[str, float],
-    alphas: dict[str, Tensor],
-    penalty_weight: float,
-) -> tuple[Terms, Terms]:
-    """The critics' WGAN-GP loss in three parts with graphs of their own, and each critic's penalty.
-
-    Args:
-      nets: the critics by name.
-      rows: real and fake rows [B, D] by critic.
-      given: what each critic sees beside them.
-      weights: of the critics.
-      alphas: position of the interpolated rows [B, 1] by critic.
-      penalty_weight: lambda.
-    """
-    real = [weights[name] * nets[name](pair[0], given[name]).mean() for name, pair in rows.items()]
-    fake = [weights[name] * nets[name](pair[1], given[name]).mean() for name, pair in rows.items()]
-    penalties = {
-        name: penalty_weight * gradient_penalty(nets[name], *pair, alphas[name], given[name])
-        for name, pair in rows.items()
-    }
-    total = torch.stack([weights[name] * penalty for name, penalty in penalties.items()]).sum()
-    parts = {"loss/real": -torch.stack(real).sum(), "loss/fake": torch.stack(fake).sum(), "penalty/sum": total}
-    return parts, {f"penalty/{name}": penalty for name, penalty in penalties.items()}
-
-
-# Stage 1
-
-
-def drg_pairs(nets: Nets, schedule: Schedule, batch: Batch, noise: Noise) -> Pairs:
-    """Diffuses r and lets R generate from the less noisy r_t, as published."""
-    real_t, following = diffuse(schedule, batch.r, noise)
-    fake = nets["generator"](noise.z, batch.a, real_t, noise.t, batch.r)
-    fake_t = posterior_sample(schedule, fake, following, noise)
-    return Pairs(batch.r, fake, real_t, fake_t, following, noise.t)
-
-
-def drg_conditions(pairs: Pairs, batch: Batch) -> dict[str, Given]:
-    """What each critic sees beside its first argument."""
-    return {"r0": {"a": batch.a}, "rt": {"next": pairs.following, "a": batch.a, "t": pairs.t}}
-
-
-def drg_critic_losses(
-    nets: Nets, schedule: Schedule, pairs: Pairs, batch: Batch, noise: Noise, sizes: GanSizes, penalty_weight: float
-) -> tuple[Terms, Terms]:
-    """Parts of the loss: WGAN-GP of both critics, the decoder's squared error on real r; and others to log."""
-    del schedule
-    rows = {"r0": (pairs.real, pairs.fake), "rt": (pairs.real_t, pairs.fake_t)}
-    weights = {"r0": sizes.gamma_x0, "rt": sizes.gamma_xt}
-    given = drg_conditions(pairs, batch)
-    parts, terms = wasserstein_losses(nets, rows, given, weights, noise.alphas, penalty_weight)
-    parts["loss/decoder"] = F.mse_loss(nets["decoder"](pairs.real), batch.a)
-    return parts, terms
-
-
-def drg_generator_loss(
-    nets: Nets, schedule: Schedule, batch: Batch, noise: Noise, sizes: GanSizes
-) -> tuple[Tensor, Terms]:
-    """The critics' mean score of what R generates, negated; the decoder's error is logged and gives no gradient."""
-    pairs = drg_pairs(nets, schedule, batch, noise)
-    given = drg_conditions(pairs, batch)
-    score_r0 = nets["r0"](pairs.fake, given["r0"]).mean()
-    score_rt = nets["rt"](pairs.fake_t, given["rt"]).mean()
-    loss = -sizes.gamma_x0 * score_r0 - sizes.gamma_xt * score_rt
-    with torch.no_grad():
-        decoded = F.mse_loss(nets["decoder"](pairs.fake), batch.a)
-    return loss, {"loss/generator": loss, "loss/decoder_fake": decoded}
-
-
-def drg_nets(sizes: GanSizes) -> Nets:
-    """Fresh nets of stage 1."""
-    return {
-        "generator": Generator(sizes, sizes.r_dim, with_r=False),
-        "r0": Critic(sizes, sizes.r_dim, ("a",)),
-        "rt": Critic(sizes, sizes.r_dim, ("next", "a", "t")),
-        "decoder": Decoder(sizes, sizes.r_dim),
-    }
-
-
-# Stage 2
-
-
-def dfg_pairs(nets: Nets, schedule: Schedule, batch: Batch, noise: Noise) -> Pairs:
-    """Encodes and diffuses real x and lets G generate from x_{t+1}."""
-    mean, log_variance = nets["encoder"](batch.x, batch.a)
-    z = mean + torch.exp(0.5 * log_variance) * noise.z
-    real_t, following = diffuse(schedule, batch.x, noise)
-    fake = nets["generator"](z, batch.a, following, noise.t, batch.r)
-    fake_t = posterior_sample(schedule, fake, following, noise)
-    return Pairs(batch.x, fake, real_t, fake_t, following, noise.t, (mean, log_variance))
-
-
-def dfg_conditions(pairs: Pairs, batch: Batch) -> dict[str, Given]:
-    """What each critic sees beside its first argument."""
-    noisy = {"next": pairs.following, "a": batch.a, "r": batch.r, "t": pairs.t}
-    return {"x0": {"a": batch.a}, "xt": noisy, "xc": {"r": batch.r}}
-
-
-def dfg_gammas(sizes: GanSizes) -> dict[str, float]:
-    """Weight of each critic."""
-    return {"x0": sizes.gamma_x0, "xt": sizes.gamma_xt, "xc": sizes.gamma_xc}
-
-
-def dfg_critic_losses(
-    nets: Nets, schedule: Schedule, pairs: Pairs, batch: Batch, noise: Noise, sizes: GanSizes, penalty_weight: float
-) -> tuple[Terms, Terms]:
-    """Parts of the loss: WGAN-GP, mutual learning (on scores computed anew), the decoder on real x; others to log."""
-    clean, noisy = (pairs.real, pairs.fake), (pairs.real_t, pairs.fake_t)
-    rows, given = {"x0": clean, "xt": noisy, "xc": clean}, dfg_conditions(pairs, batch)
-    weights = {name: sizes.gamma_adv * gamma for name, gamma in dfg_gammas(sizes).items()}
-    parts, terms = wasserstein_losses(nets, rows, given, weights, noise.alphas, penalty_weight)
-    estimates = {
-        name: nets[name](real, given[name]) - nets[name](fake, given[name]) for name, (real, fake) in rows.items()
-    }
-    ratios = schedule.sqrt_alphas_bar[pairs.t] ** sizes.factor_dist
-    parts["loss/mutual"] = sizes.gamma_dist * mutual_learning(**estimates, weights=ratios)
-    parts["loss/decoder"] = sizes.gamma_recons * weighted_l1(nets["decoder"](batch.x), batch.a)
-    return parts, terms
-
-
-def dfg_generator_loss(
-    nets: Nets, schedule: Schedule, batch: Batch, noise: Noise, sizes: GanSizes
-) -> tuple[Tensor, Terms]:
-    """VAE, adversarial and semantic reconstruction loss of E and G (and of the decoder unless it is frozen)."""
-    pairs = dfg_pairs(nets, schedule, batch, noise)
-    given, gammas = dfg_conditions(pairs, batch), dfg_gammas(sizes)
-    rows = {"x0": pairs.fake, "xt": pairs.fake_t, "xc": pairs.fake}
-    cost = -sum(gammas[name] * nets[name](fake, given[name]).mean() for name, fake in rows.items())
-    assert pairs.latent is not None
-    vae = vae_loss(pairs.fake, batch.x, pairs.latent)
-    decoded = weighted_l1(nets["decoder"](pairs.fake), batch.a)
-    loss = sizes.gamma_vae * vae + sizes.gamma_adv * cost + sizes.gamma_recons * decoded
-    return loss, {"loss/generator": loss, "loss/vae": vae, "loss/adversarial": cost, "loss/decoder_fake": decoded}
-
-
-def dfg_nets(sizes: GanSizes) -> Nets:
-    """Fresh nets of stage 2; the frozen R of stage 1 takes no part in training."""
-    return {
-        "encoder": Encoder(sizes),
-        "generator": Generator(sizes, sizes.x_dim, with_r=True),
-        "x0": Critic(sizes, sizes.x_dim, ("a",)),
-        "xt": Critic(sizes, sizes.x_dim, ("next", "a", "r", "t")),
-        "xc": Critic(sizes, sizes.x_dim, ("r",)),
-        "decoder": Decoder(sizes, sizes.x_dim),
-    }
-
-
 # Training
-
-
-class Method(NamedTuple):
-    """How a stage differs from the other: its critics, its generating nets and its functions."""
-
-    critics: tuple[str, ...]
-    generators: tuple[str, ...]
-    make_nets: Callable[[GanSizes], Nets]
-    pairs: Callable[..., Pairs]
-    critic_losses: Callable[..., tuple[Terms, Terms]]
-    generator_loss: Callable[..., tuple[Tensor, Terms]]
-
-
-DRG = Method(("r0", "rt"), ("generator",), drg_nets, drg_pairs, drg_critic_losses, drg_generator_loss)
-DFG = Method(("x0", "xt", "xc"), ("encoder", "generator"), dfg_nets, dfg_pairs, dfg_critic_losses, dfg_generator_loss)
-
-
-def make_optimisers(nets: Nets, sizes: GanSizes) -> dict[str, torch.optim.Optimizer]:
-    """Adam as it comes, for each net: (0.5, 0.999), the encoder's (0.9, 0.999)."""
-    return {
-        name: torch.optim.Adam(
-            net.parameters(),
-            lr=sizes.dec_lr if name == "decoder" else sizes.lr,
-            betas=ENCODER_BETAS if name == "encoder" else BETAS,
-        )
-        for name, net in nets.items()
-    }
-
-
-def require_gradients(nets: Nets, names: Iterable[str], required: bool) -> None:
-    """Switches the gradients of the named nets' parameters on or off."""
-    for name in names:
-        nets[name].requires_grad_(required)
-
-
-def detached(terms: Terms) -> Terms:
-    """The values without their history."""
-    return {name: value.detach() for name, value in terms.items()}
 
 
 class Gan:
     """A stage in training: nets, optimisers, the rows it trains on and the penalty weight lambda."""
 
-    def __init__(self, method: Method, sizes: GanSizes, device: torch.device, precision: str):
-        self.method, self.sizes, self.device = method, sizes, device
-        self.mixed = precision == "bfloat16"
+    generators: tuple[str, ...]
+    gammas: dict[str, float]  # weights of the critics in the adversarial loss
+    adversarial = 1.0  # weight of that loss
+    view = "r"  # what is generated
+
+    def __init__(self, sizes: GanSizes, device: torch.device, precision: str):
+        self.sizes, self.device, self.mixed = sizes, device, precision == "bfloat16"
         self.schedule = make_schedule(sizes, device)
-        self.nets = {name: net.to(device) for name, net in method.make_nets(sizes).items()}
-        self.optimisers = make_optimisers(self.nets, sizes)
+        self.nets = {name: net.to(device) for name, net in self.make_nets().items()}
+        self.optimisers = {name: self.make_optimiser(name) for name in self.nets}
         self.penalty_weight = sizes.penalty_weight
-        self.x = torch.rand(sizes.rows, sizes.x_dim if method is DFG else 0, device=device)
+        self.x = torch.rand(sizes.rows, sizes.x_dim if self.view == "x" else 0, device=device)
         self.r = torch.rand(sizes.rows, sizes.r_dim, device=device)
         self.labels = torch.randint(sizes.n_classes, (sizes.rows,), device=device)
         self.semantics = F.normalize(torch.rand(sizes.n_classes, sizes.a_dim, device=device), dim=1)
+
+    def make_nets(self) -> dict[str, nn.Module]:
+        """Fresh nets by name."""
+        raise NotImplementedError
+
+    def pairs(self, batch: Batch, noise: Noise) -> Pairs:
+        """Diffuses real rows and generates."""
+        raise NotImplementedError
+
+    def more_critic_losses(self, pairs: Pairs, batch: Batch, noise: Noise) -> Terms:
+        """Parts of the critics' loss beside WGAN-GP, the decoder's among them."""
+        raise NotImplementedError
+
+    def generator_loss(self, pairs: Pairs, batch: Batch, cost: Tensor) -> tuple[Tensor, Terms]:
+        """The generating nets' loss, and terms to log; `cost`: the weighted scores of what they made, negated."""
+        raise NotImplementedError
+
+    def make_optimiser(self, name: str) -> torch.optim.Optimizer:
+        """Adam as it comes."""
+        rate = self.sizes.dec_lr if name == "decoder" else self.sizes.lr
+        betas = ENCODER_BETAS if name == "encoder" else BETAS
+        return torch.optim.Adam(self.nets[name].parameters(), lr=rate, betas=betas)
 
     def draw_batch(self) -> Batch:
         """Rows at the head of a random permutation of all, as the published loader draws them."""
@@ -587,254 +374,265 @@ class Gan:
 
     def draw_noise(self, batch: Batch) -> Noise:
         """The noise of one step on `batch`."""
-        rows, like = len(batch.a), batch.x if self.method is DFG else batch.r
+        rows, like = len(batch.a), getattr(batch, self.view)
         return Noise(
             z=torch.randn(rows, self.sizes.z_dim, device=self.device),
             t=torch.randint(self.sizes.n_steps, (rows,), device=self.device),
             current=torch.randn_like(like),
             following=torch.randn_like(like),
             posterior=torch.randn_like(like),
-            alphas={name: torch.rand(rows, 1, device=self.device) for name in self.method.critics},
+            alphas={name: torch.rand(rows, 1, device=self.device) for name in self.gammas},
         )
-
-    def autocast(self) -> torch.autocast:
-        """The context of forward passes: mixed precision when asked for."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
-
-    def step(self, names: Iterable[str], losses: Iterable[Tensor]) -> None:
-        """Differentiates each loss, which adds up, and steps the named nets."""
-        for loss in losses:
-            loss.backward()
-        for name in names:
-            self.optimisers[name].step()
 
     def zero_gradients(self, names: Iterable[str]) -> None:
         """Forgets the named nets' gradients."""
         for name in names:
             self.optimisers[name].zero_grad()
 
+    def update(self, names: Iterable[str], losses: Iterable[Tensor]) -> None:
+        """Differentiates each loss, which adds up, and steps the named nets."""
+        for loss in losses:
+            loss.backward()
+        for name in names:
+            self.optimisers[name].step()
+
+    def wasserstein_losses(self, pairs: Pairs, alphas: dict[str, Tensor]) -> tuple[Terms, Terms]:
+        """The critics' WGAN-GP loss in three parts with graphs of their own, and each critic's penalty."""
+        weights = {name: self.adversarial * gamma for name, gamma in self.gammas.items()}
+
+        def mean_scores(rows: Terms) -> Tensor:
+            scores = [weights[name] * self.nets[name](rows[name], pairs.given[name]).mean() for name in weights]
+            return torch.stack(scores).sum()
+
+        parts = {"loss/real": -mean_scores(pairs.real), "loss/fake": mean_scores(pairs.fake)}
+        penalties = {
+            name: self.penalty_weight
+            * gradient_penalty(self.nets[name], pairs.real[name], pairs.fake[name], alphas[name], pairs.given[name])
+            for name in weights
+        }
+        parts["penalty/sum"] = torch.stack([weights[name] * one for name, one in penalties.items()]).sum()
+        return parts, {f"penalty/{name}": one for name, one in penalties.items()}
+
     def critic_step(self, batch: Batch, noise: Noise) -> Terms:
         """One Adam step of critics and decoder on one batch."""
-        names = (*self.method.critics, "decoder")
+        names = (*self.gammas, "decoder")
         self.zero_gradients(names)
-        with self.autocast():
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             with torch.no_grad():
-                pairs = self.method.pairs(self.nets, self.schedule, batch, noise)
-            parts, terms = self.method.critic_losses(
-                self.nets, self.schedule, pairs, batch, noise, self.sizes, self.penalty_weight
-            )
-        self.step(names, parts.values())
+                pairs = self.pairs(batch, noise)
+            parts, terms = self.wasserstein_losses(pairs, noise.alphas)
+            parts |= self.more_critic_losses(pairs, batch, noise)
+        self.update(names, parts.values())
         return detached(parts | terms)
 
     def generator_step(self, batch: Batch, noise: Noise) -> Terms:
-        """One Adam step of the generating nets (and of an unfrozen decoder); gradients pass through the critics."""
-        trains_decoder = self.method is DFG and not self.sizes.freeze_decoder
-        names = (*self.method.generators, "decoder") if trains_decoder else self.method.generators
-        idle = self.method.critics if trains_decoder else (*self.method.critics, "decoder")
-        require_gradients(self.nets, idle, False)
-        self.zero_gradients(names)
-        with self.autocast():
-            loss, terms = self.method.generator_loss(self.nets, self.schedule, batch, noise, self.sizes)
-        self.step(names, [loss])
-        require_gradients(self.nets, idle, True)
-        return detached(terms)
+        """One Adam step of the generating nets; gradients pass through the critics, which stay as they are."""
+        idle = [self.nets[name] for name in self.nets if name not in self.generators]
+        for net in idle:
+            net.requires_grad_(False)
+        self.zero_gradients(self.generators)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            pairs = self.pairs(batch, noise)
+            scores = {name: self.nets[name](pairs.fake[name], pairs.given[name]).mean() for name in self.gammas}
+            cost = -sum(gamma * scores[name] for name, gamma in self.gammas.items())
+            loss, terms = self.generator_loss(pairs, batch, cost)
+        self.update(self.generators, [loss])
+        for net in idle:
+            net.requires_grad_(True)
+        return detached({"loss/generator": loss} | terms)
 
-    def adapt_penalty_weight(self, penalties: float) -> None:
-        """Adjusts lambda (stage 2) from the weighted penalties' sum over critics and updates."""
-        mean = penalties / (self.sizes.gamma_adv * self.penalty_weight * self.sizes.critic_iter)
-        if mean > 1.05:
-            self.penalty_weight *= 1.1
-        elif mean < 1.001:
-            self.penalty_weight /= 1.1
+    def adapt(self, penalties: Tensor) -> None:
+        """Adjusts lambda (stage 2) by the weighted penalties' sum over critics and updates."""
 
     def iterate(self) -> Terms:
         """One training iteration: the critic updates, lambda, one update of the generating nets on the last batch."""
-        penalties = torch.zeros((), device=self.device)
-        batch, terms = None, {}
+        penalties, terms = torch.zeros((), device=self.device), {}
         for _ in range(self.sizes.critic_iter):
             batch = self.draw_batch()
             terms = self.critic_step(batch, self.draw_noise(batch))
             penalties += terms["penalty/sum"]
-        if self.method is DFG:
-            self.adapt_penalty_weight(penalties.item())
-        assert batch is not None
+        self.adapt(penalties)
         return terms | self.generator_step(batch, self.draw_noise(batch))
 
-    def run(self, iterations: int) -> dict[str, Any]:
+    def run(self, iterations: int) -> dict[str, float]:
         """Trains; says the last iteration's losses."""
         terms = {}
         for _ in range(iterations):
             terms = self.iterate()
-        losses = {name: float(value) for name, value in terms.items()}
-        return {"losses": losses | {"lambda": self.penalty_weight}}
+        return {name: float(value) for name, value in terms.items()} | {"lambda": self.penalty_weight}
 
 
-# The final classifier
+def detached(terms: Terms) -> Terms:
+    """The values without their history."""
+    return {name: value.detach() for name, value in terms.items()}
 
 
-class ShuffledStream:
-    """Minibatches out of shuffled passes: rows left over at the end of a pass are joined with the next one's first.
+class Drg(Gan):
+    """Stage 1: R generates representations r."""
 
-    As published, each shuffle permutes the table itself, which was already permuted.
-    """
+    generators = ("generator",)
 
-    def __init__(self, features: Tensor, labels: Tensor, batch: int, draw: Callable[[], Tensor]):
-        """features [n, F], labels [n]; `draw` makes a permutation [n]."""
-        self.features, self.labels, self.batch, self.draw = features, labels, batch, draw
-        self.position = len(labels)
+    def make_nets(self) -> dict[str, nn.Module]:
+        """R, two critics and the decoder."""
+        sizes = self.sizes
+        self.gammas = {"r0": sizes.gamma_x0, "rt": sizes.gamma_xt}
+        return {
+            "generator": Generator(sizes, sizes.r_dim, with_r=False),
+            "r0": Critic(sizes, sizes.r_dim, "a"),
+            "rt": Critic(sizes, sizes.r_dim, "next", "a", "t"),
+            "decoder": Decoder(sizes, sizes.r_dim),
+        }
 
-    def take(self, count: int) -> tuple[Tensor, Tensor]:
-        """The next `count` rows of this pass."""
-        part = slice(self.position, self.position + count)
-        self.position += count
-        return self.features[part], self.labels[part]
+    def pairs(self, batch: Batch, noise: Noise) -> Pairs:
+        """Diffuses r and lets R generate from the less noisy r_t, as published."""
+        real_t, following = diffuse(self.schedule, batch.r, noise)
+        fake = self.nets["generator"](noise.z, batch.a, real_t, noise.t, batch.r)
+        fake_t = posterior_sample(self.schedule, fake, following, noise)
+        given = {"r0": {"a": batch.a}, "rt": {"next": following, "a": batch.a, "t": noise.t}}
+        return Pairs({"r0": batch.r, "rt": real_t}, {"r0": fake, "rt": fake_t}, given)
 
-    def next_batch(self) -> tuple[Tensor, Tensor]:
-        """Features [batch, F] and labels [batch]."""
-        left = len(self.labels) - self.position
-        if left >= self.batch:
-            return self.take(self.batch)
-        rest = self.take(left)
-        order = self.draw()
-        self.features, self.labels, self.position = self.features[order], self.labels[order], 0
-        first = self.take(self.batch - left)
-        return (torch.cat([rest[0], first[0]]), torch.cat([rest[1], first[1]])) if left else first
+    def more_critic_losses(self, pairs: Pairs, batch: Batch, noise: Noise) -> Terms:
+        """The decoder's squared error on real r."""
+        return {"loss/decoder": F.mse_loss(self.nets["decoder"](batch.r), batch.a)}
+
+    def generator_loss(self, pairs: Pairs, batch: Batch, cost: Tensor) -> tuple[Tensor, Terms]:
+        """The adversarial loss alone; the decoder's error is logged and gives no gradient."""
+        with torch.no_grad():
+            decoded = F.mse_loss(self.nets["decoder"](pairs.fake["r0"]), batch.a)
+        return cost, {"loss/decoder_fake": decoded}
 
 
-def fit(linear: nn.Linear, stream: ShuffledStream, epochs: int, lr: float, autocast: torch.autocast) -> list[Tensor]:
-    """Trains a linear softmax classifier with Adam(lr, 0.5, 0.999); the loss of each minibatch."""
-    optimiser, losses = torch.optim.Adam(linear.parameters(), lr=lr, betas=BETAS), []
-    for _ in range(epochs * math.ceil(len(stream.labels) / stream.batch)):
-        features, labels = stream.next_batch()
-        optimiser.zero_grad()
-        with autocast:
-            loss = F.nll_loss(F.log_softmax(linear(features), dim=1), labels)
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.detach())
-    return losses
+class Dfg(Gan):
+    """Stage 2: E and G generate features x; the frozen R of stage 1 takes no part in training."""
+
+    view = "x"
+
+    def make_nets(self) -> dict[str, nn.Module]:
+        """E, G, three critics and the decoder."""
+        sizes = self.sizes
+        self.generators = ("encoder", "generator") if sizes.freeze_decoder else ("encoder", "generator", "decoder")
+        self.gammas = {"x0": sizes.gamma_x0, "xt": sizes.gamma_xt, "xc": sizes.gamma_xc}
+        self.adversarial = sizes.gamma_adv
+        return {
+            "encoder": Encoder(sizes),
+            "generator": Generator(sizes, sizes.x_dim, with_r=True),
+            "x0": Critic(sizes, sizes.x_dim, "a"),
+            "xt": Critic(sizes, sizes.x_dim, "next", "a", "r", "t"),
+            "xc": Critic(sizes, sizes.x_dim, "r"),
+            "decoder": Decoder(sizes, sizes.x_dim),
+        }
+
+    def pairs(self, batch: Batch, noise: Noise) -> Pairs:
+        """Encodes and diffuses real x and lets G generate from x_{t+1}."""
+        mean, log_variance = self.nets["encoder"](batch.x, batch.a)
+        z = mean + torch.exp(0.5 * log_variance) * noise.z
+        real_t, following = diffuse(self.schedule, batch.x, noise)
+        fake = self.nets["generator"](z, batch.a, following, noise.t, batch.r)
+        fake_t = posterior_sample(self.schedule, fake, following, noise)
+        noisy = {"next": following, "a": batch.a, "r": batch.r, "t": noise.t}
+        return Pairs(
+            {"x0": batch.x, "xt": real_t, "xc": batch.x},
+            {"x0": fake, "xt": fake_t, "xc": fake},
+            {"x0": {"a": batch.a}, "xt": noisy, "xc": {"r": batch.r}},
+            (mean, log_variance),
+        )
+
+    def more_critic_losses(self, pairs: Pairs, batch: Batch, noise: Noise) -> Terms:
+        """Mutual learning, on scores computed anew, and the decoder on real x."""
+        estimates = {
+            name: self.nets[name](pairs.real[name], given) - self.nets[name](pairs.fake[name], given)
+            for name, given in pairs.given.items()
+        }
+        ratios = self.schedule.sqrt_alphas_bar[noise.t] ** self.sizes.factor_dist
+        return {
+            "loss/mutual": self.sizes.gamma_dist * mutual_learning(**estimates, weights=ratios),
+            "loss/decoder": self.sizes.gamma_recons * weighted_l1(self.nets["decoder"](batch.x), batch.a),
+        }
+
+    def generator_loss(self, pairs: Pairs, batch: Batch, cost: Tensor) -> tuple[Tensor, Terms]:
+        """VAE, adversarial and semantic reconstruction loss of E and G (and of the decoder unless it is frozen)."""
+        assert pairs.latent is not None
+        sizes, vae = self.sizes, vae_loss(pairs.fake["x0"], batch.x, pairs.latent)
+        decoded = weighted_l1(self.nets["decoder"](pairs.fake["x0"]), batch.a)
+        loss = sizes.gamma_vae * vae + sizes.gamma_adv * cost + sizes.gamma_recons * decoded
+        return loss, {"loss/vae": vae, "loss/adversarial": cost, "loss/decoder_fake": decoded}
+
+    def adapt(self, penalties: Tensor) -> None:
+        """Adjusts lambda by the penalties' mean."""
+        mean = penalties.item() / (self.sizes.gamma_adv * self.penalty_weight * self.sizes.critic_iter)
+        if mean > 1.05:
+            self.penalty_weight *= 1.1
+        elif mean < 1.001:
+            self.penalty_weight /= 1.1
 
 
 class Classifier:
     """The final linear softmax classifier, each time from fresh weights."""
 
     def __init__(self, sizes: ClassifierSizes, device: torch.device, precision: str):
-        self.sizes, self.device = sizes, device
-        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+        self.sizes, self.device, self.mixed = sizes, device, precision == "bfloat16"
         self.features = torch.rand(sizes.rows, sizes.n_features, device=device)
         self.labels = torch.randint(sizes.n_classes, (sizes.rows,), device=device)
 
-    def run(self, iterations: int) -> dict[str, Any]:
-        """Fits `iterations` classifiers; says the last loss."""
-        losses = []
-        for _ in range(iterations):
-            linear = dense(self.sizes.n_features, self.sizes.n_classes).to(self.device)
-            draw = functools.partial(torch.randperm, self.sizes.rows, device=self.device)
-            stream = ShuffledStream(self.features, self.labels, self.sizes.batch, draw)
-            losses = fit(linear, stream, self.sizes.epochs, self.sizes.lr, self.autocast)
-        return {"losses": {"loss/classifier": float(losses[-1])}}
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Minibatches out of shuffled passes: rows left over at the end of one are joined with the next one's first.
 
+        As published, each shuffle permutes the table itself, which was already permuted.
+        """
+        features, labels, position, size = self.features, self.labels, self.sizes.rows, self.sizes.batch
+        while True:
+            rest = features[position : position + size], labels[position : position + size]
+            position += size
+            if (lacking := size - len(rest[1])) > 0:
+                order = torch.randperm(self.sizes.rows, device=self.device)
+                features, labels, position = features[order], labels[order], lacking
+                first = features[:lacking], labels[:lacking]
+                rest = tuple(map(torch.cat, zip(rest, first, strict=True))) if len(rest[1]) else first
+            yield rest
 
-# Matrix products
+    def fit(self) -> Tensor:
+        """Trains with Adam(lr, 0.5, 0.999); the loss of the last minibatch."""
+        linear = dense(self.sizes.n_features, self.sizes.n_classes).to(self.device)
+        optimiser, loss = torch.optim.Adam(linear.parameters(), lr=self.sizes.lr, betas=BETAS), torch.zeros(())
+        steps = self.sizes.epochs * math.ceil(self.sizes.rows / self.sizes.batch)
+        for _, (features, labels) in zip(range(steps), self.batches(), strict=False):
+            optimiser.zero_grad()
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+                loss = F.nll_loss(F.log_softmax(linear(features), dim=1), labels)
+            loss.backward()
+            optimiser.step()
+        return loss.detach()
 
-
-class Matmul:
-    """Plain products of random matrices."""
-
-    def __init__(self, sizes: MatmulSizes, device: torch.device, precision: str):
-        self.device = device
-        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        self.operands = [
-            (torch.randn(m, k, device=device, dtype=dtype), torch.randn(k, n, device=device, dtype=dtype))
-            for m, k, n in sizes.shapes
-        ]
-
-    def run(self, iterations: int) -> dict[str, Any]:
-        """Multiplies each pair `iterations` times; says the seconds of each shape."""
-        seconds = []
-        for left, right in self.operands:
-            began = now(self.device)
-            for _ in range(iterations):
-                torch.matmul(left, right)
-            seconds.append(now(self.device) - began)
-        return {"losses": {}, "shape_seconds": seconds}
+    def run(self, iterations: int) -> dict[str, float]:
+        """Fits so many classifiers; says the last loss."""
+        return {"loss/classifier": [float(self.fit()) for _ in range(iterations)][-1]}
 
 
 # The worker
 
-
-STAGES: dict[str, tuple[type, Callable[[Any, torch.device, str], Gan | Classifier | Matmul]]] = {
-    "drg": (GanSizes, lambda sizes, device, precision: Gan(DRG, sizes, device, precision)),
-    "dfg": (GanSizes, lambda sizes, device, precision: Gan(DFG, sizes, device, precision)),
-    "classifier": (ClassifierSizes, Classifier),
-    "matmul": (MatmulSizes, Matmul),
-}
+STAGES = {"drg": (GanSizes, Drg), "dfg": (GanSizes, Dfg), "classifier": (ClassifierSizes, Classifier)}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Job:
-    """What the caller asked for; `sizes` as yet unread."""
+    """What the caller asked for."""
 
     stage: str
     device: str = "cpu"
     threads: int | None = None
     precision: str = "float32"
     seed: int = 0
-    sizes: dict = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self):
-        for name, choices in (("stage", tuple(STAGES)), ("device", DEVICES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in choices:
-                raise ArgumentError(f"{name}: {getattr(self, name)!r}; choose one of {choices}")
-        if self.threads is not None and (type(self.threads) is not int or self.threads < 1):
-            raise ArgumentError(f"threads: {self.threads!r}; give a positive integer or null")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ArgumentError("device: 'cuda', but torch sees no such device")
-        if self.device == "cpu" and self.precision == "tf32":
-            raise ArgumentError("precision: 'tf32' needs device 'cuda'")
+    sizes: dict[str, Any] = field(default_factory=dict)
 
 
-def read(cls: type, values: Any, where: str) -> Any:
-    """Makes the dataclass `cls` from a JSON object; a number must be of the field's kind and not negative.
-
-    Raises:
-      ArgumentError: a field is unknown, missing or of another kind.
-    """
-    if not isinstance(values, dict):
-        raise ArgumentError(f"{where}: expected a JSON object, got {values!r}")
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    if unknown := sorted(set(values) - set(fields)):
-        raise ArgumentError(f"{where}: unknown {', '.join(unknown)}; known are {', '.join(fields)}")
-    absent = (dataclasses.MISSING, dataclasses.MISSING)
-    needed = [name for name, field in fields.items() if (field.default, field.default_factory) == absent]
-    if missing := sorted(set(needed) - set(values)):
-        raise ArgumentError(f"{where}: {', '.join(missing)} missing")
-    for name, value in values.items():
-        kind, least = fields[name].type, 0 if name == "seed" else 1
-        if kind is int and (type(value) is not int or value < least):
-            raise ArgumentError(f"{where}: {name} is {value!r}; give an integer of at least {least}")
-        if kind is float and (type(value) not in (int, float) or not 0 <= value < math.inf):
-            raise ArgumentError(f"{where}: {name} is {value!r}; give a number of at least 0")
-        if kind in (bool, str, list, dict) and type(value) is not kind:
-            raise ArgumentError(f"{where}: {name} is {value!r}; give a {kind.__name__}")
-    return cls(**values)
-
-
-def parse(text: str, where: str) -> Any:
-    """JSON, or an ArgumentError."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ArgumentError(f"{where}: not JSON ({error})") from None
-
-
-def prepare(job: Job) -> torch.device:
-    """Sets seed, threads and the precision of float32 products; returns the device."""
+def build(job: Job) -> Gan | Classifier:
+    """Sets seed, threads and the precision of float32 products; makes what is to be run."""
     torch.manual_seed(job.seed)
     if job.threads is not None:
         torch.set_num_threads(job.threads)
     torch.set_float32_matmul_precision("high" if job.precision == "tf32" else "highest")
-    return torch.device(job.device)
+    sizes, stage = STAGES[job.stage]
+    return stage(sizes(**job.sizes), torch.device(job.device), job.precision)
 
 
 def now(device: torch.device) -> float:
@@ -844,57 +642,22 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def peak_bytes(device: torch.device) -> int:
-    """Most memory in use so far: of the device, or of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
-
-
 def say(**values: Any) -> None:
     """Prints one line of JSON at once."""
     print(json.dumps(values), flush=True)
 
 
-def read_iterations(line: str) -> int:
-    """The number in a request {"iterations": N}."""
-    request = parse(line, "request")
-    count = request.get("iterations") if isinstance(request, dict) else None
-    if type(count) is not int or count < 0:
-        raise ArgumentError(f'request: {line.strip()!r}; write {{"iterations": N}} with an integer of at least 0')
-    return count
-
-
-def serve(work: Gan | Classifier | Matmul, device: torch.device, requests: Iterable[str]) -> None:
-    """Answers each request until one for no iterations."""
-    for line in filter(str.strip, requests):
-        count = read_iterations(line)
-        if count == 0:
-            return
-        began = now(device)
-        result = work.run(count)
-        say(seconds=now(device) - began, **result, peak_bytes=peak_bytes(device))
-
-
-def main(arguments: list[str]) -> int:
-    """Builds what the argument asks for and serves requests; returns the exit code."""
-    try:
-        if len(arguments) != 1:
-            raise ArgumentError(f"expected one argument, a JSON object, got {len(arguments)}")
-        job = read(Job, parse(arguments[0], "argument"), "argument")
-        sizes_type, build = STAGES[job.stage]
-        sizes = read(sizes_type, job.sizes, "sizes")
-        device = prepare(job)
-        work = build(sizes, device, job.precision)
-        name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
-        say(ready=True, torch=torch.__version__, threads=torch.get_num_threads(), device=name)
-        serve(work, device, sys.stdin)
-    except ArgumentError as error:
-        print(f"torch_zerodiff: {error}", file=sys.stderr)
-        return 2
-    return 0
+def main(argument: str, requests: Iterable[str]) -> None:
+    """Builds what the argument asks for and answers each request."""
+    work = build(Job(**json.loads(argument)))
+    name = torch.cuda.get_device_name() if work.device.type == "cuda" else "cpu"
+    say(ready=True, torch=torch.__version__, threads=torch.get_num_threads(), device=name)
+    for line in requests:
+        count = json.loads(line)["iterations"]
+        began = now(work.device)
+        losses = work.run(count)
+        say(seconds=now(work.device) - began, losses=losses)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1], sys.stdin)

@@ -34,7 +34,7 @@ jax.config.update("jax_default_matmul_precision", "highest")
 LONGEST = (
     "test_docs.py", "test_main.py", "test_parallel.py", "test_configs.py", "test_gan_zoo.py", "test_autoencoders.py",
     "test_d2sc.py", "test_experiment.py", "test_estimator.py", "test_bench.py", "test_probe.py", "test_zerodiff.py",
-    "test_evaluate.py", "test_tfvaegan.py", "test_leaderboard.py", "test_finetune.py",
+    "test_gpu.py", "test_evaluate.py", "test_tfvaegan.py", "test_leaderboard.py", "test_finetune.py",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from tests import tiny
 from zsl_jax.config import defaults
 from zsl_jax.train_steps import adversarial, registry
-from zsl_jax.train_steps.method import Method, Spec, TrainState
+from zsl_jax.train_steps.method import Entry, Method, Spec, TrainState
 
 INPUT_NOISE, DEVIATION = 0.02, 0.1  # of the semantics in training, of synthetic rows
 CONFIG = """
@@ -32,12 +32,14 @@ def build(config: Any, spec: Spec) -> Method:
     """The whole method. A second stage of it goes on from the map that the first one left."""
     del config
 
-    def init(key, upstream, hyper):
+    def init(key, upstream, hyper, tables):
+        del tables
         kernel = 0.02 * jax.random.normal(key, (spec.a_dim, spec.x_dim))
         fresh = {"map": {"kernel": kernel, "bias": jnp.zeros(spec.x_dim)}}
         return adversarial.fresh_state([fresh, *upstream.values()][-1], {}, hyper, {})
 
-    def train_step(state: TrainState, batches, key):
+    def train_step(state: TrainState, batches, key, tables):
+        del tables
         a = batches.a[0] + INPUT_NOISE * jax.random.normal(key, batches.a[0].shape)
 
         def loss(weights):
@@ -61,7 +63,6 @@ def build(config: Any, spec: Spec) -> Method:
         embed=lambda params, views, space: views["x"],
         spaces=("V",),
         samplers=("one_step",),
-        numbers=("lr",),
     )
 
 
@@ -70,7 +71,7 @@ def config(*stages: str) -> Any:
     made = defaults.run("linear")
     made.stages = stages
     for stage in stages:
-        registry.register(stage, build)
+        registry.register(stage, Entry(build, ("lr",)))
         made[stage] = ConfigDict({"epochs": 40, "batch_size": 64, "lr": 0.02, "syn_num": 50, "classifier_lr": 1e-2})
     made.data.representations = ""
     made.eval.spaces, made.eval.samplers = ("V",), ("one_step",)

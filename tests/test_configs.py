@@ -263,7 +263,7 @@ def test_published_tricks(dataset, syn_num):
 @functools.cache
 def compiled(stage: str, static: str) -> tuple[contract.Method, Any]:
     """A stage and its compiled step, by the JSON of its own and earlier stages' options that are no traced numbers."""
-    method = registry.find(stage)(ConfigDict(json.loads(static)), SPEC)
+    method = registry.find(stage).build(ConfigDict(json.loads(static)), SPEC)
     return method, jax.jit(method.train_step)
 
 
@@ -277,7 +277,7 @@ def static_options(config: Any, last: str) -> str:
     stages = trained[: trained.index(last) + 1]
     sections = {stage: config[stage].to_dict() for stage in stages}
     for stage, section in sections.items():
-        section.update(dict.fromkeys(registry.find(stage)(config, SPEC).numbers, 0.0))
+        section.update(dict.fromkeys(registry.find(stage).numbers, 0.0))
         section.update({"epochs": 0, "syn_num": 0, "classifier_lr": 0.0} | ({"z_dim": 0} if "z_dim" in section else {}))
     return json.dumps(sections | {"stages": stages})
 
@@ -293,7 +293,7 @@ def test_one_iteration_of_each_stage(name):
     upstream = {}
     for stage in trained_stages(config):
         method, step = compiled(stage, static_options(config, stage))
-        numbers = contract.hyper_parameters(config[stage], method.numbers)
+        numbers = contract.hyper_parameters(config[stage], registry.find(stage).numbers)
         shapes = jax.eval_shape(method.init, jax.random.key(0), upstream, numbers)
         state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         extra = {name: numbers.get(name, value) for name, value in state.extra.items()}

@@ -24,14 +24,14 @@ from tests.data.toy import write_toy
 from tests.tiny import untimed
 from zsl_jax import __main__ as program
 from zsl_jax.training.checkpoints import open_checkpoints
-from zsl_jax.training.writers import METRICS, read_metrics
+from zsl_jax.training.workdir import METRICS, read_metrics
 
 ROOT = Path(__file__).parents[1]
 CONFIG = str(ROOT / "configs" / "zerodiff_synthetic.py")
 STAGES = ("first", "second")  # of the linear method
 LONG = ["--config.second.epochs=100", "--config.eval.every=50", "--config.checkpoint_every=4", "--config.log_every=3"]
 PER_EPOCH = 7
-PATIENCE = 300  # seconds for what takes a few
+PATIENCE = 1200  # seconds for what takes a few; some machines are slow and have other work
 
 
 @pytest.fixture(scope="module")
@@ -262,10 +262,10 @@ def test_processes_end_together_when_the_first_cannot_write(linear_run, tmp_path
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "evaluations").touch()  # where a folder is to be
     ends = run_pair(environment, *[linear_run(tmp_path / "run")] * 2)
-    for (code, said), start in zip(ends, ("error: cannot write", "error: process 0 failed: cannot write"), strict=True):
+    file = tmp_path / "run" / "evaluations" / "first_00000.json"
+    for (code, said), start in zip(ends, ("error: ", "error: process 0 failed: "), strict=True):
         assert code == 2, said
-        assert said.splitlines()[-1].startswith(start)
-        assert str(tmp_path / "run" / "evaluations") in said.splitlines()[-1]
+        assert said.splitlines()[-1].startswith(f"{start}{file}: cannot be written")
 
 
 def test_half_a_group_of_flags_is_refused(linear_run, tmp_path, capsys):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from zsl_jax import __main__ as program
-from zsl_jax.training.writers import read_json
+from zsl_jax.files import read_json
 
 CONFIG = """
 from tests import linear

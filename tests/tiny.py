@@ -9,11 +9,17 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from zsl_jax.config import defaults
-from zsl_jax.train_steps.method import Batch, Method, Spec, hyper_parameters
+from zsl_jax.train_steps import registry
+from zsl_jax.train_steps.method import Batch, Method, Spec, Tables, hyper_parameters, vector_spec
 from zsl_jax.training.stage import StopRequest
 
-SPEC = Spec(x_dim=6, r_dim=5, a_dim=3, n_classes=4)
+SPEC = vector_spec(x_dim=6, r_dim=5, a_dim=3, n_classes=4)
 WIDTH = 8
+TABLES = Tables(
+    np.eye(SPEC.n_classes, SPEC.a_dim, dtype=np.float32),
+    np.ones(SPEC.n_classes, bool),
+    np.zeros((SPEC.a_dim, 0), np.float32),
+)
 
 
 def random_like(tree: Any, seed: int = 0, deviation: float = 1.0) -> Any:
@@ -62,7 +68,8 @@ def synthetic(config: Any, seed: int = 0) -> Any:
 
 def hyper(config: Any, stage: str, method: Method) -> dict[str, np.ndarray]:
     """The numbers that a method takes from its section."""
-    return hyper_parameters(config[stage], method.numbers)
+    del method
+    return hyper_parameters(config[stage], registry.find(stage).numbers)
 
 
 def batches(shape: tuple[int, ...], spec: Spec = SPEC, seed: int = 0) -> Batch:
@@ -72,12 +79,28 @@ def batches(shape: tuple[int, ...], spec: Spec = SPEC, seed: int = 0) -> Batch:
     semantics = random.normal(size=(spec.n_classes, spec.a_dim)).astype(np.float32)
     semantics = semantics / np.linalg.norm(semantics, axis=1, keepdims=True)
     labels = random.integers(0, spec.n_classes, shape).astype(np.int32)
-    return Batch(*(jnp.asarray(array) for array in (x, r, semantics[labels], labels)))
+    views = {name: jnp.asarray(rows) for name, rows in {"x": x, "r": r}.items() if rows.shape[-1]}
+    return Batch(views, jnp.asarray(semantics[labels]), jnp.asarray(labels))
 
 
 def bits(tree: Any) -> list[bytes]:
     """The bytes of all arrays of a tree."""
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
+
+
+def difference(one: Any, other: Any) -> float:
+    """The largest difference between two trees, relative to each array's largest entry: rounding is some 1e-7.
+
+    What is bounded by it holds on any machine; that bits are other ones is perhaps one machine's rounding.
+    """
+
+    def of(left: Any, right: Any) -> float:
+        left, right = np.asarray(left, np.float64), np.asarray(right, np.float64)
+        largest = max(np.abs(left).max(initial=0.0), np.abs(right).max(initial=0.0))
+        return float(np.abs(left - right).max(initial=0.0) / largest) if largest else 0.0
+
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return max((of(left, right) for left, right in pairs), default=0.0)
 
 
 def untimed(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from zsl_jax.benchmarking.timing import Effort
 from zsl_jax.benchmarking.work import Machine
 from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
-from zsl_jax.training import loop
+from zsl_jax.training import feed
 from zsl_jax.training.stage import shapes
 
 WORKER = """
@@ -140,9 +140,9 @@ def test_more_rows_change_the_case_alone():
 
 def test_views_and_parameters_of_earlier_stages_are_stood_in_for():
     stage = cases.stage_of(Case(with_views(), "dfg"))
-    views = stage.train.views()
+    views = stage.train.views
     assert {name: rows.shape[1] for name, rows in views.items()} == {"x": 8, "r": 5}
-    assert all(rows.std() > 0.1 and 0 <= rows.min() <= rows.max() <= 1 for rows in views.values())
+    assert all(rows.std() > 0.1 and 0 <= rows.min() <= rows.max() <= 1 for rows in map(np.asarray, views.values()))
     frozen = stage.upstream["drg"]["generator"]
     assert all(np.std(leaf) > 0 for leaf in jax.tree.leaves(frozen) if leaf.size > 3)
 
@@ -167,7 +167,7 @@ def test_devices_share_the_work_of_one(mode, machine):
     effort = Effort(iterations=1, repeats=1)
     row = timing.time_stage(Case(on_devices(small_linear(), 2, mode), "linear"), effort, machine)
     stage = cases.stage_of(Case(small_linear(), "linear"))
-    alone = work.of_iteration(stage, stage.rows().arrays)
+    alone = work.of_iteration(stage, stage.rows().data)
     assert (row["flops"], row["bytes"], row["devices"]) == (alone.flops, alone.bytes, 2)
 
 
@@ -208,7 +208,7 @@ def test_optimiser_steps_of_each_net(frozen):
         sizes = {net: sum(leaf.size for leaf in jax.tree.leaves(state.params[net])) for net in steps}
         # Adam: gradient, weight and two moments are read, weight and moments written, each 4 bytes.
         moved = sum(7 * 4 * sizes[net] * count for net, count in steps.items())
-        assert work.of_iteration(stage, stage.rows().arrays).update_bytes == moved
+        assert work.of_iteration(stage, stage.rows().data).update_bytes == moved
 
 
 def test_a_first_pass_of_tfvaegan_has_no_feedback():
@@ -216,8 +216,8 @@ def test_a_first_pass_of_tfvaegan_has_no_feedback():
     config.data, config.tfvaegan.batch_size = small().data, 16
     stage = cases.stage_of(Case(config, "tfvaegan"))
     drawn = jax.ShapeDtypeStruct((stage.method.batches_per_step, stage.batch_size), np.int32)
-    batches = jax.eval_shape(loop.gather, stage.rows().arrays, drawn)
-    steps = work.optimiser_steps(stage.method, shapes(stage), batches, work.hyper_of(stage))
+    batches = jax.eval_shape(feed.gather, stage.rows().data, drawn)
+    steps = work.optimiser_steps(stage.method, shapes(stage), batches, work.hyper_of(stage), stage.tables)
     assert steps == {"critic": 5, "decoder": 6, "encoder": 1, "generator": 1, "feedback": 0}
 
 
@@ -227,7 +227,7 @@ def test_passes_of_other_optimisers(optimiser, passes):
     config.finetune_x.optimiser = optimiser
     stage = cases.stage_of(Case(config, "finetune_x"))
     size = sum(leaf.size for leaf in jax.tree.leaves(shapes(stage).params))
-    assert work.of_iteration(stage, stage.rows().arrays).update_bytes == passes * 4 * size
+    assert work.of_iteration(stage, stage.rows().data).update_bytes == passes * 4 * size
 
 
 def test_classifier_widths_are_those_of_the_spaces_asked_for():

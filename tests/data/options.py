@@ -23,6 +23,7 @@ def data_options(**changes: Any) -> ml_collections.ConfigDict:
             "validation_fraction": 0.2,
             "validation_classes": 0,
             "unseen": (3, 6, 8),
+            "pictures": False,
             "synthetic": {
                 "preset": "",
                 "seen": 6,

@@ -123,4 +123,4 @@ def test_r_is_absent_where_the_data_set_has_none():
     dataset = data.load(options, 0)
     for task in (data.test_task(dataset, options), data.validation_task(dataset, options, 0)):
         assert task.train.r is task.test_unseen.r is None
-        assert list(task.train.views()) == ["x"]
+        assert list(task.train.views) == ["x"]

@@ -78,11 +78,11 @@ def test_scores_are_those_of_an_evaluation(fitted):
 
     def part(x, y):
         numbers = [names.tolist().index(name) for name in y.tolist()]
-        return Part(engine.views_of(use, x.astype(np.float32))["x"], None, np.array(numbers, np.int32))
+        return Part(engine.views_of(use, x.astype(np.float32)), np.array(numbers, np.int32))
 
     numbers = np.arange(len(names), dtype=np.int32)
     parts = part(x, y), part(seen_x, seen_y), part(unseen_x, unseen_y)
-    task = Task("toy", *parts, fitted.semantics_, numbers[:N_SEEN], numbers[N_SEEN:], tuple(names), np.arange(0))
+    task = Task("toy", *parts, fitted.semantics_, numbers[:N_SEEN], numbers[N_SEEN:], tuple(names), *[np.arange(0)] * 2)
     found = scoring.evaluate(use.method, fitted.generator_.params, task, use.root(), use.options)
     last = {name: series[-1] for name, series in found["spaces"]["V"]["one_step"].items()}
     plain = copy.deepcopy(fitted)

@@ -52,14 +52,17 @@ def test_scores_are_consistent(reference):
         np.testing.assert_allclose(s["H"], metrics.harmonic_mean(s["U"], s["S"]), atol=1e-3)
         np.testing.assert_allclose(s["H_cal"], metrics.harmonic_mean(s["U_cal"], s["S_cal"]), atol=1e-3)
         assert np.all(s["H_gamma"] >= np.maximum(s["H"], s["H_cal"]) - 1e-3)
-    assert reference["spaces"]["V"]["one_step"]["U_cal"] != reference["spaces"]["V"]["one_step"]["U"]
-    assert reference["spaces"]["VC"]["one_step"]["U_cal"] == reference["spaces"]["VC"]["one_step"]["U"]
+    calibrated, plain = (samplers["one_step"] for samplers in (reference["spaces"]["V"], reference["spaces"]["VC"]))
+    assert max(np.subtract(calibrated["U_cal"], calibrated["U"])) > 1
+    np.testing.assert_allclose(plain["U_cal"], plain["U"], atol=1e-3)
 
 
 def close(ours, theirs):
-    """Equal to rounding: one test row more or less at a tie would show as 100 / 120 percent."""
+    """Equal to rounding, which may turn a row or two of the 120 of a part at a tie (0.8 percent each), no more."""
     for name, series in theirs.items():
-        np.testing.assert_allclose(ours[name], series, rtol=1e-4, atol=1e-3, err_msg=name)
+        away = np.abs(np.subtract(ours[name], series))
+        assert (away < 2).all(), name
+        assert away.mean() < 0.2, name
 
 
 @pytest.mark.parametrize(("memory_mb", "kind"), [(0.05, "views"), (0.0, "draws")])
@@ -144,7 +147,7 @@ def test_nearest_neighbour_equals_brute_force(memory_mb):
     softmax = dataclasses.replace(options, classifier="softmax", seen_factor=0.5)
     arguments = METHOD, toy.params(NOISE), task, jax.random.key(0), softmax, "V", "one_step"
     for name, score in baselines.nearest_neighbour(*arguments)["1-NN V"].items():
-        assert scores[name] == [score]
+        assert scores[name] == [pytest.approx(score, abs=1e-3)]
 
 
 @pytest.mark.parametrize("field", ["spaces", "samplers"])

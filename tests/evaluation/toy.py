@@ -43,8 +43,8 @@ def generative() -> Method:
     return Method(
         name="toy",
         batches_per_step=1,
-        init=lambda key, upstream, hyper: (_ for _ in ()).throw(AssertionError("not trained")),
-        train_step=lambda state, batches, key: (_ for _ in ()).throw(AssertionError("not trained")),
+        init=lambda key, upstream, hyper, tables: (_ for _ in ()).throw(AssertionError("not trained")),
+        train_step=lambda state, batches, key, tables: (_ for _ in ()).throw(AssertionError("not trained")),
         inference=lambda state: state.params,
         synthesize=synthesize,
         embed=embed,
@@ -56,12 +56,15 @@ def generative() -> Method:
 def direct() -> Method:
     """The same knowledge as class scores: minus the squared distance to each class's true mean."""
 
-    def scores(truth, views):
+    def scores(truth, views, tables):
+        del tables
         means = truth["semantics"] @ truth["maps"]["x"]
         return -jnp.sum((views["x"][:, None, :] - means[None, :, :]) ** 2, -1)
 
     toy = generative()
-    return Method(toy.name, toy.batches_per_step, toy.init, toy.train_step, toy.inference, scores=scores)
+    return Method(
+        toy.name, toy.batches_per_step, toy.init, toy.train_step, toy.inference, scores=scores, kind="classifier"
+    )
 
 
 @functools.cache
@@ -78,7 +81,7 @@ def task(rows_per_class: int = 30, noise: float = 0.3, seed: int = 1) -> Task:
         labels = random.permutation(np.repeat(classes, rows_per_class))
         means = {name: semantics[labels] @ truth["maps"][name] for name in ("x", "r")}
         rows = {name: (m + noise * random.normal(size=m.shape)).astype(np.float32) for name, m in means.items()}
-        return Part(rows["x"], rows["r"], labels)
+        return Part(rows, labels)
 
     names = tuple(f"class {i}" for i in range(n_classes))
-    return Task("toy", part(seen), part(seen), part(unseen), semantics, seen, unseen, names, np.arange(0))
+    return Task("toy", part(seen), part(seen), part(unseen), semantics, seen, unseen, names, np.arange(0), np.arange(0))

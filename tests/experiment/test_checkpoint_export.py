@@ -12,13 +12,14 @@ import pytest
 from tests import tiny
 from tests.data.formats import archives, torch_files
 from zsl_jax import __main__ as program
+from zsl_jax import files
 from zsl_jax.config import defaults
 from zsl_jax.data.formats import pickles, tensors
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import checkpoint_export, checkpoint_import
 from zsl_jax.interop import published
 from zsl_jax.train_steps.method import TrainState
-from zsl_jax.training import checkpoints, imported, writers
+from zsl_jax.training import checkpoints, imported
 
 PER_EPOCH = 3
 
@@ -36,7 +37,7 @@ def workdir(tmp_path):
 
 def trained(folder, config: Any, stage: str, nets: dict[str, Any], epochs: int) -> None:
     """Leaves what a run of a stage leaves: after each epoch its nets, an epoch added to every number."""
-    writers.write_json(folder / "config.json", config.to_dict())
+    files.write_json(folder / "config.json", config.to_dict())
     with checkpoints.open_checkpoints(folder / "checkpoints" / stage, range(100)) as opened:
         for epoch in range(epochs):
             params = jax.tree.map(lambda leaf, epoch=epoch: jnp.asarray(leaf) + epoch, nets)
@@ -155,6 +156,6 @@ def test_folders_without_a_run_are_refused(tmp_path):
     with pytest.raises(InputError, match="no run here"):
         checkpoint_export.read(tmp_path)
     config = defaults.zerodiff()
-    writers.write_json(tmp_path / "config.json", config.to_dict())
+    files.write_json(tmp_path / "config.json", config.to_dict())
     with pytest.raises(InputError, match="no nets of drg, dfg to export"):
         checkpoint_export.read(tmp_path)

@@ -15,12 +15,12 @@ from zsl_jax import __main__ as program
 from zsl_jax.data.scaling import apply_scaler, fit_scaler
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import checks, class_choice, comparison, rescoring, runs, synthesis
-from zsl_jax.train_steps.method import Spec
+from zsl_jax.files import read_json, write_json
+from zsl_jax.train_steps.method import vector_spec
 from zsl_jax.training import imported, lockstep, stage
 from zsl_jax.training.stage import StopRequest
-from zsl_jax.training.writers import read_json, write_json
 
-SPEC = Spec(x_dim=10, r_dim=0, a_dim=4, n_classes=8)  # of the raw data, and of the fine-tuned features
+SPEC = vector_spec(x_dim=10, r_dim=0, a_dim=4, n_classes=8)  # of the raw data, and of the fine-tuned features
 STAGES = ("finetune_x", "first", "second")
 PER_EPOCH = 7  # iterations
 
@@ -190,7 +190,7 @@ def test_rows_are_made_in_the_state_of_the_headline_and_in_the_units_of_the_view
     there = rescoring.open_workdir(workdir)
     found = rescoring.read(there, there.config, rescoring.load(there.config, workdir)).test
     params = stage.load_inference(found.last, origin["epoch"])["map"]
-    views = class_choice.views_of_run(there, there.config, synthesis.load(there))
+    views = class_choice.views_of_run(there, there.config, synthesis.load(there, there.config))
     scaler = fit_scaler("minmax", views.x[views.splits.trainval])
     np.testing.assert_array_equal(apply_scaler(scaler, views.x[views.splits.test_unseen]), found.task.test_unseen.x)
     expected = linear.predict(params, found.task.semantics[found.task.unseen])

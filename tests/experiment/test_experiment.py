@@ -19,12 +19,13 @@ from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import outcome, problems
 from zsl_jax.experiment.problems import TEST, VALIDATION, Problem, Runs
+from zsl_jax.files import write_json
 from zsl_jax.train_steps import registry
-from zsl_jax.train_steps.method import Method
+from zsl_jax.train_steps.method import Entry, Method
 from zsl_jax.training.lockstep import drive
 from zsl_jax.training.parallel import Sharded
 from zsl_jax.training.stage import Diverged, Interrupted, Stage, StopRequest, is_finished, load_inference, run_stage
-from zsl_jax.training.writers import METRICS, RunWriter, read_metrics, write_json
+from zsl_jax.training.workdir import METRICS, RunWriter, read_metrics
 
 STAGES = ("finetune_x", "finetune_r", "drg", "dfg")
 
@@ -110,7 +111,8 @@ def test_numbers_that_break_are_named_and_the_checkpoint_stays(finished, tmp_pat
     stage = finished.runs.test.stages["dfg"]
     with pytest.raises(Interrupted):
         again(stage, tmp_path, StopInTheMiddle())
-    broken = dataclasses.replace(stage.train, x=np.full_like(stage.train.x, np.nan))
+    views = {name: np.full_like(view, np.nan) for name, view in stage.train.views.items()}
+    broken = dataclasses.replace(stage.train, views=views)
     with pytest.raises(Diverged, match=r"stage dfg: \S+ is nan in iteration 10; the last good checkpoint is of step 9"):
         again(stage, tmp_path, train=broken)
     assert bits(again(stage, tmp_path).state) == bits(again(stage, finished.workdir).state)
@@ -191,7 +193,7 @@ def test_the_details_belong_to_the_headline(finished):
     np.testing.assert_allclose(100 * np.nanmean(detail["unseen_accuracy"]), headline["U"], atol=1e-2)
     np.testing.assert_allclose(100 * detail["AUSUC"], headline["AUSUC"], atol=1e-2)
     synthetic, task = finished.outcome.synthetic, finished.runs.test.task
-    assert synthetic.rows.shape[1] == task.test_unseen.views()[synthetic.view].shape[1]
+    assert synthetic.rows.shape[1] == task.test_unseen.views[synthetic.view].shape[1]
     assert set(synthetic.labels) == set(task.unseen)
 
 
@@ -250,6 +252,21 @@ def test_options_that_contradict_each_other(fields, message):
         problems.load(config)
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "said"),
+    [
+        ("drg", 101, "there are 100 training rows"),
+        ("drg", 90, r"the validation task has \d\d training rows"),
+        ("finetune_x", 95, r"there are 9\d training rows, \d+ of 100 held out"),
+    ],
+)
+def test_every_task_has_a_batch_of_rows_for_every_stage(name, size, said):
+    config = small_config()
+    config[name].batch_size = size
+    with pytest.raises(InputError, match=rf"config\.{name}\.batch_size: {size}, but {said}"):
+        problems.load(config)
+
+
 def test_a_run_cannot_begin_in_the_middle_of_nothing(tmp_path):
     config = small_config()
     config.stage = "drg"
@@ -276,24 +293,23 @@ def test_fine_tuning_sees_standardised_rows(finished):
 
 def build_direct(config: Any, spec) -> Method:
     """The linear method, but it scores rows itself, by their distance to what each class's semantics are mapped to."""
-    semantics = data.load(config.data, config.seed).semantics
 
-    def scores(params, views):
-        prototypes = linear.predict(params["map"], jnp.asarray(semantics))
+    def scores(params, views, tables):
+        prototypes = linear.predict(params["map"], tables.semantics)
         return -jnp.sum((views["x"][:, None, :] - prototypes[None, :, :]) ** 2, axis=-1)
 
     made = linear.build(config, spec)
-    return dataclasses.replace(made, synthesize=None, embed=None, spaces=(), samplers=(), scores=scores)
+    return dataclasses.replace(
+        made, synthesize=None, embed=None, spaces=(), samplers=(), scores=scores, kind="classifier"
+    )
 
 
-@pytest.fixture(params=[linear.build, build_direct])
-def own_config(request, monkeypatch) -> Any:
-    """A configuration of a method that is registered from outside."""
+@pytest.fixture
+def own_config(monkeypatch) -> Any:
+    """A configuration of a method that scores and is registered from outside; `test_main.py` has one that generates."""
     monkeypatch.setattr(registry, "_added", {})
     config = linear.tiny_run("linear")
-    registry.register("linear", request.param)
-    if request.param is linear.build:
-        config.validate, config.upstream = False, "last"
+    registry.register("linear", Entry(build_direct, ("lr",)))
     config.linear.epochs = 3
     return config
 
@@ -315,11 +331,11 @@ def test_a_method_from_outside_runs_and_resumes(own_config, tmp_path):
             ended += 1
     assert parts is not None
     assert ended >= 2
-    assert (parts.validation is None) == (whole.validation is None)
-    if parts.validation is not None and whole.validation is not None:
-        assert parts.validation.evaluations == whole.validation.evaluations
+    assert parts.validation is not None
+    assert whole.validation is not None
+    assert parts.validation.evaluations == whole.validation.evaluations
     assert parts.test.evaluations == whole.test.evaluations
     assert metrics_of(tmp_path / "parts", "linear") == metrics_of(tmp_path / "whole", "linear")
     result = outcome.conclude(own_config, whole).result
-    assert result["headline"]["protocol"] == ("validated" if own_config.validate else "last")
-    assert set(result["protocols"]) == {"oracle", "last"} | ({"validated"} if own_config.validate else set())
+    assert result["headline"]["protocol"] == "validated"
+    assert set(result["protocols"]) == {"oracle", "last", "validated"}

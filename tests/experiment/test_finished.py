@@ -64,8 +64,8 @@ def test_the_length_of_an_epoch_is_in_the_checkpoint(tmp_path, monkeypatch):
     """Of a stage that stopped early and is read without its rows, also where no record beside the state says it."""
     method = test_stage.method()
 
-    def init(key, upstream, hyper):
-        return method.init(key, upstream, hyper)._replace(hyper=hyper)
+    def init(key, upstream, hyper, tables):
+        return method.init(key, upstream, hyper, tables)._replace(hyper=hyper)
 
     stage = test_stage.make_stage(tmp_path, (3.0, 2.0, 1.0, 0.0), patience=1)
     hyper = {"steps_per_epoch": np.float32(test_stage.PER_EPOCH)}
@@ -73,7 +73,7 @@ def test_the_length_of_an_epoch_is_in_the_checkpoint(tmp_path, monkeypatch):
     test_stage.run(stage)
     info = checkpoints.Checkpoints.info
     monkeypatch.setattr(checkpoints.Checkpoints, "info", lambda *given: {"seconds": info(*given)["seconds"]})
-    bare = dataclasses.replace(stage, train=Part(np.zeros((0, 0), np.float32), None, np.zeros(0, np.int32)))
+    bare = dataclasses.replace(stage, train=Part({}, np.zeros(0, np.int32)))
     left = rescoring.left_by(bare)
     assert left is not None
     assert left.stage.plan.steps_per_epoch == test_stage.PER_EPOCH

@@ -14,8 +14,9 @@ import pytest
 from zsl_jax import __main__ as program
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import problems, ranking, sweep
+from zsl_jax.files import read_json
+from zsl_jax.report import comparisons
 from zsl_jax.training import stage
-from zsl_jax.training.writers import read_json
 
 CONFIG = """
 from tests import linear
@@ -50,7 +51,7 @@ def workdir(file, tmp_path_factory) -> Path:
 @pytest.fixture
 def undrawn(monkeypatch) -> None:
     """No figure after each method, where others look at it."""
-    monkeypatch.setattr(ranking.figures, "leaderboard", lambda *_: None)
+    monkeypatch.setattr(comparisons, "leaderboard", lambda *_: None)
 
 
 def run(file: str, where: Path, *more: str) -> int:
@@ -139,18 +140,6 @@ def test_arguments_of_ones_own_configuration_may_have_commas():
     assert found == {"mine": "ablations/zerodiff:r,sun,10", "zerodiff": "zerodiff_{data}", "wgan": "x.py"}
     with pytest.raises(InputError, match="no 'digits'"):
         ranking.chosen(["mine=gan_zoo:wgan", "zerodiff", "digits"])
-
-
-def test_the_best_comes_first():
-    rows = [
-        {"method": name, "percent": 100, "seed": seed, "space": "V", "seconds": 1.0}
-        | {f"validated/{score}": value + seed for score in ranking.SCORES}
-        for name, value in (("low", 10.0), ("high", 20.0))
-        for seed in (0, 1)
-    ]
-    table = ranking.markdown(rows, "made up").splitlines()
-    assert table[4].startswith("| high | 100 | 2 | V | 20.5 ± 6.4 |")
-    assert table[5].startswith("| low | 100 | 2 | V | 10.5 ± 6.4 |")
 
 
 def test_fields_are_set_where_they_are(file):

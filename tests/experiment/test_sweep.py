@@ -14,10 +14,11 @@ from zsl_jax import data
 from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import runs, sweep
-from zsl_jax.report import tables as report
+from zsl_jax.files import read_json
+from zsl_jax.report import many
 from zsl_jax.training import lockstep
 from zsl_jax.training.stage import StopRequest
-from zsl_jax.training.writers import METRICS, read_json, read_metrics
+from zsl_jax.training.workdir import METRICS, read_metrics
 
 RATES = (1e-4, 1e-3)
 
@@ -76,7 +77,7 @@ def test_each_run_differs_from_the_others(swept):
 def test_tables_and_figures(swept):
     workdir, ends = swept
     rows = [sweep.row_of(cell, seed, end.result) for (cell, seed), end in ends]
-    table = sweep.write_tables(rows, workdir)
+    table = many.write_sweep(rows, workdir)
     with (workdir / "runs.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [(line["second.lr"], line["seed"]) for line in lines] == [(str(r), str(s)) for r in RATES for s in (0, 1)]
@@ -86,30 +87,6 @@ def test_tables_and_figures(swept):
     assert "Protocol: last" in table
     assert "Protocol: oracle, space V" in table
     assert (workdir / "figures" / "second.lr.png").stat().st_size > 1000
-
-
-def test_protocols_are_not_mixed(tmp_path):
-    """A sweep of `validate`: each table and each figure has the runs of one protocol."""
-    names = {False: "last", True: "validated"}
-    scored = dict.fromkeys(report.SCORES, 10.0)
-    others = {f"oracle/V/{score}": 30.0 for score in report.SCORES}
-    rows = [
-        {"validate": on, "dfg.lr": rate, "seed": 0, "protocol": protocol, "space": "V"}
-        | {score: value + on for score, value in scored.items()}
-        | {f"{protocol}/V/{score}": 20.0 for score in report.SCORES}
-        | others
-        for on, protocol in names.items()
-        for rate in RATES
-    ]
-    tables = sweep.write_tables(rows, tmp_path).split("Protocol: ")[1:]
-    assert [table.splitlines()[0] for table in tables] == [
-        "last", "oracle, space V", "validated, space chosen by validation", "oracle, space V"
-    ]  # fmt: skip
-    assert "| False | 0.0001 | 1 | 10.0 |" in tables[0]
-    assert "True" not in tables[0]
-    assert "| True | 0.0001 | 1 | 11.0 |" in tables[2]
-    assert "False" not in tables[2]
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"dfg.lr_last.png", "dfg.lr_validated.png"}
 
 
 def test_what_is_finished_is_not_trained_again(swept, monkeypatch):
@@ -193,13 +170,6 @@ def test_a_precision_cannot_be_swept(config):
 def test_a_missing_file_is_refused(config):
     with pytest.raises(InputError, match=r"--also nowhere\.py"):
         sweep.make_cells(config, ["nowhere.py"], (), ())
-
-
-def test_intervals():
-    mean, deviation, half = sweep.interval([1.0, 2.0, 3.0])
-    assert (mean, deviation) == (2.0, 1.0)
-    np.testing.assert_allclose(half, 4.303 / 3**0.5, rtol=1e-3)  # Student's t, two degrees of freedom
-    assert np.isnan(sweep.interval([1.0])[2])
 
 
 def test_finished_runs_on_other_data_are_not_told_as_if_nothing_had_happened(swept, monkeypatch):

@@ -5,18 +5,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
 from tests import linear, tiny
 from zsl_jax import __main__ as program
 from zsl_jax import data
-from zsl_jax.config import defaults, presets
+from zsl_jax.config import defaults
 from zsl_jax.data.scaling import apply_scaler, fit_scaler, undo_scaler
 from zsl_jax.errors import InputError
-from zsl_jax.experiment import checks, class_choice, synthesis
-from zsl_jax.train_steps.method import Spec
+from zsl_jax.experiment import checks, class_choice
 from zsl_jax.training import imported
 
 A_DIM, X_DIM = 4, 10
@@ -275,31 +273,14 @@ def test_views_that_a_run_made_are_found(tmp_path):
         class_choice.view_options(tmp_path, config(), {"r": "finetune_paco"})
 
 
-@pytest.mark.parametrize("method", ["d2sc", "tfvaegan", "clswgan", "vae"])
-def test_every_method_shows_the_sizes_of_the_data(method, monkeypatch):
-    made_for = presets.start(method)
-    spec = Spec(x_dim=20, r_dim=7, a_dim=5, n_classes=9)
-    nets = {name: outline.state for name, outline in checks.outlines(made_for, spec).items()}
-
-    def pairs(path, name, outline):
-        leaves = zip(jax.tree.leaves(outline.state), jax.tree.leaves(nets[name]), strict=True)
-        return [(one.shape, other.shape) for one, other in leaves]
-
-    monkeypatch.setattr(synthesis, "shapes_there", pairs)
-    found = synthesis.spec_of_nets(made_for, Path())
-    assert (found.x_dim, found.a_dim) == (20, 5)
-
-
-def test_sizes_of_the_data_are_found_in_the_nets(tmp_path):
+def test_the_data_are_not_needed_where_their_sizes_were_written_down(tmp_path):
     """Of ZeroDiff, of which one stage builds on the other; nets that synthesis does without may be missing."""
     wide = tiny.synthetic(tiny.narrow(defaults.zerodiff()))
     spec = tiny.SPEC
     outlines = checks.outlines(wide, spec)
     nets = {name: {net: outlines[name].state.params[net] for net in ("generator",)} for name in wide.stages}
     nets["dfg"]["decoder"] = outlines["dfg"].state.params["decoder"]
-    imported.write(tmp_path / "run", wide, {name: tiny.random_like(tree) for name, tree in nets.items()})
-    found = synthesis.spec_of_nets(wide, tmp_path / "run")
-    assert (found.x_dim, found.r_dim, found.a_dim) == (spec.x_dim, spec.r_dim, spec.a_dim)
+    imported.write(tmp_path / "run", wide, {name: tiny.random_like(tree) for name, tree in nets.items()}, spec)
     np.save(tmp_path / "a.npy", np.eye(spec.a_dim))
     options = [f"--semantics={tmp_path / 'a.npy'}", "--classes=u,v,w", "--num=2", "--sampler=progressive"]
     rows = made(tmp_path / "run", tmp_path / "x.npz", *options, "--units=model")

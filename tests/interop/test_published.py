@@ -12,9 +12,9 @@ from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 from zsl_jax.interop import published
 from zsl_jax.train_steps import registry
-from zsl_jax.train_steps.method import Spec, hyper_parameters
+from zsl_jax.train_steps.method import hyper_parameters, vector_spec
 
-SPEC = Spec(x_dim=10, r_dim=6, a_dim=4, n_classes=3)
+SPEC = vector_spec(x_dim=10, r_dim=6, a_dim=4, n_classes=3)
 CASES = {
     "drg": ("drg", defaults.zerodiff, {"z_dim": 3}),
     "dfg": ("dfg", defaults.zerodiff, {"z_dim": 3, "embed_dim": 5, "time_dim": 7}),
@@ -32,10 +32,10 @@ CASES = {
 
 def nets_of(stage: str, config: Any) -> dict[str, Any]:
     """Random parameters of the nets that a stage's first state has."""
-    method = registry.find(stage)(config, SPEC)
+    method = registry.find(stage).build(config, SPEC)
     prior = {"drg": "drg", "dfg": "drg", "d2sc_dfg": "d2sc_drg"}.get(stage, "")
     upstream = {prior: {"generator": {}}, "seen_classifier": {"classifier": {}}}
-    hyper = hyper_parameters(config[stage], method.numbers)
+    hyper = hyper_parameters(config[stage], registry.find(stage).numbers)
     return tiny.random_like(jax.eval_shape(method.init, jax.random.key(0), upstream, hyper).params)
 
 

@@ -13,14 +13,14 @@ from tests.parity import weights, zerodiff
 from tests.parity.recorded import OUTPUT, assert_close, load, under
 from zsl_jax.interop import published
 from zsl_jax.train_steps import autoencoders
-from zsl_jax.train_steps.method import Spec, hyper_parameters
+from zsl_jax.train_steps.method import hyper_parameters, vector_spec
 
 ARRAYS, META = load("gan_zoo")
 OPTIONS = META["options"]
 BLOCKS = {"ae": "AE", "ae2": "AE2", "vae": "VAE", "bir_vae": "BIR_VAE"}
 PREFIXES = {"ae": "autoencoder.", "ae2": "", "vae": "vae.", "bir_vae": "birvae."}
 APART = {"ae2": {"encoder": "optimizer_encoder", "decoder": "optimizer_decoder"}}  # the others have one optimiser
-SPEC = Spec(OPTIONS["resSize"], 0, OPTIONS["attSize"], OPTIONS["nclass_all"])
+SPEC = vector_spec(OPTIONS["resSize"], 0, OPTIONS["attSize"], OPTIONS["nclass_all"])
 SIZES = {"a": SPEC.a_dim}
 LATENT = ("vae", "bir_vae")
 

@@ -58,8 +58,8 @@ def recorded(prefix: str, names: dict[str, str]) -> dict[str, Any]:
 
 
 def fresh_state(stage: str) -> TrainState:
-    method = d2sc.STAGES[stage](config(), SPEC)
-    hyper = hyper_parameters(config()[stage], method.numbers)
+    method = d2sc.STAGES[stage].build(config(), SPEC)
+    hyper = hyper_parameters(config()[stage], d2sc.STAGES[stage].numbers)
     if stage == d2sc.DRG:
         trees = recorded("drg/w0", DRG_CRITICS | {"generator": "netG_con"})
         return zerodiff.state_with(jax.jit(method.init)(jax.random.key(0), {}, hyper), zerodiff.as_jax(trees))

@@ -15,11 +15,11 @@ from zsl_jax.config import defaults
 from zsl_jax.interop import published
 from zsl_jax.train_steps import gan_objectives, gan_zoo
 from zsl_jax.train_steps.gan_zoo import CriticNoise, Noise
-from zsl_jax.train_steps.method import Spec, hyper_parameters
+from zsl_jax.train_steps.method import hyper_parameters, vector_spec
 
 ARRAYS, META = load("gan_zoo")
 OPTIONS = META["options"]
-SPEC = Spec(OPTIONS["resSize"], 0, OPTIONS["attSize"], OPTIONS["nclass_all"])
+SPEC = vector_spec(OPTIONS["resSize"], 0, OPTIONS["attSize"], OPTIONS["nclass_all"])
 # Recorded block by our objective; "main" is CramerGAN with the zoo's tricks.
 BLOCKS = {
     "wgan": "WGAN", "cramergan": "CramerGAN", "lsgan": "LSGAN", "nsgan": "NSGAN", "mmgan": "MMGAN",

@@ -14,7 +14,7 @@ from tests.parity.recorded import assert_close, load, under
 from zsl_jax.interop import published
 from zsl_jax.nets.layers import apply
 from zsl_jax.train_steps import tfvaegan
-from zsl_jax.train_steps.method import Batch, Spec, TrainState, hyper_parameters
+from zsl_jax.train_steps.method import Batch, TrainState, hyper_parameters, vector_spec
 
 ARRAYS, META = load("tfvaegan")
 OPTIONS = META["options"]
@@ -57,7 +57,7 @@ def nets(tag: str) -> tfvaegan.Nets:
     return tfvaegan.make_nets(config(tag).tfvaegan, SPEC)
 
 
-SPEC = Spec(OPTIONS["resSize"], 0, OPTIONS["attSize"], OPTIONS["nclass_all"])
+SPEC = vector_spec(OPTIONS["resSize"], 0, OPTIONS["attSize"], OPTIONS["nclass_all"])
 
 
 @functools.cache
@@ -68,7 +68,7 @@ def compiled(tag: str, function: str, **options: Any) -> Any:
 def start(tag: str, loop: int) -> TrainState:
     """The state before a recorded iteration: the first of its loop."""
     method = tfvaegan.build(config(tag), SPEC)
-    state = jax.jit(method.init)(jax.random.key(0), {}, hyper_parameters(config(tag).tfvaegan, method.numbers))
+    state = jax.jit(method.init)(jax.random.key(0), {}, hyper_parameters(config(tag).tfvaegan, tfvaegan.HYPER))
     state = zerodiff.state_with(state, {name: recorded(f"{tag}/loop{loop}/w0", name) for name in NETS})
     return state._replace(extra=state.extra | {"iteration": jnp.int32(loop)})
 
@@ -82,7 +82,7 @@ def batch_of(block: str, update: int) -> Batch:
     """The rows of critic update number `update`, from 1."""
     value = under(ARRAYS, f"{block}/val")
     x, a = (jnp.asarray(nth(value, name, update)) for name in ("input_resv", "input_attv"))
-    return Batch(x, jnp.zeros((len(x), 0)), a, jnp.zeros(len(x), jnp.int32))
+    return Batch({"x": x}, a, jnp.zeros(len(x), jnp.int32))
 
 
 def critic_noise(block: str, update: int) -> tfvaegan.CriticNoise:

@@ -32,7 +32,7 @@ def recorded(prefix, names):
 def fresh_state():
     config = zerodiff.config(OPTIONS)
     method = zerodiff_dfg.build(config, zerodiff.spec(OPTIONS))
-    hyper = hyper_parameters(config.dfg, method.numbers)
+    hyper = hyper_parameters(config.dfg, zerodiff_dfg.HYPER)
     trees = zerodiff.as_jax(recorded("w0", CRITIC_NAMES | GENERATOR_NAMES | {"representation": "netR"}))
     upstream = {"drg": {"generator": trees.pop("representation")}}
     return zerodiff.state_with(jax.jit(method.init)(jax.random.key(0), upstream, hyper), trees)

@@ -25,7 +25,7 @@ def recorded(prefix, names=NAMES):
 def fresh_state():
     config = zerodiff.config(OPTIONS)
     method = zerodiff_drg.build(config, zerodiff.spec(OPTIONS))
-    hyper = hyper_parameters(config.drg, method.numbers)
+    hyper = hyper_parameters(config.drg, zerodiff_drg.HYPER)
     return zerodiff.state_with(jax.jit(method.init)(jax.random.key(0), {}, hyper), zerodiff.as_jax(recorded("w0")))
 
 

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from tests.parity.recorded import GRADIENT, STEP, assert_close
 from zsl_jax.train_steps.adversarial import PairNoise
-from zsl_jax.train_steps.method import Batch, Spec, TrainState
+from zsl_jax.train_steps.method import Batch, Spec, TrainState, vector_spec
 
 
 def sizes(options: dict[str, Any]) -> dict[str, int]:
@@ -19,7 +19,7 @@ def sizes(options: dict[str, Any]) -> dict[str, int]:
 
 def spec(options: dict[str, Any]) -> Spec:
     """Sizes of a recording."""
-    return Spec(options["resSize"], options["conSize"], options["attSize"], options["nclass_all"])
+    return vector_spec(options["resSize"], options["conSize"], options["attSize"], options["nclass_all"])
 
 
 def config(options: dict[str, Any]) -> ConfigDict:
@@ -54,7 +54,7 @@ def pair_noise(rng: dict[str, np.ndarray]) -> PairNoise:
 
 def batch(x: np.ndarray, r: np.ndarray, a: np.ndarray, labels: np.ndarray) -> Batch:
     """A recorded batch."""
-    return Batch(jnp.asarray(x), jnp.asarray(r), jnp.asarray(a), jnp.asarray(labels, jnp.int32))
+    return Batch({"x": jnp.asarray(x), "r": jnp.asarray(r)}, jnp.asarray(a), jnp.asarray(labels, jnp.int32))
 
 
 def assert_trees_close(actual: dict, recorded: dict, tolerance: float, what: str, scale: dict | None = None) -> None:

@@ -6,9 +6,11 @@ import re
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
-from zsl_jax.report import figures
-from zsl_jax.report.tables import result_table, versions
+from zsl_jax.report import comparisons, drawing, figures
+from zsl_jax.report.table import Row, Table
+from zsl_jax.report.tables import result_table
 
 
 @pytest.fixture
@@ -96,7 +98,7 @@ def test_seen_unseen_curve(tmp_path):
     bias = np.linspace(0.0, 1.0, 50)
     curves = {"V": (60 * bias, 80 * (1 - bias)), "V (progressive)": (50 * bias, 80 * (1 - bias))}
     figures.seen_unseen_curve(curves, {"V": 24.0}, {"V": (30.0, 40.0)}, tmp_path / "curve.png")
-    assert colour_share(tmp_path / "curve.png", figures._LINE_COLOURS[0]) > 0.0005
+    assert colour_share(tmp_path / "curve.png", drawing.LINE_COLOURS[0]) > 0.0005
 
 
 @pytest.mark.parametrize("count", [3, 30])
@@ -113,7 +115,53 @@ def test_scores_over_epochs(tmp_path, runs):
     entries = [{"epoch": epoch, "scores": spaces} for epoch in (0, 5)]
     path = tmp_path / "scores.png"
     figures.scores_over_epochs(dict.fromkeys(runs, entries), path, {"oracle": 5, "last": 5, "validated": 0})
-    assert colour_share(path, figures._LINE_COLOURS[0]) > 0.0005
+    assert colour_share(path, drawing.LINE_COLOURS[0]) > 0.0005
+
+
+NAMES = ["Ba$$in", "$5_ to $10^", "\u5317\u6781\u718a", "tench, Tinca tinca", "_wolf", "50% mix", "a\\b", "na\u00efve"]
+
+
+@pytest.fixture
+def texts(monkeypatch) -> list[str]:
+    """All that is written in pictures, with what is taken for mathematics marked."""
+    found = []
+
+    def draw(self, *_, **__):
+        found.append(self.get_text() if not self.get_parse_math() else f"formula: {self.get_text()}")
+
+    monkeypatch.setattr(Text, "draw", draw)
+    return found
+
+
+def test_names_are_shown_as_they_are(tmp_path, rng, texts, caplog):
+    labels = np.repeat(np.arange(len(NAMES)), 4)
+    real, synthetic = rng.normal(size=(2, len(labels), 6))
+    values = [10.0] * len(NAMES)
+    draw = {
+        "tsne.png": lambda path: figures.tsne(real, labels, synthetic, labels, NAMES, path),
+        "bars.png": lambda path: figures.per_class_accuracy(NAMES, values, NAMES, values, path),
+        "confusion.png": lambda path: figures.confusion(np.eye(len(NAMES)), NAMES, path),
+        "swept.png": lambda path: comparisons.swept(
+            {"T1": {NAMES[0]: dict.fromkeys(NAMES, (1.0, 0.5))}}, "f", "p", path
+        ),
+    }
+    for file, drawn in draw.items():
+        texts.clear()
+        drawn(tmp_path / file)
+        assert (tmp_path / file).exists()
+        assert set(NAMES) <= set(texts), file
+    assert caplog.messages == []
+
+
+def test_a_picture_that_fails_is_one_line_of_warning(tmp_path, caplog):
+    figures.confusion(np.zeros((2, 2, 7)), ["a", "b"], tmp_path / "new" / "confusion.png")
+    (tmp_path / "file").touch()
+    figures.confusion(np.eye(2), ["a", "b"], tmp_path / "file" / "confusion.png")
+    shapes, folder = caplog.messages
+    assert shapes.startswith(f"{tmp_path / 'new' / 'confusion.png'}: not drawn (TypeError: Invalid shape")
+    assert folder.startswith(f"{tmp_path / 'file' / 'confusion.png'}: not drawn (")
+    assert not any("\n" in message for message in caplog.messages)
+    assert not (tmp_path / "new").exists()
 
 
 def test_kinds_of_a_space_share_its_colour():
@@ -174,8 +222,23 @@ def test_result_table_without_a_validated_protocol():
     assert ["last", "V", "1.0", "2.0", "3.0", "2.4", "1.0"] in rows(table)
 
 
-def test_versions_name_packages_and_device():
-    found = versions()
-    assert {"python", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "zsl_jax", "device"} <= set(found)
-    assert found["device"].startswith("cpu")
-    assert found["numpy"] == np.__version__
+def test_a_table_as_text_and_as_markdown():
+    rows = [("a", "", "1.0"), ("", "b c", "10.0"), ("d", "e", "-")]
+    table = Table(("", "space", "T1"), [Row(cells, block) for cells, block in zip(rows, "aab", strict=True)], left=2)
+    assert table.text().splitlines() == [
+        "   space    T1",
+        "--------------",
+        "a          1.0",
+        "   b c    10.0",
+        "",
+        "d  e         -",
+    ]
+    plain = table._replace(rows=[row._replace(block="") for row in table.rows])
+    assert plain.text().splitlines() == [line for line in table.text().splitlines() if line.strip("-")]
+    assert table.markdown().splitlines() == [
+        "|  | space | T1 |",
+        "| --- | --- | --- |",
+        "| a |  | 1.0 |",
+        "|  | b c | 10.0 |",
+        "| d | e | - |",
+    ]

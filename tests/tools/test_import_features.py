@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from tests.tools.own import LABELS, NAMES, PICTURES, ROWS, SEMANTICS, TEXTS, X
 from zsl_jax.data import load_xlsa17
 from zsl_jax.data.formats import matlab, tensors
 from zsl_jax.data.importing import sources
+from zsl_jax.errors import InputError
+from zsl_jax.experiment import problems
 
 UNSEEN = ("eel", "fox")
 PLUS = tuple(name.replace(" ", "+") for name in NAMES)
@@ -334,8 +338,24 @@ def test_splits_follow_the_seed_and_the_command_fits_the_rows(run, tmp_path):
         assert code == 0
     assert made[0] == made[1]
     assert len(set(made)) > 2
-    assert "--config.finetune_r.batch_size=8" in out
     assert "normalize_semantics" not in out
+    sizes = {name: int(size) for name, size in re.findall(r"--config\.(\w+)\.batch_size=(\d+)", out)}
+    assert set(sizes) == {"finetune_r", "drg", "dfg"}
+    config = configuration(tmp_path / "root")
+    for name, size in sizes.items():
+        config[name].batch_size = size
+    problems.load(config)
+    config.finetune_r.batch_size *= 2
+    with pytest.raises(InputError, match=r"finetune_r\.batch_size: 4, but the validation task has \d training rows"):
+        problems.load(config)
+
+
+def configuration(root: Path) -> Any:
+    """Of configs/own_data.py for a data set that was made here."""
+    file = Path(__file__).parents[2] / "configs" / "own_data.py"
+    config = runpy.run_path(str(file))["get_config"]()
+    config.data.root, config.data.dataset = str(root), "MINE"
+    return config
 
 
 def test_provenance(run, tmp_path):

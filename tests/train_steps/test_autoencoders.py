@@ -1,6 +1,7 @@
 """The zoo's autoencoders as methods: what each objective is made of, what options do, and synthesis row by row."""
 
 import functools
+import itertools
 from typing import Any
 
 import jax
@@ -9,12 +10,12 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from tests.tiny import SPEC, WIDTH, batches, bits, random_like
+from tests.tiny import SPEC, WIDTH, batches, bits, difference, random_like
 from zsl_jax import losses
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps import autoencoders
 from zsl_jax.train_steps.autoencoders import MEANT, PUBLISHED, Noise
-from zsl_jax.train_steps.method import Method, TrainState, hyper_parameters
+from zsl_jax.train_steps.method import Batch, Method, TrainState, hyper_parameters
 
 ROWS, Z_DIM, RATE = 6, 5, 6.0
 KINDS = [(name, False) for name in PUBLISHED] + [(name, True) for name in MEANT]
@@ -141,9 +142,9 @@ def test_without_a_classifier_its_term_is_left_out(kind):
 def test_which_objectives_encode_features(kind):
     """As published none does; as meant, the two with a latent."""
     state, batch = start(kind), batch_of()
-    other = batch._replace(x=batch_of(seed=1).x)
+    other = batch._replace(views=batch_of(seed=1).views)
     x, same = (reconstruction(kind)(state, given, noise_of(kind))[0] for given in (batch, other))
-    assert (x != same).any() == (kind in [("vae", True), ("bir_vae", True)])
+    assert (difference(x, same) > 1e-3) == (kind in [("vae", True), ("bir_vae", True)])
 
 
 def gradient_of(kind, net: str, **swapped: Any):
@@ -156,10 +157,10 @@ def gradient_of(kind, net: str, **swapped: Any):
 @pytest.mark.parametrize("kind", DIRECT, ids=names(DIRECT))
 def test_who_teaches_whom(kind):
     """AE's nets teach one another; AE2's don't; as meant, AE2's decoder teaches its encoder."""
-    encoder_depends = bits(gradient_of(kind, "encoder")) != bits(gradient_of(kind, "encoder", decoder=True))
-    decoder_depends = bits(gradient_of(kind, "decoder")) != bits(gradient_of(kind, "decoder", encoder=True))
-    assert encoder_depends == (kind != ("ae2", False))
-    assert decoder_depends == (kind[0] == "ae")
+    of_encoder = difference(gradient_of(kind, "encoder"), gradient_of(kind, "encoder", decoder=True))
+    of_decoder = difference(gradient_of(kind, "decoder"), gradient_of(kind, "decoder", encoder=True))
+    assert (of_encoder > 1e-3) == (kind != ("ae2", False))
+    assert (of_decoder > 1e-3) == (kind[0] == "ae")
 
 
 def known_density(kind, mean: float, log_variance: float) -> TrainState:
@@ -210,7 +211,7 @@ def test_a_bounded_latent_is_compared_with_its_prior(meant):
 def test_the_information_rate_bounds_only_one_objective(kind):
     state = start(kind)
     losses_of = [evaluate(kind, with_hyper(state, information_rate=rate))[0][0] for rate in (1.0, 9.0)]
-    assert (losses_of[0] != losses_of[1]) == (kind[0] == "bir_vae")
+    assert (difference(*losses_of) > 1e-3) == (kind[0] == "bir_vae")
 
 
 def test_shares_of_a_batch_add_up(kind):
@@ -237,6 +238,7 @@ def test_shares_of_a_batch_add_up(kind):
 
 
 def test_numbers_can_be_swept_without_recompiling(kind):
+    """Of a first step Adam keeps the gradient's signs: what a loss weighs shows in what Adam averages."""
     state, given = start(kind), batches((1, ROWS))
 
     def step(numbers, state, given):
@@ -248,9 +250,9 @@ def test_numbers_can_be_swept_without_recompiling(kind):
     swept = jax.device_get(jax.jit(jax.vmap(step, in_axes=(0, None, None)))(numbers, state, given))
     rows = [jax.tree.map(lambda leaf, k=k: leaf[k], swept) for k in range(4)]
     assert bits(rows[0].params) == bits(state.params)
-    assert len({str(bits(row.params["encoder"])) for row in rows}) == 4
-    decay_moves_decoder = bits(rows[1].opt["decoder"]) != bits(rows[2].opt["decoder"])
-    assert decay_moves_decoder == (kind[0] != "ae2")
+    of_encoder = [(row.params["encoder"], row.opt["encoder"]) for row in rows]
+    assert all(difference(*pair) > 1e-3 for pair in itertools.combinations(of_encoder, 2))
+    assert (difference(rows[1].opt["decoder"], rows[2].opt["decoder"]) > 1e-3) == (kind[0] != "ae2")
 
 
 def test_a_fresh_state_shares_no_buffer(kind):
@@ -282,8 +284,8 @@ def test_synthetic_rows_depend_on_their_own_key_and_semantics_alone(kind):
     assert bits(synthesise(kind, np.arange(12))) == bits(whole)
     assert (synthesise(kind, np.arange(12), seed=1) != whole).any(axis=1).all()
     order = np.random.default_rng(0).permutation(12)
-    np.testing.assert_array_equal(synthesise(kind, order), whole[order])
-    np.testing.assert_allclose(synthesise(kind, order[:5]), whole[order[:5]], rtol=1e-5, atol=1e-6)
+    for rows in (order, order[:5]):
+        np.testing.assert_allclose(synthesise(kind, rows), whole[rows], rtol=1e-5, atol=1e-6)
     views = {"x": jnp.asarray(whole)}
     embed = method(kind).embed
     assert embed is not None
@@ -308,7 +310,7 @@ def test_features_that_their_semantics_determine_are_learnt(kind):
     truth = batches((SPEC.n_classes * 8,)).x[: SPEC.n_classes]
     labels = jnp.tile(jnp.arange(SPEC.n_classes), 8)
     semantics = 2 * jnp.eye(SPEC.n_classes, SPEC.a_dim)
-    rows = batches((1, 32))._replace(x=truth[labels][None], a=semantics[labels][None], labels=labels[None])
+    rows = Batch({"x": truth[labels][None]}, semantics[labels][None], labels[None])
     hyper = NUMBERS | {"lr": 1e-2, "cls_weight": 0.0, "weight_decay": 0.0}
     numbers = {name: np.float32(value) for name, value in hyper.items()}
     wide = autoencoders.build(config(*kind, encoder_width=64, decoder_width=64, cls_weight=0.0), SPEC)
@@ -353,6 +355,6 @@ def test_widths_default_to_that_of_the_semantics():
 def test_losses_of_sums_of_squares_and_of_discrepancies():
     u = jnp.asarray([[0.0, 0.0], [2.0, 0.0]])
     assert losses.sum_squared(u, u + 1) == 4
-    assert losses.discrepancy(u, u) == pytest.approx(0, abs=1e-6)
+    assert losses.discrepancy(u, u) == pytest.approx(0, abs=1e-5)
     apart = 2 * (2 + 2 * np.exp(-1)) - 2 * (2 * np.exp(-1 / 4) + 2 * np.exp(-5 / 4))
     np.testing.assert_allclose(losses.discrepancy(u, u + jnp.asarray([[0.0, 1.0]])), apart, rtol=1e-5)

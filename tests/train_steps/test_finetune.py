@@ -14,10 +14,10 @@ from zsl_jax.errors import InputError
 from zsl_jax.losses.paco import EMPTY, PacoWeights, empty_queue, enqueue, momentum_average, paco_loss
 from zsl_jax.nets.layers import apply
 from zsl_jax.nets.mlp import Projector, unit_rows
-from zsl_jax.train_steps import finetune, finetune_paco
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Spec, TrainState, hyper_parameters
+from zsl_jax.train_steps import finetune, finetune_paco, registry
+from zsl_jax.train_steps.method import Batch, Method, Metrics, TrainState, hyper_parameters, vector_spec
 
-SPEC = Spec(x_dim=7, r_dim=0, a_dim=3, n_classes=5)
+SPEC = vector_spec(x_dim=7, r_dim=0, a_dim=3, n_classes=5)
 MAKERS = {"ce": finetune.finetune_ce, "paco": finetune_paco.finetune_paco}
 SPACES = {"ce": "x", "paco": "r"}
 
@@ -59,8 +59,7 @@ def _batches(steps: int, size: int = 8, seed: int = 0) -> Batch:
     centres = 2.0 * np.random.default_rng(99).normal(size=(SPEC.n_classes, SPEC.x_dim))
     labels = rng.integers(0, 3, size=(steps, 1, size)).astype(np.int32)
     x = (centres[labels] + rng.normal(size=(steps, 1, size, SPEC.x_dim))).astype(np.float32)
-    empty = np.zeros((steps, 1, size, 0), np.float32)
-    return Batch(jnp.asarray(x), jnp.asarray(empty), jnp.zeros((steps, 1, size, SPEC.a_dim)), jnp.asarray(labels))
+    return Batch({"x": jnp.asarray(x)}, jnp.zeros((steps, 1, size, SPEC.a_dim)), jnp.asarray(labels))
 
 
 def _first(batches: Batch) -> Batch:
@@ -77,7 +76,8 @@ def _method(name: str, optimiser: str = "sgd") -> Method:
 
 
 def _hyper(method: Method, optimiser: str = "sgd") -> dict[str, np.ndarray]:
-    return hyper_parameters(_optimised(optimiser).finetune_x, method.numbers)
+    stage = f"finetune_{method.produces}"
+    return hyper_parameters(_optimised(optimiser).finetune_x, registry.find(stage).numbers)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 2))
@@ -94,7 +94,7 @@ def _train(method: Method, state: TrainState, batches: Batch, key: jax.Array) ->
     """Returns the state after the batches and the loss of each step."""
     losses = []
     for batch, step_key in zip(zip(*batches, strict=True), jax.random.split(key, batches.x.shape[0]), strict=True):
-        state, metrics = _step(method, state, Batch(*batch), step_key)
+        state, metrics = _step(method, state, batch, step_key)
         losses.append(metrics["loss"])
     return state, np.asarray(losses)
 
@@ -261,7 +261,7 @@ def test_paco_step_fills_the_queue_and_moves_the_keys_first():
     shifted = jax.tree.map(lambda leaf: leaf + 1.0, state.params["key_encoder"])
     state = state._replace(params={**state.params, "key_encoder": shifted})
     batches = _batches(3)
-    after, _ = _train(method, state, Batch(*(rows[:1] for rows in batches)), jax.random.key(1))
+    after, _ = _train(method, state, jax.tree.map(lambda rows: rows[:1], batches), jax.random.key(1))
     expected = momentum_average(shifted, state.params["encoder"], state.hyper["paco.momentum"])
     chex.assert_trees_all_close(after.params["key_encoder"], expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(after.extra["queue_labels"], [*batches.labels[0, 0], *[EMPTY] * 8])
@@ -313,4 +313,4 @@ def test_bad_paco_fields_are_named(field, value):
 
 def test_features_are_needed(name):
     with pytest.raises(InputError, match="needs features"):
-        MAKERS[name](_config(), Spec(0, 0, 3, 5))
+        MAKERS[name](_config(), vector_spec(0, 0, 3, 5))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.tiny import SPEC, WIDTH, batches, bits, random_like
+from tests.tiny import SPEC, WIDTH, batches, bits, difference, random_like
 from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps import gan_objectives, gan_zoo
@@ -193,7 +193,8 @@ def test_the_penalty_can_be_chosen(penalty, wanted):
     own = critic_terms(kind)(state, batch, fakes, noise)["penalty"]
     found = critic_terms(kind, penalty=penalty)(state, batch, fakes, noise)["penalty"]
     unit = critic_terms(kind, penalty="unit")(state, batch, fakes, noise)["penalty"]
-    assert found == (own if wanted is None else wanted) != unit
+    np.testing.assert_allclose(found, own if wanted is None else wanted, rtol=1e-5)
+    assert difference(found, unit) > 1e-2
 
 
 # What `meant` changes.
@@ -206,7 +207,7 @@ def test_the_energy_distance_trains_the_generator_where_it_is_meant_to(meant):
         generator_terms(kind)(with_hyper(start(kind), energy_weight=weight), batches((ROWS,)))[0]
         for weight in (0.0, 1.0)
     ]
-    assert (bits(gradients[0]) != bits(gradients[1])) == meant
+    assert (difference(*gradients) > 1e-3) == meant
 
 
 @pytest.mark.parametrize("meant", [False, True])
@@ -215,8 +216,8 @@ def test_a_relativistic_generator_looks_at_real_rows(meant):
     gradients = []
     for shift in (0.0, 1.0):
         batch = batches((ROWS,))
-        gradients.append(generator_terms(kind)(start(kind), batch._replace(x=batch.x + shift))[0])
-    assert (bits(gradients[0]) != bits(gradients[1])) == meant
+        gradients.append(generator_terms(kind)(start(kind), batch._replace(views={"x": batch.x + shift}))[0])
+    assert (difference(*gradients) > 1e-3) == meant
 
 
 @pytest.mark.parametrize("meant", [False, True])
@@ -226,7 +227,7 @@ def test_dragan_is_meant_to_penalise_around_real_rows(meant):
     fakes = gan_zoo.make_fakes(nets(kind), state, batch.a, noise.rows)
     others = (fakes[0] + 3 * random_like(fakes[0]), fakes[1])
     penalties = [critic_terms(kind)(state, batch, rows, noise)["penalty"] for rows in (fakes, others)]
-    assert (penalties[0] != penalties[1]) == (not meant)
+    assert (difference(*penalties) > 1e-3) == (not meant)
 
 
 @pytest.mark.parametrize("meant", [False, True])
@@ -235,7 +236,7 @@ def test_the_information_term_trains_the_generator_where_it_is_meant_to(meant):
     state = start(kind)
     other = state._replace(params=state.params | {"reader": random_like(state.params["reader"], seed=7)})
     gradients = [generator_terms(kind)(one, batches((ROWS,)))[0] for one in (state, other)]
-    assert (bits(gradients[0]) != bits(gradients[1])) == meant
+    assert (difference(*gradients) > 1e-3) == meant
 
 
 @pytest.mark.parametrize("meant", [False, True])
@@ -334,7 +335,7 @@ def test_numbers_are_traced_and_matter(number):
     kind = USERS[number]
     before = step(kind)._cache_size()
     states = [after(kind, **{number: value})[0] for value in (0.01, 0.6)]
-    assert bits((states[0].params, states[0].extra)) != bits((states[1].params, states[1].extra))
+    assert difference(*((state.params, state.opt, state.extra) for state in states)) > 1e-2
     assert step(kind)._cache_size() <= max(before, 1)
 
 
@@ -468,8 +469,8 @@ def test_synthetic_rows_depend_on_their_own_key_and_semantics_alone(name):
     assert bits(synthesise(kind, np.arange(40))) == bits(whole)
     assert (synthesise(kind, np.arange(40), seed=1) != whole).any(axis=1).all()
     order = np.random.default_rng(0).permutation(40)
-    np.testing.assert_array_equal(synthesise(kind, order), whole[order])
-    np.testing.assert_allclose(synthesise(kind, order[:5]), whole[order[:5]], rtol=1e-5, atol=1e-6)
+    for rows in (order, order[:5]):
+        np.testing.assert_allclose(synthesise(kind, rows), whole[rows], rtol=1e-5, atol=1e-6)
 
 
 def test_half_of_the_synthetic_rows_have_noisy_semantics():

@@ -28,7 +28,7 @@ def separable():
     """Rows of classes 0 and 2 alone."""
     given = batches((1, ROWS))
     labels = jnp.asarray([[0, 2] * (ROWS // 2)], jnp.int32)
-    return given._replace(labels=labels, x=given.x + labels[..., None].astype(jnp.float32))
+    return given._replace(labels=labels, views={"x": given.x + labels[..., None].astype(jnp.float32)})
 
 
 def probabilities(state) -> np.ndarray:

@@ -10,24 +10,20 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from tests.tiny import SPEC, WIDTH, batches, bits, random_like
+from tests.tiny import SPEC, WIDTH, batches, bits, difference, random_like
 from zsl_jax.config import defaults
 from zsl_jax.data.dataset import Part
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps import tfvaegan
 from zsl_jax.train_steps.method import Method, TrainState
-from zsl_jax.training import loop
+from zsl_jax.training import feed, loop
 from zsl_jax.training.parallel import Layout, Mapped, Sharded
 from zsl_jax.training.stage import raw
 
 UPDATES, ROWS, STEPS = 2, 8, 2  # STEPS: iterations of a pass
 NETS = {"generator", "feedback", "encoder", "critic", "decoder"}
 UNLIKE = np.arange(12) % SPEC.n_classes  # classes of synthetic rows
-LAYOUTS = {
-    "sharded": Sharded(tuple(jax.devices())),
-    "pmap": Mapped(tuple(jax.devices())),
-}
-ONE = Sharded((jax.devices()[0],))
+ONE, EIGHT = Sharded((jax.devices()[0],)), Mapped(tuple(jax.devices()))
 
 
 @functools.cache
@@ -122,7 +118,8 @@ def test_a_train_step_is_its_separate_updates(feedback, encoded):
     steps, estimate = by_hand(state, given, 1, feedback, encoded)
     np.testing.assert_allclose(metrics["wasserstein/critic"], estimate, rtol=1e-4)
     chex.assert_trees_all_close(whole.params, steps.params, rtol=0, atol=1e-2 * float(state.hyper["lr"]))
-    assert whole.extra["penalty_weight"] == steps.extra["penalty_weight"] == metrics["lambda"]
+    np.testing.assert_allclose(whole.extra["penalty_weight"], steps.extra["penalty_weight"], rtol=1e-5)
+    assert metrics["lambda"] == whole.extra["penalty_weight"]
     assert all(np.isfinite(value) and value.shape == () for value in metrics.values())
     assert moved(state, whole) == (NETS if feedback else NETS - {"feedback"})
 
@@ -202,7 +199,7 @@ def test_feedback_of_fakes_comes_from_where_the_option_says(source):
     noise, batch = draw_noise(False, jax.random.key(3))[1], batches((ROWS,))
     generate = compiled("generate", encoded_noise=False, feedback_from=source)
     made = generate(start().params, batch, noise, jnp.float32(0.5))
-    other = generate(start().params, batch._replace(x=batch.x[::-1]), noise, jnp.float32(0.5))
+    other = generate(start().params, batch._replace(views={"x": batch.x[::-1]}), noise, jnp.float32(0.5))
     assert (made.reconstruction != other.reconstruction).any()
     assert (made.fake != other.fake).any() == (source == "reconstruction")
     alone = generate(start().params, batch, noise, None)
@@ -240,7 +237,10 @@ def test_the_generator_loss_is_its_weighted_terms():
 
 
 def test_all_numbers_can_be_swept_without_recompiling():
-    """Every number changes something in two passes, or in synthesis; one trace serves all."""
+    """Every number changes something in two passes, or in synthesis; one trace serves all.
+
+    What Adam averages is looked at too: its steps are the same for a loss of any size.
+    """
     given = batches((UPDATES, ROWS))
 
     @jax.jit
@@ -249,13 +249,13 @@ def test_all_numbers_can_be_swept_without_recompiling():
         state = start()._replace(hyper=hyper, extra=start().extra | {"penalty_weight": hyper["penalty_weight"]})
         for k in range(2):
             state, _ = method().train_step(state, given, jax.random.key(k))
-        return method().inference(state), state.params["critic"]
+        return method().inference(state), state.params["critic"], state.opt
 
     usual = numbers(steps=1)
-    before = bits(run(usual))
-    assert set(usual) == {*method().numbers, "steps_per_epoch"}
+    before = run(usual)
+    assert set(usual) == {*tfvaegan.HYPER, "steps_per_epoch"}
     for name, value in usual.items():
-        assert bits(run(usual | {name: np.float32(2) * value})) != before, name
+        assert difference(run(usual | {name: np.float32(3) * value}), before) > 1e-4, name
 
 
 def test_rates_of_zero_keep_every_net():
@@ -286,8 +286,8 @@ def test_synthetic_rows_depend_on_their_own_key_and_semantics_alone():
     assert (whole < 1).all()
     assert (synthesise(np.arange(12), seed=1) != whole).any(axis=1).all()
     order = np.random.default_rng(0).permutation(12)
-    np.testing.assert_array_equal(synthesise(order), whole[order])
-    np.testing.assert_allclose(synthesise(order[:5]), whole[order[:5]], rtol=1e-5, atol=1e-6)
+    for rows in (order, order[:5]):
+        np.testing.assert_allclose(synthesise(rows), whole[rows], rtol=1e-5, atol=1e-6)
 
 
 def test_synthesis_goes_through_feedback_by_the_amount_a2():
@@ -334,8 +334,8 @@ def train(layout: Layout, *chunks: tuple[int, int]) -> TrainState:
     """Trains over a change of loops, in chunks of (first iteration, iterations)."""
     run = loop.make_chunk(method(), ROWS, 2 * STEPS, layout)
     rows = batches((40,))
-    part = Part(*(np.asarray(array) for array in (rows.x, rows.r, rows.labels)))
-    data = layout.place(loop.pad(part, np.asarray(batches((1,)).a).repeat(SPEC.n_classes, 0)))
+    part = Part(jax.device_get(rows.views), np.asarray(rows.labels))
+    data = layout.place(feed.resident(part, tiny.TABLES))
     state = layout.start(begin, raw(jax.random.key(0)), {}, numbers())
     for first, length in chunks:
         state, _ = run(state, data, raw(jax.random.key(3)), np.int32(first), np.int32(length))
@@ -346,9 +346,9 @@ def test_the_same_bits_however_steps_are_chunked():
     assert bits(train(ONE, (0, 2 * STEPS))) == bits(train(ONE, (0, STEPS - 1), (STEPS - 1, STEPS + 1)))
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_eight_devices_have_the_numbers_of_one(name):
-    one, eight = (train(layout, (0, 2 * STEPS)) for layout in (ONE, LAYOUTS[name]))
+def test_eight_devices_have_the_numbers_of_one():
+    """Under pmap; what the compiler shards knows nothing of the method: `training/test_parallel.py`."""
+    one, eight = (train(layout, (0, 2 * STEPS)) for layout in (ONE, EIGHT))
     rate = float(one.hyper["lr"])
     chex.assert_trees_all_close(eight.params, one.params, rtol=0, atol=0.05 * rate)
-    chex.assert_trees_all_close(eight.extra, one.extra, rtol=1e-6)
+    chex.assert_trees_all_close(eight.extra, one.extra, rtol=1e-5)

@@ -95,14 +95,13 @@ def test_state_may_be_donated_or_deleted_right_after_save(tmp_path):
 def test_keeps_latest_best_and_chosen_steps(tmp_path):
     scores = {1: 0.5, 2: 0.9, 3: None, 4: 0.9, 5: math.nan, 6: 0.1, 7: None}
     with open_checkpoints(tmp_path, keep_steps=[3]) as checkpoints:
-        assert (checkpoints.latest(), checkpoints.best(), checkpoints.steps()) == (None, None, [])
+        assert (checkpoints.latest(), checkpoints.steps()) == (None, [])
         for step, score in scores.items():
             metrics = {"loss": 1.0} if score is None else {"loss": 1.0, "score": score}
             checkpoints.save(step, small(step), jax.random.key(step), metrics)
-        assert checkpoints.best() == 2, "the earliest of equal scores"
     with open_checkpoints(tmp_path, keep_steps=[3]) as checkpoints:
-        assert checkpoints.steps() == [2, 3, 7]
-        assert (checkpoints.latest(), checkpoints.best()) == (7, 2)
+        assert checkpoints.steps() == [2, 3, 7], "of equal scores the earliest"
+        assert checkpoints.latest() == 7
         restored, _, _ = checkpoints.restore(2, small(0))
     np.testing.assert_array_equal(restored["w"], small(2)["w"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3", "7"], "nothing else is left behind"
@@ -131,7 +130,6 @@ def test_no_step_is_best_without_a_score(tmp_path):
         for step, score in [(1, math.nan), (2, math.inf)]:
             checkpoints.save(step, small(step), jax.random.key(step), {"score": score})
         checkpoints.save(3, small(3), jax.random.key(3))
-        assert checkpoints.best() is None
         checkpoints.wait()
         assert checkpoints.steps() == [3]
 
@@ -150,11 +148,9 @@ def test_an_earlier_step_replaces_the_later_ones(tmp_path):
             checkpoints.save(step, small(step), jax.random.key(step), {"score": float(step)})
         checkpoints.save(3, small(3), jax.random.key(30), {"score": 0.0})
         checkpoints.wait()
-        assert (checkpoints.steps(), checkpoints.latest(), checkpoints.best()) == ([2, 3], 3, 2)
-        checkpoints.truncate(2)
-        assert checkpoints.steps() == [2]
+        assert (checkpoints.steps(), checkpoints.latest()) == ([2, 3], 3)
     with open_checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.steps() == [2]
+        assert checkpoints.steps() == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -268,6 +264,5 @@ def test_kill_during_a_save_loses_no_finished_step(tmp_path):
     with open_checkpoints(tmp_path) as checkpoints:
         latest = checkpoints.latest() or 0
         assert latest >= last
-        assert checkpoints.best() == 1
         checkpoints.save(latest + 1, small(0), jax.random.key(0))
     assert {path.name for path in tmp_path.iterdir()} == {"1", str(latest + 1)}, "what the kill left is gone"

@@ -17,10 +17,11 @@ from zsl_jax.config import defaults
 from zsl_jax.data.formats import tensors
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import checks
+from zsl_jax.files import read_json
 from zsl_jax.training import imported
 from zsl_jax.training.parallel import Mapped
 from zsl_jax.training.stage import imported_state, is_finished, load_inference
-from zsl_jax.training.writers import METRICS, read_json, read_metrics
+from zsl_jax.training.workdir import METRICS, read_metrics
 
 CONFIG = ConfigDict({"stages": ("toy",), "toy": {"lr": 0.5}})
 NET = np.array([3.0, -1.0, 0.25], np.float32)
@@ -56,7 +57,7 @@ def test_a_failed_import_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(imported.writers, "write_json", full)
+    monkeypatch.setattr("os.fsync", full)
     (tmp_path / "there").mkdir()
     for workdir in (tmp_path / "new", tmp_path / "there"):
         with pytest.raises(InputError, match="cannot be written \\(No space left on device\\)"):
@@ -68,7 +69,7 @@ def test_of_an_addition_that_fails_half_way_the_configuration_is_there(tmp_path,
     """It fits all nets, also fewer of them; nets without it would have sizes that nothing tells."""
 
     def full(*_):
-        raise OSError(28, "No space left on device")
+        raise InputError("cannot be written")
 
     imported.write(tmp_path, CONFIG, nets())
     monkeypatch.setattr(tensors, "write", full)

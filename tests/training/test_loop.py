@@ -10,25 +10,28 @@ import numpy as np
 import pytest
 
 from zsl_jax.data.dataset import Part
-from zsl_jax.train_steps.method import Method, TrainState
-from zsl_jax.training import loop
+from zsl_jax.train_steps import sampling
+from zsl_jax.train_steps.method import Method, Tables, TrainState
+from zsl_jax.training import feed, loop
 from zsl_jax.training.parallel import Sharded
 from zsl_jax.training.stage import raw
 
 LAYOUT = Sharded((jax.devices()[0],))
+TABLES = Tables(np.eye(4, dtype=np.float32), np.ones(4, bool), np.zeros((4, 0), np.float32))
 
 
 def counting_method(trace_limit: int = 1) -> Method:
     """A method whose state sums what it sees."""
 
     @chex.assert_max_traces(n=trace_limit)
-    def train_step(state, batches, key):
+    def train_step(state, batches, key, tables):
+        del tables
         seen = jnp.mean(batches.x) + jax.random.normal(key)
         total = state.params["total"] + seen
         return state._replace(params={"total": total}), {"seen": seen, "total": total}
 
-    def init(key, upstream, hyper):
-        del key, upstream, hyper
+    def init(key, upstream, hyper, tables):
+        del key, upstream, hyper, tables
         return TrainState({"total": jnp.float32(0)}, {}, {}, {}, {})
 
     counted: Any = train_step
@@ -36,18 +39,17 @@ def counting_method(trace_limit: int = 1) -> Method:
 
 
 def begin(method: Method) -> TrainState:
-    return LAYOUT.place(jax.device_get(method.init(jax.random.key(0), {}, {})))
+    return LAYOUT.place(jax.device_get(method.init(jax.random.key(0), {}, {}, TABLES)))
 
 
-def data(n_rows: int = 40) -> loop.Resident:
+def data(n_rows: int = 40) -> feed.Resident:
     x = np.arange(n_rows, dtype=np.float32)[:, None]
-    part = Part(x, None, (np.arange(n_rows) % 4).astype(np.int32))
-    return LAYOUT.place(loop.pad(part, np.eye(4, dtype=np.float32)))
+    return LAYOUT.place(feed.resident(Part({"x": x}, (np.arange(n_rows) % 4).astype(np.int32)), TABLES))
 
 
 def test_rows_are_drawn_without_replacement_and_uniformly():
     shape, n_rows, repeats = (3, 5), 7, 2000
-    draw = jax.vmap(lambda key: loop.draw_rows(key, n_rows, shape))
+    draw = jax.vmap(lambda key: sampling.floyd(key, n_rows, shape))
     rows = np.asarray(draw(jax.random.split(jax.random.key(0), repeats))).reshape(-1, 5)
     assert rows.min() >= 0
     assert rows.max() < n_rows
@@ -60,20 +62,20 @@ def test_rows_are_drawn_without_replacement_and_uniformly():
 
 
 def test_a_batch_may_hold_every_row():
-    rows = loop.draw_rows(jax.random.key(1), 6, (2, 6))
+    rows = sampling.floyd(jax.random.key(1), 6, (2, 6))
     assert all(sorted(row.tolist()) == list(range(6)) for row in np.asarray(rows))
 
 
 def test_padding_rows_are_never_drawn():
     method, key = counting_method(trace_limit=4), jax.random.key(5)
-    part = Part(np.ones((6, 1), np.float32), None, np.zeros(6, np.int32))
-    padded = LAYOUT.place(loop.pad(part, np.eye(4, dtype=np.float32), capacity=50))
-    assert padded.x.shape == (50, 1)
-    rows = loop.draw_rows(key, padded.n_rows, (50, 4))
+    part = Part({"x": np.ones((6, 1), np.float32)}, np.zeros(6, np.int32))
+    padded = LAYOUT.place(feed.resident(part, TABLES, capacity=50))
+    assert padded.views["x"].shape == (50, 1)
+    rows = sampling.uniform(key, padded.rows, (50, 4))
     assert int(rows.max()) < 6
     run = loop.make_chunk(method, 4, 3, LAYOUT)
     _, logged = run(begin(method), padded, raw(key), 0, 3)
-    _, unpadded = run(begin(method), LAYOUT.place(loop.pad(part, np.eye(4, dtype=np.float32))), raw(key), 0, 3)
+    _, unpadded = run(begin(method), LAYOUT.place(feed.resident(part, TABLES)), raw(key), 0, 3)
     np.testing.assert_array_equal(logged["seen"], unpadded["seen"])
 
 

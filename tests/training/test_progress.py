@@ -2,14 +2,14 @@
 
 from unittest import mock
 
-from zsl_jax.training import progress, writers
+from zsl_jax.training import progress, workdir
 
 
 def test_one_line_says_where_all_is(monkeypatch, capsys):
     clock = mock.Mock(return_value=0.0)
     monkeypatch.setattr(progress.time, "monotonic", clock)
-    with writers.progress(2, "runs", "run"):
-        with writers.progress(10, "drg", "it") as one, writers.progress(10, "drg", "it") as other:
+    with workdir.progress(2, "runs", "run"):
+        with workdir.progress(10, "drg", "it") as one, workdir.progress(10, "drg", "it") as other:
             for clock.return_value in (10.0, 29.0, 31.0, 50.0, 62.0):
                 one.update(2)
                 other.update(2)
@@ -22,6 +22,6 @@ def test_one_line_says_where_all_is(monkeypatch, capsys):
 
 def test_what_is_not_shown_is_silent(monkeypatch, capsys):
     monkeypatch.setattr(progress, "SECONDS", 0.0)
-    with writers.progress(10, "drg", "it", shown=False) as bar:
+    with workdir.progress(10, "drg", "it", shown=False) as bar:
         bar.update()
     assert capsys.readouterr().err == ""

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.tiny import StopAfter, bits, untimed
+from tests.tiny import StopAfter, bits, difference, untimed
 from zsl_jax.data.dataset import Part
 from zsl_jax.errors import InputError
-from zsl_jax.train_steps.method import Method, TrainState
+from zsl_jax.train_steps.method import Method, Tables, TrainState
 from zsl_jax.training import processes
 from zsl_jax.training.checkpoints import open_checkpoints
 from zsl_jax.training.lockstep import drive
@@ -29,7 +29,7 @@ from zsl_jax.training.stage import (
     run_stage,
     watch_signals,
 )
-from zsl_jax.training.writers import METRICS, RunWriter, read_metrics
+from zsl_jax.training.workdir import METRICS, RunWriter, read_metrics
 
 ROWS, BATCH, PER_EPOCH = 20, 5, 4
 
@@ -38,11 +38,12 @@ ROWS, BATCH, PER_EPOCH = 20, 5, 4
 def method(breaks_at: int = -1) -> Method:
     """A noisy descent towards the mean row; its loss is NaN in iteration `breaks_at` (1-based)."""
 
-    def init(key, upstream, hyper):
-        del upstream, hyper
+    def init(key, upstream, hyper, tables):
+        del upstream, hyper, tables
         return TrainState({"net": jax.random.normal(key, (3,))}, {}, {}, {}, {"done": jnp.int32(0)})
 
-    def train_step(state, batches, key):
+    def train_step(state, batches, key, tables):
+        del tables
         gradient = state.params["net"] - jnp.mean(batches.x, axis=(0, 1)) + jax.random.normal(key, (3,))
         done = state.extra["done"] + jnp.int32(1)
         loss = jnp.where(done == breaks_at, jnp.nan, jnp.sum(gradient**2))
@@ -63,8 +64,9 @@ def make_stage(directory: Path, scores: tuple[float, ...] = (1.0, 3.0, 2.0), bre
     stage = Stage(
         name="toy",
         method=method(breaks_at),
-        train=Part(rows, None, np.zeros(ROWS, np.int32)),
-        semantics=np.zeros((1, 2), np.float32),
+        train=Part({"x": rows}, np.zeros(ROWS, np.int32)),
+        tables=Tables(np.zeros((1, 2), np.float32), np.ones(1, bool), np.zeros((2, 0), np.float32)),
+        digest="",
         key=jax.random.key(4),
         directory=directory,
         batch_size=BATCH,
@@ -201,7 +203,7 @@ def test_more_rows_to_a_batch_than_there_are(tmp_path):
 
 def test_padding_to_a_common_size_changes_nothing(tmp_path):
     plain, padded = make_stage(tmp_path / "plain"), make_stage(tmp_path / "padded", capacity=50)
-    assert bits(run(plain).state) == bits(run(padded).state)
+    assert difference(run(plain).state, run(padded).state) < 1e-5  # of two programs: not to the bit on any machine
 
 
 @pytest.mark.parametrize(
@@ -254,8 +256,8 @@ def test_a_stage_goes_on_with_other_devices(tmp_path):
         run(make_stage(tmp_path / "parts", layout=eight, batch_size=8), StopSoon())
     shared = run(make_stage(tmp_path / "parts", layout=one, batch_size=8))
     alone = run(make_stage(tmp_path / "alone", batch_size=8))
-    np.testing.assert_allclose(shared.state.params["net"], alone.state.params["net"], rtol=1e-5)
-    assert not np.allclose(whole.state.params["net"], alone.state.params["net"])
+    assert difference(shared.state.params, alone.state.params) < 1e-4
+    assert difference(whole.state.params, alone.state.params) > 1e-2
 
 
 def test_the_first_process_scores_decide(tmp_path, monkeypatch):
@@ -274,5 +276,5 @@ def test_the_first_process_scores_decide(tmp_path, monkeypatch):
 def test_scores_that_cannot_be_written_end_the_run(tmp_path):
     stage = make_stage(tmp_path)
     (tmp_path / "evaluations").touch()
-    with pytest.raises(InputError, match=r"cannot write .*evaluations"):
+    with pytest.raises(InputError, match=r"evaluations.*: cannot be written"):
         run(stage)

@@ -15,7 +15,7 @@ from zsl_jax.data.dataset import Dataset
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import checks, problems
 from zsl_jax.train_steps import registry
-from zsl_jax.train_steps.method import Method, Params
+from zsl_jax.train_steps.method import Params, Spec
 from zsl_jax.training import parallel
 from zsl_jax.training.lockstep import Held, Program, Request
 from zsl_jax.training.stage import Stage, raw, require_rows, shapes, starting
@@ -84,7 +84,7 @@ def generators(config: Any) -> list[str]:
     """The stages that make no view of the data."""
     checks.check_options(config)
     spec = checks.spec_of(dataset_of(config))
-    return [name for name in config.stages if not registry.build(config, name, spec).produces]
+    return [name for name in config.stages if registry.build(config, name, spec).kind != "view"]
 
 
 def scaled(case: Case, dimension: str, value: int) -> Case:
@@ -186,8 +186,8 @@ def stage_of(case: Case) -> Stage:
     for name in config.stages[: config.stages.index(case.stage)]:
         stage, _ = problems.make_stage(config, name, dataset, views, problem, upstream)
         if stage.method.produces:
-            views = with_random_view(views, stage.method, params_of(stage), dataset.x.shape[1])
-        else:
+            views = with_random_view(views, stage)
+        if stage.method.kind != "view":
             upstream |= {name: random_weights(params_of(stage))}
     stage, _ = problems.make_stage(config, case.stage, dataset, views, problem, upstream)
     require_rows(stage)
@@ -199,19 +199,13 @@ def params_of(stage: Stage) -> dict[str, Params]:
     return jax.eval_shape(stage.method.inference, shapes(stage))
 
 
-def embed_width(method: Method, params: dict[str, Params], widths: dict[str, int], space: str) -> int:
-    """Columns of what a method's `embed` makes of views of these widths."""
-    embed = method.embed
-    assert embed is not None
-    rows = {name: jax.ShapeDtypeStruct((1, width), np.float32) for name, width in widths.items()}
-    return jax.eval_shape(lambda params, views: embed(params, views, space), params, rows).shape[1]
-
-
-def with_random_view(dataset: Dataset, method: Method, params: dict[str, Params], x_dim: int) -> Dataset:
-    """The data set with random rows in 0..1 in place of the view that a stage makes of raw features [N, x_dim]."""
-    width = embed_width(method, params, {"x": x_dim}, method.produces)
-    view = np.random.default_rng(0).random((len(dataset.x), width), np.float32)
-    return dataclasses.replace(dataset, **{method.produces: view})
+def with_random_view(dataset: Dataset, stage: Stage) -> Dataset:
+    """The data set with random rows in 0..1 in place of the view that a stage makes."""
+    method = stage.method
+    spec = Spec({name: rows.shape[1:] for name, rows in stage.train.views.items()}, 0, 0)
+    shape = checks.embedded_shape(method, params_of(stage), spec, method.produces)
+    view = np.random.default_rng(0).random((len(dataset.labels), *shape), np.float32)
+    return dataset.with_view(method.produces, view, "random")
 
 
 def random_weights(tree: Any) -> Any:
@@ -238,9 +232,9 @@ def classifier_widths(case: Case) -> dict[str, int]:
     stage = stage_of(case)
     if stage.method.embed is None:
         return {}
-    views = {name: rows.shape[1] for name, rows in stage.train.views().items()}
+    spec = Spec({name: rows.shape[1:] for name, rows in stage.train.views.items()}, 0, 0)
     params, spaces = params_of(stage), problems.eval_options(case.config, case.stage, stage.method).spaces
-    widths = {space: embed_width(stage.method, params, views, space) for space in spaces}
+    widths = {space: checks.embedded_shape(stage.method, params, spec, space)[0] for space in spaces}
     return {
         space: widths[space] for space in (min(widths, key=widths.__getitem__), max(widths, key=widths.__getitem__))
     }

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 COPY_BYTES = 2**28  # of the array whose copies measure the bandwidth
-LEAST_CALLS = 8  # in one timing: the first call writes to fresh pages, which costs more than the copy itself
+TOGETHER = 8  # products in one turn of the loop that measures them: on GPUs a turn costs as much as a small product
+LEAST_COPIES = 8  # in one timing: the first one writes to fresh pages, which costs more than the copy itself
 LEAST_SECONDS = 0.05  # a timing must take at least this long
 
 
@@ -97,17 +98,20 @@ def seconds_of(product: Product) -> float:
     def repeat(left, right, times):
         def body(_, carry):
             left, out = carry
-            # One entry of the operand depends on the last result, so that no product can be left out or moved.
-            left = left.at[(0,) * left.ndim].set(0.5 * out[(0,) * out.ndim])
-            return left, jax.lax.dot_general(left, right, product.dimensions)
+            for _ in range(TOGETHER):
+                # One entry of the operand depends on the last result, so that no product can be left out or moved.
+                left = left.at[(0,) * left.ndim].set(0.5 * out[(0,) * out.ndim])
+                out = jax.lax.dot_general(left, right, product.dimensions)
+            return left, out
 
         return jax.lax.fori_loop(0, times, body, (left, jnp.zeros(product.out, product.dtype)))[1]
 
-    return _median_per_call(lambda times: repeat(left, right, np.int32(times)))
+    return _median_per_call(lambda times: repeat(left, right, np.int32(times)), least=1) / TOGETHER
 
 
 def _filled(shape: tuple[int, ...], dtype: str) -> jax.Array:
-    return jnp.full(shape, 0.5, dtype)
+    # Of any numbers but equal ones, with which GPUs need less power and run faster.
+    return jnp.asarray(np.random.default_rng(0).random(shape, np.float32) - np.float32(0.5)).astype(dtype)
 
 
 def copy_bandwidth() -> float:
@@ -118,14 +122,14 @@ def copy_bandwidth() -> float:
     def repeat(array, times):
         return jax.lax.fori_loop(0, times, lambda _, x: x + jnp.float32(1), array)
 
-    return 2 * COPY_BYTES / _median_per_call(lambda times: repeat(array, np.int32(times)))
+    return 2 * COPY_BYTES / _median_per_call(lambda times: repeat(array, np.int32(times)), least=LEAST_COPIES)
 
 
-def _median_per_call(run: Callable[[int], Any], repeats: int = 5) -> float:
-    """Median seconds of one of the calls that `run(times)` makes, each timing long enough for the clock."""
+def _median_per_call(run: Callable[[int], Any], least: int, repeats: int = 5) -> float:
+    """Median seconds of one of the turns that `run(times)` takes, at least so many and long enough for the clock."""
     jax.block_until_ready(run(1))
     once = clock(run, 1)
-    times = max(LEAST_CALLS, math.ceil(LEAST_SECONDS / max(once, 1e-6)))
+    times = max(least, math.ceil(LEAST_SECONDS / max(once, 1e-6)))
     return float(np.median([clock(run, times) for _ in range(repeats)])) / times
 
 

@@ -67,7 +67,7 @@ def time_stage(case: Case, effort: Effort, machine: Machine) -> dict[str, Any]:
     """Times a stage: compiling, iterations, their share of what the machine gives, PyTorch in turns."""
     stage = cases.stage_of(case)
     requests = cases.requests_of(stage, case.seeds, effort.iterations)
-    own_work = work.of_iteration(stage, requests[0].rows.arrays).times(case.seeds)
+    own_work = work.of_iteration(stage, requests[0].rows.data).times(case.seeds)
     chunks = Chunks(requests, cases.devices_of(case))
     compared = effort.torch_python and case.seeds == 1
     job = torch_worker.stage_job(stage, case.config[case.stage]) if compared else None

@@ -116,12 +116,12 @@ def stage_job(stage: Stage, section: Any) -> Job | None:
                 f"config.{stage.name}.{field}: {section[field]!r}, but PyTorch's side knows {published!r} alone; "
                 "use that, or leave out --compare torch"
             )
-    views, a_dim = stage.train.views(), stage.semantics.shape[1]
+    views, (n_classes, a_dim) = stage.train.views, stage.tables.semantics.shape
     sizes = {name: section[name] for name in FIELDS[stage.name]}
     sizes |= {name: section[name] or a_dim for name in ("z_dim", "time_dim", "embed_dim")}
     sizes |= {f"{name}_dim": rows.shape[1] for name, rows in views.items()}
-    sizes |= {"batch": stage.batch_size, "rows": len(stage.train.x), "a_dim": a_dim}
-    sizes |= {"n_classes": len(stage.semantics), "normalize_decoder": bool(section.normalize_decoder)}
+    sizes |= {"batch": stage.batch_size, "rows": len(stage.train), "a_dim": a_dim}
+    sizes |= {"n_classes": n_classes, "normalize_decoder": bool(section.normalize_decoder)}
     return make_job(stage.name, sizes)
 
 

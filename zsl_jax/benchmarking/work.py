@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from zsl_jax.benchmarking import costs
-from zsl_jax.train_steps.method import Batch, Method, TrainState
-from zsl_jax.training import loop
+from zsl_jax.train_steps.method import Batch, Method, Tables, TrainState
+from zsl_jax.training import feed
 from zsl_jax.training.stage import Stage, shapes, starting
 
 # Passes of an optimiser over a net: gradient, weight and its own arrays are read, the last two written.
@@ -55,14 +55,15 @@ class Machine:
         return sum(times * self.seconds[product] for product, times in products.items())
 
 
-def of_iteration(stage: Stage, rows: loop.Resident) -> Work:
+def of_iteration(stage: Stage, rows: feed.Resident | feed.Streamed) -> Work:
     """The work of one iteration of one run on the whole batch, whatever devices share it."""
     method = stage.method
     state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), shapes(stage))
     drawn = jax.ShapeDtypeStruct((method.batches_per_step, stage.batch_size), np.int32)
-    batches = jax.eval_shape(loop.gather, rows, drawn)
-    products = costs.products(method.train_step, state, batches, jax.eval_shape(lambda: jax.random.key(0)))
-    steps = optimiser_steps(method, state, batches, hyper_of(stage))
+    data = feed.resident(stage.train, stage.tables) if isinstance(rows, feed.Streamed) else rows
+    batches, key = jax.eval_shape(feed.gather, data, drawn), jax.eval_shape(lambda: jax.random.key(0))
+    products = costs.products(method.train_step, state, batches, key, stage.tables)
+    steps = optimiser_steps(method, state, batches, hyper_of(stage), stage.tables)
     return Work(products, sum(n * step_bytes(state.params[net], state.opt[net]) for net, n in steps.items()))
 
 
@@ -72,7 +73,7 @@ def hyper_of(stage: Stage) -> Any:
     return jax.jit(lambda *given: make(*given).hyper)(*given)
 
 
-def optimiser_steps(method: Method, state: TrainState, batches: Batch, hyper: Any) -> dict[str, int]:
+def optimiser_steps(method: Method, state: TrainState, batches: Batch, hyper: Any, tables: Tables) -> dict[str, int]:
     """How often one iteration runs each net's optimiser, as the step counters say that optimisers keep.
 
     The iteration is compiled for these counters alone, which leaves out nearly all of it. It starts from zeros but for
@@ -84,11 +85,12 @@ def optimiser_steps(method: Method, state: TrainState, batches: Batch, hyper: An
       state: its shapes.
       batches: their shapes.
       hyper: the state's numbers, as they are.
+      tables: of all classes.
     """
 
     def counters() -> dict[str, list[jax.Array]]:
         start = _zeros(state)._replace(hyper=hyper)
-        after, _ = method.train_step(start, _zeros(batches), jax.random.key(0))
+        after, _ = method.train_step(start, _zeros(batches), jax.random.key(0), tables)
         return {net: [leaf for leaf in jax.tree.leaves(opt) if _counts(leaf)] for net, opt in after.opt.items()}
 
     return {net: max(map(int, found), default=1) for net, found in jax.jit(counters)().items()}

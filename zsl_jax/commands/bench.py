@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 
 from zsl_jax.commands import cli
 from zsl_jax.errors import InputError
+from zsl_jax.report.table import Row, Table
 
 
 def flags(parser: cli.Parser) -> None:
@@ -51,8 +52,8 @@ def run(said: argparse.Namespace) -> int:
     from zsl_jax.benchmarking import cases, costs, timing
     from zsl_jax.benchmarking.work import Machine
     from zsl_jax.experiment import runs
-    from zsl_jax.report import tables
-    from zsl_jax.training import writers
+    from zsl_jax.experiment.versions import versions
+    from zsl_jax.files import write_json
 
     config = changed(given, said)
     effort = timing.Effort(said.iterations, said.repeats, said.torch_python if said.compare else "")
@@ -64,10 +65,10 @@ def run(said: argparse.Namespace) -> int:
         widths = cases.classifier_widths(cases.Case(config, config.stages[-1]))
         rows += [timing.time_classifier(*place, effort, machine) for place in widths.items()]
     print(table(rows))
-    versions = tables.versions()
-    print(f"copy bandwidth {machine.bandwidth / 1e9:.1f} GB/s; {versions['device']}")
-    numbers = {"rows": rows, "copy_bandwidth": machine.bandwidth, "versions": versions, "config": config.to_dict()}
-    writers.write_json(said.out, numbers)
+    made_by = versions()
+    print(f"copy bandwidth {machine.bandwidth / 1e9:.1f} GB/s; {made_by['device']}")
+    numbers = {"rows": rows, "copy_bandwidth": machine.bandwidth, "versions": made_by, "config": config.to_dict()}
+    write_json(said.out, numbers)
     return 0
 
 
@@ -100,7 +101,5 @@ COLUMNS = (
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The lines as text in columns."""
-    cells = [[title for title, _ in COLUMNS], *([show(row) for _, show in COLUMNS] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in cells]
-    return "\n".join(lines)
+    lines = [Row([show(row) for _, show in COLUMNS]) for row in rows]
+    return Table([title for title, _ in COLUMNS], lines).text()

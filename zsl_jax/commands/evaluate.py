@@ -12,7 +12,6 @@ that are finished are scored.
 import argparse
 
 from zsl_jax.commands import cli
-from zsl_jax.errors import InputError
 
 
 def flags(parser: cli.Parser) -> None:
@@ -25,18 +24,16 @@ def run(said: argparse.Namespace) -> int:
     """Scores, prints, and writes the scores where asked to."""
     cli.require(said, workdir="runs/digits")
     from zsl_jax.experiment import comparison, rescoring
+    from zsl_jax.experiment.versions import versions
+    from zsl_jax.files import write_json
     from zsl_jax.report import tables
-    from zsl_jax.training import writers
 
     workdir = rescoring.open_workdir(said.workdir)
     if said.out is not None:
         cli.require_new(said.out, workdir.path)
     result, lines = comparison.score(workdir, said.data)
-    result |= {"versions": tables.versions()}
+    result |= {"versions": versions()}
     print("\n".join([tables.result_table(result), *lines]))
     if said.out is not None:
-        try:
-            writers.write_json(said.out, result | {"remarks": lines})
-        except OSError as error:
-            raise InputError(f"--out {said.out}: cannot be written ({error.strerror})") from error
+        write_json(said.out, result | {"remarks": lines})
     return 0

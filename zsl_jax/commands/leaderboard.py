@@ -42,6 +42,7 @@ def run(said: argparse.Namespace) -> int:
     import jax
 
     from zsl_jax.experiment import ranking, runs
+    from zsl_jax.report import many
 
     shares = ranking.percentages(said.percent)
     cells = ranking.make_cells(ranking.chosen(said.methods), said.data, shares, said.epochs, said.set)
@@ -52,9 +53,9 @@ def run(said: argparse.Namespace) -> int:
         unfinished += ranking.run_cell(cell, said.seeds, said.workdir, said.minutes)
         jax.clear_caches()  # the next method has programs of its own
         if rows := ranking.finished(said.workdir):
-            ranking.write(rows, said.workdir, said.data)
+            many.write_ranking(rows, said.workdir, said.data)
     if rows := ranking.finished(said.workdir):
-        print(ranking.markdown(rows, said.data))
+        print(many.ranking(rows, said.data))
     for line in unfinished:
         print(f"not in the table: {line}", file=sys.stderr)
     return 1 if unfinished else 0

@@ -32,6 +32,7 @@ def run(said: argparse.Namespace) -> int:
     config = cli.read_config(said)
     cli.require(said, workdir="runs/sweep")
     from zsl_jax.experiment import runs, sweep
+    from zsl_jax.report import many
     from zsl_jax.training import stage
 
     runs.prepare(config, aloud=False)
@@ -42,7 +43,7 @@ def run(said: argparse.Namespace) -> int:
     rows = [sweep.row_of(cell, seed, end.result) for (cell, seed), end in ends if isinstance(end, runs.Finished)]
     broken = [f"{cell.name}, seed {seed}: {end}" for (cell, seed), end in ends if not isinstance(end, runs.Finished)]
     if rows:
-        print(sweep.write_tables(rows, said.workdir))
+        print(many.write_sweep(rows, said.workdir))
     if broken:
         diverged = all(isinstance(end, runs.Finished | stage.Diverged) for _, end in ends)
         kind = stage.Diverged if diverged else InputError

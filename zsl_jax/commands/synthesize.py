@@ -40,13 +40,13 @@ def run(said: argparse.Namespace) -> int:
         raise InputError(f"--out {said.out}: a name that ends with .npz is needed")
     from zsl_jax.data.scaling import undo_scaler
     from zsl_jax.experiment import class_choice, comparison, rescoring, runs, synthesis, synthetic_rows
-    from zsl_jax.report import tables
+    from zsl_jax.experiment.versions import versions
 
     workdir = rescoring.open_workdir(said.workdir)
     cli.require_new(said.out, workdir.path)
     config = comparison.with_data(workdir.config, said.data)
     runs.prepare(config, aloud=False)
-    made = synthesis.load(workdir)
+    made = synthesis.load(workdir, config)
     source = class_choice.source_of(workdir, config, made, said.units == "source", said.semantics is None)
     normalize = config.data.normalize_semantics
     classes = class_choice.chosen_classes(source, tuple(said.classes), said.semantics, normalize)
@@ -58,7 +58,7 @@ def run(said: argparse.Namespace) -> int:
     if scalers is not None:
         rows = {view: undo_scaler(scalers[view], values) for view, values in rows.items()}
     units = synthetic_rows.units_in_words(source.rows if scalers else None, config, made)
-    asked = {"sampler": sampler, "seed": said.seed, "num": said.num, "units": units, "versions": tables.versions()}
+    asked = {"sampler": sampler, "seed": said.seed, "num": said.num, "units": units, "versions": versions()}
     origin = synthetic_rows.provenance(workdir, made, classes, said.semantics) | asked
     synthetic_rows.write(said.out, synthetic_rows.arrays_of(rows, classes, said.num, origin))
     shapes = ", ".join(f"{view} {list(values.shape)}" for view, values in rows.items())

@@ -10,6 +10,7 @@ Ctrl-C or SIGTERM, saved.
 """
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from zsl_jax.commands import cli
@@ -44,11 +45,18 @@ def run(said: argparse.Namespace) -> int:
     with stage.watch_signals() as stop:
         finished = lockstep.drive(runs.complete(config, said.workdir, stop))
     if processes.is_first():
-        print(tables.result_table(finished.result, finished.pictures))
+        print(tables.result_table(finished.result, finished.outcome and draw(finished.outcome, said.workdir)))
         if finished.before:
             print(f"{said.workdir}: this run is finished; nothing was done. Use another --workdir to train anew.")
             print(runs.compare_data(config, said.workdir, {}))
     return 0
+
+
+def draw(outcome: Any, workdir: Path) -> Path:
+    """Draws the pictures of a run that is over; returns their folder."""
+    from zsl_jax.report import pictures
+
+    return pictures.draw(outcome, workdir)
 
 
 def dry_run(config: Any, said: argparse.Namespace) -> int:

@@ -28,6 +28,7 @@ def data() -> Any:
     config.validation_fraction = 0.2  # rows of training classes held out as "seen" in the validation run
     config.validation_classes = 0  # classes held out as "unseen" in the validation run; 0: as the split says
     config.unseen = (3, 6, 8)  # digits only: unseen classes
+    config.pictures = False  # digits only: also as pictures, the view "image"
     config.synthetic = synthetic()
     return config
 
@@ -126,6 +127,7 @@ def run(method: str) -> Any:
     config.upstream = "validated"  # which state of a stage the next one gets: validated | last | oracle
     config.matmul_precision = "default"  # default | high | highest | bfloat16 (on GPUs the default multiplies in TF32)
     config.compilation_cache = ""  # folder in which compiled programs outlive the process; it must be trusted
+    config.memory_mb = 8192.0  # training rows that take more, or lie in files, stay on the host and are streamed
     config.log_every = 20  # iterations: one line of metrics.jsonl, one compiled call
     config.checkpoint_every = 0  # epochs; 0: with each evaluation
     config.figures = True  # whether pictures are drawn

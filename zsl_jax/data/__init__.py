@@ -6,7 +6,7 @@ from zsl_jax.data.sources.digits import load_digits
 from zsl_jax.data.sources.layout import expected_tree
 from zsl_jax.data.sources.synthetic import bayes_scores, load_synthetic
 from zsl_jax.data.sources.xlsa17 import load_xlsa17, percent_rows, write_xlsa17
-from zsl_jax.data.tasks import test_task, training_rows, validation_task
+from zsl_jax.data.tasks import scaled, test_task, training_rows, validation_rows, validation_task
 from zsl_jax.errors import InputError
 
 __all__ = [
@@ -24,8 +24,10 @@ __all__ = [
     "load_synthetic",
     "load_xlsa17",
     "percent_rows",
+    "scaled",
     "test_task",
     "training_rows",
+    "validation_rows",
     "validation_task",
     "write_xlsa17",
 ]

@@ -1,9 +1,14 @@
 """What every data source returns: features, labels, class semantics and splits, checked and fingerprinted."""
 
 import dataclasses
+import functools
 import hashlib
+from collections.abc import Iterable, Mapping
 
 import numpy as np
+
+from zsl_jax.data import rows
+from zsl_jax.data.rows import View, Views
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,35 +28,58 @@ class Splits:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A zero-shot data set in memory, features as they are in the source (not scaled).
+    """A zero-shot data set, its rows as they are in the source (not scaled).
 
     Attributes:
       name: data set, e.g. "AWA2".
-      features: source of `x`, e.g. "ce_ce".
-      representations: source of `r`, or None when there is no `r`.
+      views: rows by the name of the view [N, ...]: features "x" [N, D] and representations "r" [N, R] float32, pictures
+        "image" [N, H, W, 3], feature maps "map" [N, h, w, F]; arrays, or sources that read rows.
+      origins: where each view comes from by its name, e.g. {"x": "ce_ce"}.
       semantics_name: e.g. "att, L2-normalised".
-      x: features [N, D] float32.
-      r: representations [N, R] float32, or None.
       labels: class of each row [N] int32, 0-based.
       semantics: description of each class [C, A] float32.
       splits: row numbers of the parts.
       class_names: C names.
       notes: one line for each decision taken while loading (derived splits, removed leaks, ...).
+      attribute_vectors: a word vector for each attribute [A, W] float32; None: the data have none.
       bayes: optional parameters of the true class-conditional densities (synthetic data only).
     """
 
     name: str
-    features: str
-    representations: str | None
+    views: Views
+    origins: Mapping[str, str]
     semantics_name: str
-    x: np.ndarray
-    r: np.ndarray | None
     labels: np.ndarray
     semantics: np.ndarray
     splits: Splits
     class_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    attribute_vectors: np.ndarray | None = None
     bayes: object | None = None
+
+    @property
+    def x(self) -> np.ndarray:
+        """Features [N, D] float32."""
+        return array(self.views, "x")
+
+    @property
+    def r(self) -> np.ndarray | None:
+        """Representations [N, R] float32, or None."""
+        return array(self.views, "r") if "r" in self.views else None
+
+    @property
+    def features(self) -> str | None:
+        """Where the features come from, e.g. "ce_ce"."""
+        return self.origins.get("x")
+
+    @property
+    def representations(self) -> str | None:
+        """Where the representations come from, e.g. "con_paco"; None without representations."""
+        return self.origins.get("r")
+
+    def with_view(self, name: str, view: View, origin: str) -> "Dataset":
+        """The same with one more view, or another in its place."""
+        return dataclasses.replace(self, views={**self.views, name: view}, origins={**self.origins, name: origin})
 
     @property
     def seen(self) -> np.ndarray:
@@ -66,29 +94,59 @@ class Dataset:
         return np.unique(self.labels[self.splits.test_unseen])
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of splits, labels, semantics and features: equal data, equal fingerprint."""
+        """SHA-256 (hex) of splits, labels, semantics and views: equal data, equal fingerprint."""
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256()
-        parts = [*dataclasses.astuple(self.splits), self.labels, self.semantics, self.x, self.r]
-        for array in parts:
-            if array is None:
-                digest.update(b"none")
-                continue
-            digest.update(f"{array.dtype.str}{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)
+        for part in (*dataclasses.astuple(self.splits), self.labels, self.semantics):
+            rows.mix(digest, part)
+        for name in ("x", "r"):
+            rows.mix(digest, self.views[name]) if name in self.views else digest.update(b"none")
+        for name in sorted(set(self.views) - {"x", "r"}):
+            digest.update(name.encode())
+            rows.mix(digest, self.views[name])
+        if self.attribute_vectors is not None:
+            rows.mix(digest, self.attribute_vectors)
         return digest.hexdigest()
+
+
+def array(views: Views, name: str) -> np.ndarray:
+    """A view that is held in memory."""
+    view = views[name]
+    if not isinstance(view, np.ndarray):
+        raise TypeError(f"view {name!r} is not held in memory")
+    return view
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Rows of a data set: x [n, D], r [n, R] or None, labels [n] int32 (class numbers of the whole data set)."""
+    """Rows of a data set: views by name [n, ...], labels [n] int32 (class numbers of the whole data set)."""
 
-    x: np.ndarray
-    r: np.ndarray | None
+    views: Views
     labels: np.ndarray
 
-    def views(self) -> dict[str, np.ndarray]:
-        """The arrays by name, as methods take them: {"x"} or {"x", "r"}."""
-        return {"x": self.x} if self.r is None else {"x": self.x, "r": self.r}
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def x(self) -> np.ndarray:
+        """Features [n, D]."""
+        return array(self.views, "x")
+
+    @property
+    def r(self) -> np.ndarray | None:
+        """Representations [n, R], or None."""
+        return array(self.views, "r") if "r" in self.views else None
+
+    def only(self, names: Iterable[str]) -> "Part":
+        """The part with the named views alone; names that it lacks are passed over."""
+        return Part({name: self.views[name] for name in names if name in self.views}, self.labels)
+
+    def take(self, chosen: np.ndarray) -> "Part":
+        """Some of the rows, by number or by mask."""
+        return Part({name: rows.take(view, chosen) for name, view in self.views.items()}, self.labels[chosen])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,8 +154,9 @@ class Task:
     """One generalised zero-shot problem: train on `train`, score `test_seen` and `test_unseen`.
 
     The test task uses the official split; the validation task uses training classes only, some of which play "unseen".
-    Features are scaled. `seen` and `unseen` are ascending class numbers (int32) into `semantics` [C, A]. `train_rows`
-    [n] are the rows of the data set that `train` holds.
+    Vectors are scaled. `seen` and `unseen` are ascending class numbers (int32) into `semantics` [C, A]. `train_rows`
+    are the rows of the data set that `train` holds, `fit_rows` those that scalers are fitted on (int64).
+    `attribute_vectors` [A, W]: see `Dataset`.
     """
 
     name: str
@@ -109,3 +168,5 @@ class Task:
     unseen: np.ndarray
     class_names: tuple[str, ...]
     train_rows: np.ndarray
+    fit_rows: np.ndarray
+    attribute_vectors: np.ndarray | None = None

@@ -1,9 +1,12 @@
 """The two problems a data set poses: the test task of the official split, and a validation task without test rows."""
 
+from typing import TypeGuard
+
 import numpy as np
 
 from zsl_jax.data.dataset import Dataset, Part, Task
-from zsl_jax.data.scaling import Scaler, apply_scaler, fit_scaler
+from zsl_jax.data.rows import View, Views
+from zsl_jax.data.scaling import apply_scaler, fit_scaler
 from zsl_jax.data.sources import xlsa17
 from zsl_jax.errors import InputError
 
@@ -26,13 +29,8 @@ def test_task(dataset: Dataset, options) -> Task:
       InputError: the share or the scaling can't be had.
     """
     splits = dataset.splits
-    return _task(
-        f"{dataset.name} test",
-        dataset,
-        scalers=_fit(dataset, splits.trainval, options.scaling),
-        rows=(training_rows(dataset, options), splits.test_seen, splits.test_unseen),
-        classes=(dataset.seen, dataset.unseen),
-    )
+    parts = (training_rows(dataset, options), splits.test_seen, splits.test_unseen)
+    return _task(f"{dataset.name} test", dataset, options, splits.trainval, parts, (dataset.seen, dataset.unseen))
 
 
 test_task.__test__ = False  # pyright: ignore[reportFunctionMemberAccess]  (no test, whatever its name says to pytest)
@@ -55,17 +53,25 @@ def validation_task(dataset: Dataset, options, seed: int) -> Task:
     Raises:
       InputError: there are no validation classes, or a part would be empty.
     """
+    parts = validation_rows(dataset, options, seed)
+    classes = (np.unique(dataset.labels[dataset.splits.train]), np.unique(dataset.labels[dataset.splits.val]))
+    return _task(f"{dataset.name} validation", dataset, options, parts[0], parts, classes)
+
+
+def validation_rows(dataset: Dataset, options, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the rows [n] of a validation task that are trained on, that play test_seen, that play test_unseen.
+
+    Args and errors are those of `validation_task`.
+    """
     rows = training_rows(dataset, options)
     labels = dataset.labels[rows]
-    classes = (np.unique(dataset.labels[dataset.splits.train]), np.unique(dataset.labels[dataset.splits.val]))
     held_out = _held_out(labels, options.validation_fraction, seed)
-    seen, unseen = np.isin(labels, classes[0]), np.isin(labels, classes[1])
+    seen, unseen = (np.isin(labels, dataset.labels[part]) for part in (dataset.splits.train, dataset.splits.val))
     parts = (rows[seen & ~held_out], rows[seen & held_out], rows[unseen])
     if not all(part.size for part in parts):
         sizes = "/".join(str(part.size) for part in parts)
         raise InputError(f"{dataset.name}: no validation possible, its train/seen/unseen parts have {sizes} rows")
-    scalers = _fit(dataset, parts[0], options.scaling)
-    return _task(f"{dataset.name} validation", dataset, scalers, parts, classes)
+    return parts
 
 
 def training_rows(dataset: Dataset, options) -> np.ndarray:
@@ -114,25 +120,47 @@ def _held_out(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     return draw_share(labels, fraction, seed, spare=1)
 
 
-def _fit(dataset: Dataset, rows: np.ndarray, kind: str) -> tuple[Scaler, Scaler | None]:
-    """Returns scalers for x and r, fitted on the given rows."""
-    return fit_scaler(kind, dataset.x[rows]), None if dataset.r is None else fit_scaler(kind, dataset.r[rows])
+def scaled(views: Views, fit_rows: np.ndarray, kind: str, divide: bool = True) -> Views:
+    """Views with those scaled that are vectors in memory; others are taken as they are.
+
+    Args:
+      views: by name [N, ...].
+      fit_rows: rows that the scalers are fitted on.
+      kind, divide: as for `fit_scaler`.
+    """
+    return {
+        name: apply_scaler(fit_scaler(kind, view[fit_rows], divide), view) if is_vectors(view) else view
+        for name, view in views.items()
+    }
 
 
-def _part(dataset: Dataset, scalers: tuple[Scaler, Scaler | None], rows: np.ndarray) -> Part:
-    x, r = scalers
-    scaled_r = None if r is None or dataset.r is None else apply_scaler(r, dataset.r[rows])
-    return Part(apply_scaler(x, dataset.x[rows]), scaled_r, dataset.labels[rows])
+def is_vectors(view: View) -> TypeGuard[np.ndarray]:
+    """Whether a view's rows are vectors in memory, which are scaled."""
+    return isinstance(view, np.ndarray) and view.ndim == 2
 
 
 def _task(
     name: str,
     dataset: Dataset,
-    scalers: tuple[Scaler, Scaler | None],
-    rows: tuple[np.ndarray, np.ndarray, np.ndarray],
+    options,
+    fit_rows: np.ndarray,
+    parts: tuple[np.ndarray, np.ndarray, np.ndarray],
     classes: tuple[np.ndarray, np.ndarray],
 ) -> Task:
-    """Joins scaled rows (train, test_seen, test_unseen) and classes (seen, unseen) to a task."""
-    train, test_seen, test_unseen = (_part(dataset, scalers, part) for part in rows)
+    """Joins the rows of parts (train, test_seen, test_unseen) and classes (seen, unseen) to a task."""
+    whole = Part(scaled(dataset.views, fit_rows, options.scaling), dataset.labels)
+    train, test_seen, test_unseen = map(whole.take, parts)
     seen, unseen = classes
-    return Task(name, train, test_seen, test_unseen, dataset.semantics, seen, unseen, dataset.class_names, rows[0])
+    return Task(
+        name=name,
+        train=train,
+        test_seen=test_seen,
+        test_unseen=test_unseen,
+        semantics=dataset.semantics,
+        seen=seen,
+        unseen=unseen,
+        class_names=dataset.class_names,
+        train_rows=parts[0],
+        fit_rows=fit_rows,
+        attribute_vectors=dataset.attribute_vectors,
+    )

@@ -18,7 +18,8 @@ from zsl_jax.data.scaling import Scaler, apply_scaler, fit_scaler
 from zsl_jax.evaluation import classifier, fits, protocol, prototype, rows, scoring
 from zsl_jax.experiment import checks, problems, runs
 from zsl_jax.train_steps.method import Method, Params, Spec
-from zsl_jax.training import lockstep, stage, writers
+from zsl_jax.training import lockstep, stage
+from zsl_jax.training.workdir import RunFiles
 
 CHUNK_ROWS = 512  # rows embedded at once: fewer are padded, so that one program serves any number of rows
 
@@ -106,7 +107,7 @@ def in_memory(config: Any, x: np.ndarray, labels: np.ndarray, semantics: np.ndar
     """
     parts = {"trainval": np.arange(len(x)), "test_seen": np.zeros(0, np.int64), "test_unseen": np.zeros(0, np.int64)}
     chosen, notes = splits.complete_splits(parts, labels, config.data.validation_classes, "memory", "memory")
-    return Dataset("memory", "features", None, "given", x, None, labels, semantics, chosen, names, notes)
+    return Dataset("memory", {"x": x}, {"x": "features"}, "given", labels, semantics, chosen, names, notes)
 
 
 def fewest_rows(config: Any, dataset: Dataset, validate: bool) -> int:
@@ -117,7 +118,7 @@ def fewest_rows(config: Any, dataset: Dataset, validate: bool) -> int:
     """
     if not validate:
         return len(dataset.labels)
-    return len(tasks.validation_task(dataset, config.data, config.seed).train_rows)
+    return len(tasks.validation_rows(dataset, config.data, config.seed)[0])
 
 
 def learn(config: Any, dataset: Dataset, workdir: Path, bars: bool) -> tuple[Generator, float]:
@@ -134,7 +135,7 @@ def learn(config: Any, dataset: Dataset, workdir: Path, bars: bool) -> tuple[Gen
     checks.rehearse(config, dataset)
     with contextlib.ExitStack() as held:
         claimed = config.to_dict() | {runs.FINGERPRINT: dataset.fingerprint()}
-        writers.own_workdir(held, workdir, claimed, runs.FREE_FIELDS)
+        RunFiles(workdir).own(held, claimed, runs.FREE_FIELDS)
         return collect(config, lockstep.drive(problems.run(config, dataset, workdir, stage.StopRequest(), bars)))
 
 

@@ -1,11 +1,7 @@
 """A fitted estimator in a folder: `estimator.json`, `arrays.safetensors`. What is read is checked, never executed."""
 
-import contextlib
-import dataclasses
 import json
 import math
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +16,7 @@ from zsl_jax.errors import InputError
 from zsl_jax.estimator import engine, inputs
 from zsl_jax.evaluation import rows
 from zsl_jax.experiment import checks
-from zsl_jax.train_steps.method import Method, Spec
+from zsl_jax.train_steps.method import Method, vector_spec
 
 RECORD, ARRAYS = "estimator.json", "arrays.safetensors"
 FORMAT = 1
@@ -29,6 +25,7 @@ LARGEST = 10**6  # whole number in a configuration, but for its seed
 LONGEST_LIST = 100
 NUMBERS = "biuf"  # kinds of labels that are numbers
 HEADS = ("gzsl", "zsl")
+SIZES = ("x_dim", "r_dim", "a_dim", "n_classes")  # of the data
 
 
 def write(path: Path, estimator: Any) -> None:
@@ -46,11 +43,11 @@ def write(path: Path, estimator: Any) -> None:
     text = as_json(record)
     try:
         require_free(path)
-        with replacing(path) as temporary:
-            tensors.write(temporary / ARRAYS, arrays, {})
-            (temporary / RECORD).write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
+    with files.replacing_folder(path) as temporary:
+        tensors.write(temporary / ARRAYS, arrays, {})
+        files.write_text(temporary / RECORD, text)
 
 
 def as_json(value: Any) -> str:
@@ -65,7 +62,7 @@ def as_json(value: Any) -> str:
 
 
 def require_free(path: Path) -> None:
-    """Raises InputError where saving would take something else away: `replacing` removes what is at `path`."""
+    """Raises InputError where saving would take something else away: it removes what is at `path`."""
     if path.is_symlink():
         raise InputError(f"{path}: there already, a link; name the folder itself")
     if not path.exists():
@@ -80,19 +77,6 @@ def require_free(path: Path) -> None:
         )
     if held == {ARRAYS}:
         raise InputError(f"{path}: there already, and not a saved estimator; choose another folder")
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside `path`, which on success takes its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as staging:
-        new, old = Path(staging, "new"), Path(staging, "old")
-        new.mkdir()
-        yield new
-        if path.exists():
-            path.rename(old)
-        new.rename(path)
 
 
 def record_of(estimator: Any) -> dict[str, Any]:
@@ -110,7 +94,7 @@ def record_of(estimator: Any) -> dict[str, Any]:
         if generator is None
         else {
             "config": generator.config,
-            "raw": dataclasses.asdict(generator.raw),
+            "raw": {name: getattr(generator.raw, name) for name in SIZES},
             "space": generator.space,
             "sampler": generator.sampler,
         },
@@ -268,7 +252,7 @@ def read_generator(record: dict[str, Any], take: Arrays) -> engine.Generator:
       InputError: the configuration makes no sense, or an array is missing or of another shape.
     """
     require_modest({name: value for name, value in record["config"].items() if name != "seed"})
-    config, raw = presets.restore(record["config"]), Spec(**{name: whole(size) for name, size in record["raw"].items()})
+    config, raw = presets.restore(record["config"]), vector_spec(**{name: whole(record["raw"][name]) for name in SIZES})
     checks.check_options(config)
     outlines, views, widths = checks.outlines(config, raw), {}, {"x": raw.x_dim}
     for name, outline in outlines.items():

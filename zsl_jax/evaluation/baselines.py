@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zsl_jax.data.dataset import Task
+from zsl_jax.data.dataset import Task, array
 from zsl_jax.evaluation import metrics, scoring
 from zsl_jax.evaluation.scoring import EvalOptions
 from zsl_jax.train_steps.method import Method, Params
@@ -91,7 +91,7 @@ def standardised(task: Task, view: str) -> Features:
       view: "x", "r" or "xr" (both, side by side).
     """
     parts = (task.train, task.test_seen, task.test_unseen)
-    train, *tests = (np.concatenate([part.views()[name] for name in view], 1).astype(np.float64) for part in parts)
+    train, *tests = (np.concatenate([array(part.views, name) for name in view], 1).astype(np.float64) for part in parts)
     mean, deviation = train.mean(0), train.std(0)
     deviation[deviation == 0] = 1.0
     return Features(*((rows - mean[None, :]) / deviation[None, :] for rows in (train, *tests)))
@@ -268,7 +268,7 @@ def nearest_neighbour(
     if method.synthesize is None:
         return {}
     options = dataclasses.replace(options, classifier="nearest", seen_factor=1.0)
-    data = scoring.prepare(task, options.chunk_rows)
+    data = scoring.prepare(task, method.views, options.chunk_rows)
     made = scoring.unseen_rows(method, params, data, key, options, sampler)
     (scores,) = scoring.score_space(method, data, [made], space, key, options, gamma=0.0)
     return {f"1-NN {space}": {name: scores[name][0] for name in ("T1", "U", "S", "H", "AUSUC")}}

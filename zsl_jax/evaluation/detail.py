@@ -7,16 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from zsl_jax.data.dataset import Task
-from zsl_jax.evaluation import fits, metrics, rows, scoring
+from zsl_jax.evaluation import fits, metrics, scoring
 from zsl_jax.train_steps.method import Method, Params
-
-
-@partial(jax.jit, static_argnames=("method",))
-def method_scores(method: Method, params: dict[str, Params], part: rows.ScoredRows) -> jax.Array:
-    """A method's own class scores of one test part [chunks, size, C]."""
-    assert method.scores is not None
-    own = method.scores
-    return rows.over_chunks(rows.Recipe("features"), params, part, lambda views, *_: own(params, views))
 
 
 def unpadded(chunks, n: int) -> np.ndarray:
@@ -114,15 +106,13 @@ def detail(
       among the unseen classes (all shares; NaN for a class without test rows); confusion [n_unseen, n_unseen]: counts
       among the unseen classes, true class by row; gamma, U, S [k]: the seen-unseen curve; AUSUC: its area.
     """
-    data = scoring.prepare(task, options.chunk_rows)
-    n_seen_rows, n_unseen_rows = len(task.test_seen.labels), len(task.test_unseen.labels)
     if method.synthesize is None:
-        columns = np.concatenate([task.seen, task.unseen])
-        seen, unseen = (np.asarray(method_scores(method, params, part))[..., columns] for part in data.scored)
-        zsl = unseen[..., len(task.seen) :]
-    else:
-        made = scoring.unseen_rows(method, params, data, key, options, sampler)
-        held = scoring.hold(method, data, made, options, space)
-        fit = partial(fitted, data, made, held, space, key, options, epoch)
-        (seen, unseen), (_, zsl) = fit("gzsl"), fit("zsl")
-    return accounts(task, unpadded(seen, n_seen_rows), unpadded(unseen, n_unseen_rows), unpadded(zsl, n_unseen_rows))
+        seen, unseen = scoring.direct_scores(method, params, task, scoring.tables_of(task), options.chunk_rows)
+        return accounts(task, seen, unseen, unseen[:, len(task.seen) :])
+    data = scoring.prepare(task, method.views, options.chunk_rows)
+    made = scoring.unseen_rows(method, params, data, key, options, sampler)
+    held = scoring.hold(method, data, made, options, space)
+    fit = partial(fitted, data, made, held, space, key, options, epoch)
+    (seen, unseen), (_, zsl) = fit("gzsl"), fit("zsl")
+    n_seen, n_unseen = len(task.test_seen), len(task.test_unseen)
+    return accounts(task, unpadded(seen, n_seen), unpadded(unseen, n_unseen), unpadded(zsl, n_unseen))

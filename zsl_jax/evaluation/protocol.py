@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from zsl_jax.errors import InputError
 
 GENERALISED = ("U", "S", "H", "AUSUC")
+SCORES = ("T1", *GENERALISED)
 Evaluation = Mapping[str, Any]
 Row = dict[str, Any]
 
@@ -177,4 +178,4 @@ def headline(
     else:
         protocol, space = "last", list(protocols["last"])[-1]
     chosen = protocols[protocol][space]
-    return {"protocol": protocol, "space": space, **{name: chosen[name] for name in ("T1", *GENERALISED)}}
+    return {"protocol": protocol, "space": space, **{name: chosen[name] for name in SCORES}}

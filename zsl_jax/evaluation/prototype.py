@@ -14,7 +14,6 @@ import optax
 
 SMALLEST_NORM = 1e-12
 VARIANCE_EPSILON = 1e-8
-MOMENTUM = 0.9  # of running class statistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +52,6 @@ class Net(NamedTuple):
     out: Layer
 
 
-class Statistics(NamedTuple):
-    """Mean and unbiased variance over classes [hidden]."""
-
-    mean: jax.Array
-    variance: jax.Array
-
-
 def init(key: jax.Array, a_dim: int, n_features: int, options: Options) -> Net:
     """Draws a net: weights N(0, 2 / K) for K inputs, biases 0."""
     widths = (a_dim, options.hidden, options.hidden, n_features)
@@ -73,19 +65,9 @@ def apply(layer: Layer, rows: jax.Array) -> jax.Array:
     return rows @ layer.kernel + layer.bias[None, :]
 
 
-def statistics(units: jax.Array) -> Statistics:
-    """Of hidden units [C, H] over the classes."""
-    return Statistics(units.mean(0), units.var(0, ddof=1))
-
-
-def follow(running: Statistics, now: Statistics) -> Statistics:
-    """Running statistics after one more batch."""
-    return jax.tree.map(lambda old, new: MOMENTUM * old + (1 - MOMENTUM) * new, running, now)
-
-
-def class_norm(units: jax.Array, over: Statistics) -> jax.Array:
-    """Hidden units [C, H] minus the mean, divided by the variance (as published, not by its root)."""
-    return (units - over.mean[None, :]) / (over.variance[None, :] + VARIANCE_EPSILON)
+def class_norm(units: jax.Array) -> jax.Array:
+    """Hidden units [C, H] minus the classes' mean, divided by their unbiased variance (as published, not its root)."""
+    return (units - units.mean(0)[None, :]) / (units.var(0, ddof=1)[None, :] + VARIANCE_EPSILON)
 
 
 def prototypes(net: Net, semantics: jax.Array) -> jax.Array:
@@ -94,24 +76,10 @@ def prototypes(net: Net, semantics: jax.Array) -> jax.Array:
     return jax.nn.relu(apply(net.out, hidden))
 
 
-def normalised_prototypes(
-    net: Net, semantics: jax.Array, over: tuple[Statistics, Statistics] | None = None
-) -> tuple[jax.Array, tuple[Statistics, Statistics]]:
-    """Prototypes [C, F] of the variant with class normalisation before and after the second activation.
-
-    Args:
-      net, semantics: as for `prototypes`.
-      over: statistics to normalise by; None: those of these classes.
-
-    Returns:
-      the prototypes, and the statistics of these classes at both places.
-    """
+def normalised_prototypes(net: Net, semantics: jax.Array) -> jax.Array:
+    """Prototypes [C, F] of the variant with class normalisation before and after the second activation."""
     units = apply(net.hidden2, jax.nn.relu(apply(net.hidden1, semantics)))
-    before = statistics(units)
-    units = jax.nn.relu(class_norm(units, over[0] if over else before))
-    after = statistics(units)
-    units = class_norm(units, over[1] if over else after)
-    return jax.nn.relu(apply(net.out, units)), (before, after)
+    return jax.nn.relu(apply(net.out, class_norm(jax.nn.relu(class_norm(units)))))
 
 
 def unit(rows: jax.Array) -> jax.Array:
@@ -128,7 +96,7 @@ def cosine_scores(made: jax.Array, features: jax.Array, scale: float) -> jax.Arr
 
 def scores(net: Net, semantics: jax.Array, features: jax.Array, options: Options) -> jax.Array:
     """Class scores [n, C] of features [n, F] for classes described by semantics [C, A]."""
-    made = normalised_prototypes(net, semantics)[0] if options.class_norm else prototypes(net, semantics)
+    made = normalised_prototypes(net, semantics) if options.class_norm else prototypes(net, semantics)
     return cosine_scores(made, features, options.scale)
 
 

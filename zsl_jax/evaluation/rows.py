@@ -14,7 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from zsl_jax.train_steps.method import Method, Params, Views
+from zsl_jax.data import rows as row_sources
+from zsl_jax.data.dataset import Part
+from zsl_jax.train_steps.method import Method, Params, Tables, Views
 
 FLOAT_BYTES = 4
 Kind = Literal["features", "views", "draws"]
@@ -88,14 +90,16 @@ def draw(recipe: Recipe, source: Source, numbers: jax.Array) -> dict[str, jax.Ar
     last = source.semantics.shape[0] * recipe.per_class - 1
     numbers = jnp.clip(numbers, 0, last)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(source.key, numbers)
-    return recipe.method.synthesize(source.params, source.semantics[numbers // recipe.per_class], keys, recipe.sampler)
+    semantics = source.semantics[numbers // recipe.per_class]
+    made = recipe.method.synthesize(source.params, semantics, keys, recipe.sampler)
+    return single_precision(recipe.method, "synthesize", made)
 
 
 def embed(method: Method | None, params: dict[str, Params], views: Views, space: str) -> jax.Array:
     """Classifier inputs [b, F] of a method that is known to have them."""
     assert method is not None
     assert method.embed is not None
-    return method.embed(params, views, space)
+    return single_precision(method, "embed", method.embed(params, views, space))
 
 
 def real_or_drawn(recipe: Recipe, source: Source, rows: jax.Array) -> dict[str, jax.Array]:
@@ -173,6 +177,85 @@ def hold(recipe: Recipe, source: Source, views, chunk_rows: int) -> tuple[Recipe
         return recipe, (source, views)
     assert recipe.method is not None
     return Recipe("features"), all_features(recipe.method, recipe.space, source.params, views, chunk_rows)
+
+
+def over_rows(function: Callable[[dict[str, np.ndarray]], Any], part: Part, size: int) -> Any:
+    """What a function makes of all rows of a part, chunk by chunk: the one way over rows, in memory or not.
+
+    The next chunk is read while the device works on the last.
+
+    Args:
+      function: (views by name [size, ...]) -> a pytree of arrays [size, ...]; compiled, it is compiled once.
+      part: rows; arrays or sources.
+      size: rows in a chunk; the last one is padded with its last row.
+
+    Returns:
+      The pytree with numpy arrays [n, ...].
+
+    Raises:
+      InputError: a row cannot be read.
+    """
+    n, parts, waiting = len(part), [], None
+    for start in range(0, n, size):
+        numbers = np.minimum(np.arange(start, start + size), n - 1)
+        views = {name: row_sources.read(view, numbers) for name, view in part.views.items()}
+        made = function(views)  # returns before it is computed
+        parts += [] if waiting is None else [jax.device_get(waiting)]
+        waiting = made
+    parts.append(jax.device_get(waiting))
+    return jax.tree.map(lambda *pieces: np.concatenate(pieces)[:n], *parts)
+
+
+def piece_size(n: int, chunk_rows: int) -> int:
+    """Rows in each of the pieces, nearly equal, of at most `chunk_rows`."""
+    return max(equal_pieces(n, chunk_rows)[1], 1)
+
+
+@partial(jax.jit, static_argnames=("method",))
+def _scores(method: Method, params: dict[str, Params], views: Views, tables: Tables) -> jax.Array:
+    assert method.scores is not None
+    return single_precision(method, "scores", method.scores(params, views, tables))
+
+
+@partial(jax.jit, static_argnames=("method", "space"))
+def _embed(method: Method, params: dict[str, Params], views: Views, space: str) -> jax.Array:
+    return embed(method, params, views, space)
+
+
+def class_scores(method: Method, params: dict[str, Params], part: Part, tables: Tables, chunk_rows: int) -> np.ndarray:
+    """A method's own class scores of all rows of a part [n, C] float32."""
+    if not len(part):
+        return np.zeros((0, len(tables.semantics)), np.float32)
+    own, params = part.only(method.views), jax.device_put(params)
+    return over_rows(lambda views: _scores(method, params, views, tables), own, piece_size(len(part), chunk_rows))
+
+
+def embedded(method: Method, params: dict[str, Params], part: Part, space: str, chunk_rows: int) -> np.ndarray:
+    """What a method makes of all rows of a part [n, ...] float32: classifier inputs of a space, or its view."""
+    own, params = part.only(method.views), jax.device_put(params)
+    return over_rows(lambda views: _embed(method, params, views, space), own, piece_size(len(part), chunk_rows))
+
+
+@partial(jax.jit, static_argnames=("method",))
+def _read(method: Method, params: dict[str, Params], views: Views) -> dict[str, jax.Array]:
+    assert method.read is not None
+    return single_precision(method, "read", method.read(params, views))
+
+
+def read_off(method: Method, params: dict[str, Params], part: Part, chunk_rows: int) -> dict[str, np.ndarray]:
+    """What a method reads off all rows of a part, see `Method.read`; {} where it reads nothing off them."""
+    if method.read is None:
+        return {}
+    own, params = part.only(method.views), jax.device_put(params)
+    return over_rows(lambda views: _read(method, params, views), own, piece_size(len(part), chunk_rows))
+
+
+def single_precision(method: Method, what: str, made: Any) -> Any:
+    """What a method made, whatever precision it computed in: float32 is asserted where numbers leave it."""
+    for leaf in jax.tree.leaves(made):
+        if leaf.dtype != jnp.float32:
+            raise TypeError(f"{method.name}: {what} returned {leaf.dtype.name}; float32 is needed")
+    return made
 
 
 def chunked(array: np.ndarray, chunk_rows: int) -> jax.Array:

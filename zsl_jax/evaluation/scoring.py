@@ -18,9 +18,9 @@ import numpy as np
 from zsl_jax.data.dataset import Part, Task
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation import classifier, fits, metrics, rows
-from zsl_jax.evaluation.fits import Inputs, Numbers, Purpose, ScoredParts, Setup, gzsl_gains, gzsl_scores, part_accuracy
+from zsl_jax.evaluation.fits import Inputs, Numbers, Purpose, ScoredParts, Setup, gzsl_scores
 from zsl_jax.evaluation.prototype import Options as Prototype
-from zsl_jax.train_steps.method import Method, Params
+from zsl_jax.train_steps.method import Method, Params, Tables
 
 DIRECT_SPACE, DIRECT_SAMPLER = "scores", "direct"
 
@@ -91,6 +91,14 @@ def _code(purpose: tuple[str, ...]) -> np.uint32:
     return np.uint32(zlib.crc32("/".join(purpose).encode()))
 
 
+def tables_of(task: Task) -> Tables:
+    """What a task says of all classes and attributes, as numpy arrays."""
+    n_classes, a_dim = task.semantics.shape
+    vectors = np.zeros((a_dim, 0), np.float32) if task.attribute_vectors is None else task.attribute_vectors
+    is_seen = np.isin(np.arange(n_classes), task.seen)
+    return Tables(task.semantics, is_seen, vectors)
+
+
 def positions(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Places of `labels` [n] in the ascending `classes`, int32."""
     return np.searchsorted(classes, labels).astype(np.int32)
@@ -98,7 +106,8 @@ def positions(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 def scored_rows(part: Part, classes: np.ndarray, chunk_rows: int) -> rows.ScoredRows:
     """Test rows of one part, as views in chunks."""
-    views = {name: rows.chunked(view, chunk_rows) for name, view in part.views().items()}
+    numbers = np.arange(len(part))
+    views = {name: rows.chunked(rows.row_sources.read(view, numbers), chunk_rows) for name, view in part.views.items()}
     labels = rows.chunked(positions(part.labels, classes), chunk_rows)
     return rows.ScoredRows(views, labels, rows.chunked(metrics.class_balance(part.labels), chunk_rows))
 
@@ -113,29 +122,48 @@ class Prepared(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def prepare(task: Task, chunk_rows: int) -> Prepared:
-    """Uploads the rows of a task. The last one stays, since a run scores one task again and again."""
-    seen = scored_rows(task.test_seen, task.seen, chunk_rows)
-    unseen = scored_rows(task.test_unseen, task.unseen, chunk_rows)
-    real = {name: jnp.asarray(view) for name, view in task.train.views().items()}
+def prepare(task: Task, views: tuple[str, ...], chunk_rows: int) -> Prepared:
+    """Uploads some views of the rows of a task. The last one stays, since a run scores one task again and again."""
+    seen = scored_rows(task.test_seen.only(views), task.seen, chunk_rows)
+    unseen = scored_rows(task.test_unseen.only(views), task.unseen, chunk_rows)
+    train = task.train.only(views)
+    real = {name: jnp.asarray(rows.row_sources.read(view, np.arange(len(train)))) for name, view in train.views.items()}
     return Prepared(task, real, (seen, unseen), len(task.test_seen.labels) + len(task.test_unseen.labels))
 
 
-@partial(jax.jit, static_argnames=("method", "n_seen"))
 def direct_scores(
-    method: Method, params: dict[str, Params], scored: ScoredParts, columns: jax.Array, n_seen: int, gamma: jax.Array
+    method: Method, params: dict[str, Params], task: Task, tables: Tables, chunk_rows: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """A method's own class scores of both test parts [n, C]: columns of the seen classes, then of the unseen ones."""
+    columns = np.concatenate([task.seen, task.unseen])
+    parts = (task.test_seen, task.test_unseen)
+    seen, unseen = (rows.class_scores(method, params, part, tables, chunk_rows)[:, columns] for part in parts)
+    return seen, unseen
+
+
+@partial(jax.jit, static_argnames=("n_seen",))
+def measures_of(
+    seen: jax.Array, unseen: jax.Array, labels: jax.Array, weights: jax.Array, n_seen: int, gamma: jax.Array
 ) -> dict[str, jax.Array]:
-    """T1 and `gzsl_scores` of a method's own class scores; `columns` lists the seen classes, then the unseen ones."""
-    assert method.scores is not None
-    own = method.scores
-    unembedded = rows.Recipe("features")  # the method takes the views as they are
+    """T1 and `gzsl_scores` of class scores of both test parts [n, C].
 
-    def score(views):
-        return own(params, views)[:, columns]
+    labels: columns of the rows of both parts [n]; weights: what a right answer counts [n].
+    """
+    gains = metrics.gains(jnp.concatenate([seen, unseen]), labels, weights, n_seen)
+    of_unseen = (unseen[:, n_seen:], labels[len(seen) :] - n_seen, weights[len(seen) :])
+    return {"T1": metrics.weighted_accuracy(*of_unseen), **gzsl_scores(gains, gamma)}
 
-    gains = gzsl_gains(unembedded, params, scored, n_seen, score)
-    t1 = part_accuracy(unembedded, params, scored[1], lambda views: score(views)[:, n_seen:])
-    return {"T1": t1, **gzsl_scores(gains, gamma)}
+
+def evaluate_directly(
+    method: Method, params: dict[str, Params], task: Task, tables: Tables, chunk_rows: int, gamma: float
+) -> dict[str, list[float]]:
+    """Scores of a method's own class scores, in percent, as lists of length 1."""
+    seen, unseen = direct_scores(method, params, task, tables, chunk_rows)
+    labels = np.concatenate(
+        [positions(task.test_seen.labels, task.seen), positions(task.test_unseen.labels, task.unseen) + len(task.seen)]
+    ).astype(np.int32)
+    weights = np.concatenate([metrics.class_balance(part.labels) for part in (task.test_seen, task.test_unseen)])
+    return percent(measures_of(seen, unseen, labels, weights, len(task.seen), np.float32(gamma)))  # pyright: ignore[reportArgumentType]
 
 
 class Synthesis(NamedTuple):
@@ -313,12 +341,12 @@ def evaluate(
       InputError: the method has none of the spaces or samplers asked for.
     """
     gammas = gammas or {}
-    data = prepare(task, options.chunk_rows)
     if method.synthesize is None:
-        columns = jnp.asarray(np.concatenate([task.seen, task.unseen]))
-        gamma = jnp.float32(gammas.get(DIRECT_SPACE, 0.0))
-        measures = direct_scores(method, params, data.scored, columns, len(task.seen), gamma)
-        return {"spaces": {DIRECT_SPACE: {DIRECT_SAMPLER: percent(measures)}}, "seen": {}}
+        direct = evaluate_directly(
+            method, params, task, tables_of(task), options.chunk_rows, gammas.get(DIRECT_SPACE, 0.0)
+        )
+        return {"spaces": {DIRECT_SPACE: {DIRECT_SAMPLER: direct}}, "seen": {}}
+    data = prepare(task, method.views, options.chunk_rows)
     spaces, samplers = options.spaces_of(method), options.samplers_of(method)
     found: dict[str, dict[str, Any]] = {space: {} for space in spaces}
     for group in side_by_side(method, params, data, options):

@@ -16,11 +16,11 @@ from zsl_jax.interop import published, state_dicts, systems
 from zsl_jax.interop.published import Equation, Net
 from zsl_jax.interop.state_dicts import Found
 from zsl_jax.interop.systems import System, key_of, stages_in, where
-from zsl_jax.train_steps.method import Spec
-from zsl_jax.training import imported, writers
+from zsl_jax.train_steps.method import Spec, vector_spec
+from zsl_jax.training import imported, workdir
 
 VIEWS = {"finetune_x": "x", "finetune_r": "r"}  # stages whose width is that of a view
-RUN_FILES = (writers.CONFIG, writers.RESULT, "checkpoints", "validation")
+RUN_FILES = (workdir.CONFIG, workdir.RESULT, "checkpoints", "validation")
 
 
 FILES = {"drg": "zerodiff_awa2", "d2sc_drg": "d2sc_awa2", "tfvaegan": "tfvaegan_awa2"}  # by first stage
@@ -128,7 +128,9 @@ def write(made: Import, workdir: Path) -> None:
     Raises:
       InputError: the folder cannot be written.
     """
-    (imported.add if imported.read_config(workdir) else imported.write)(workdir, made.config, made.nets)
+    (imported.add if imported.read_config(workdir) else imported.write)(
+        workdir, made.config, made.nets, spec_of(made.sizes)
+    )
 
 
 def require_no_run(workdir: Path) -> None:
@@ -178,7 +180,7 @@ def require_same(config: Any, file: str, assignments: Sequence[str], sizes: Mapp
     other = options.load(file, assignments)
     settle(other)
     set_sizes(other, sizes)
-    if found := writers.differences(config.to_dict(), other.to_dict()):
+    if found := workdir.differences(config.to_dict(), other.to_dict()):
         raise InputError(
             f"--config {file}: not what the nets there were imported with: {found}; leave --config out, or import all "
             "archives at once into a new --out"
@@ -362,10 +364,14 @@ def trees(pieces: Sequence[Piece], sizes: Mapping[str, int]) -> dict[str, dict[s
     return nets
 
 
+def spec_of(sizes: Mapping[str, int]) -> Spec:
+    """Sizes of the data that nets were made for; features of one number where no net shows their width."""
+    return vector_spec(sizes.get("x", 1), sizes.get("r", 0), sizes["a"], n_classes=1)
+
+
 def require_fit(config: Any, sizes: Mapping[str, int], nets: Mapping[str, Mapping[str, Any]]) -> None:
     """Raises InputError unless the stages of the configuration, built for these sizes, have nets like these."""
-    spec = Spec(sizes.get("x", 1), sizes.get("r", 0), sizes["a"], n_classes=1)
-    for stage, outline in checks.outlines(config, spec).items():
+    for stage, outline in checks.outlines(config, spec_of(sizes)).items():
         if stage in nets:
             arrays = tensors.flatten(nets[stage])
             if found := imported.differences(arrays, outline.state.params, nets[stage]):

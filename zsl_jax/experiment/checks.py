@@ -1,6 +1,5 @@
 """Refuses configurations that cannot work before anything is written."""
 
-import dataclasses
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,23 +10,28 @@ import numpy as np
 
 from zsl_jax import data
 from zsl_jax.config.options import MOST_SEED
-from zsl_jax.data.dataset import Dataset
+from zsl_jax.data import rows as row_sources
+from zsl_jax.data.dataset import Dataset, Part
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation import fits
+from zsl_jax.experiment import made_views
 from zsl_jax.train_steps import registry
-from zsl_jax.train_steps.method import Method, Params, Spec, TrainState, hyper_parameters
-from zsl_jax.training import imported, writers
+from zsl_jax.train_steps.method import Method, Params, Spec, Tables, TrainState, hyper_parameters
+from zsl_jax.training import feed, imported, workdir
+from zsl_jax.training.parallel import STREAMS_REFUSED
 
 log = logging.getLogger(__name__)
 
 UPSTREAM = ("validated", "last", "oracle")
 SELECT = ("AUSUC", "H")
 LOWEST = {
-    "": {"seed": 0, "log_every": 1, "checkpoint_every": 0},
+    "": {"seed": 0, "log_every": 1, "checkpoint_every": 0, "memory_mb": 0},
     "eval": {"first": 0, "every": 1, "classifier_epochs": 1, "classifier_batch": 0, "chunk_rows": 1, "memory_mb": 1},
 }
 LOWEST_IN_PROTOTYPE = {"hidden": 1, "epochs": 1, "batch": 1, "decay_every": 1}
-LOWEST_IN_STAGE = {"epochs": 1, "batch_size": 1, "critic_iter": 1, "syn_num": 1, "eval_every": 1, "patience": 0}
+LOWEST_IN_STAGE = {
+    "epochs": 0, "batch_size": 1, "critic_iter": 1, "syn_num": 1, "eval_every": 1, "patience": 0, "steps_per_epoch": 0,
+}  # fmt: skip
 LOWEST_SIZES = {  # 0: as wide as the semantics, or none
     "z_dim": 0, "embed_dim": 0, "time_dim": 0, "categories": 0, "continuous": 0, "n_steps": 1, "width": 1,
     "generator_width": 1, "critic_width": 1, "decoder_width": 1, "encoder_width": 1,
@@ -85,25 +89,50 @@ def _check_choice(name: str, value: str, choices: Iterable[str]) -> None:
 
 def spec_of(dataset: Dataset) -> Spec:
     """Sizes of a data set."""
-    r_dim = 0 if dataset.r is None else dataset.r.shape[1]
-    return Spec(dataset.x.shape[1], r_dim, dataset.semantics.shape[1], len(dataset.semantics))
+    words = 0 if dataset.attribute_vectors is None else dataset.attribute_vectors.shape[1]
+    n_classes, a_dim = dataset.semantics.shape
+    return Spec({name: view.shape[1:] for name, view in dataset.views.items()}, a_dim, n_classes, words)
 
 
 def rehearse(config, dataset: Dataset) -> None:
     """Goes through all stages on shapes alone, see `outlines`.
 
     Raises:
-      InputError: a stage cannot work with these sizes or without the stages before it, or batches are too large.
+      InputError: a stage cannot work with these sizes or without the stages before it, batches are larger than the
+        training rows of a task, or a task cannot be had.
     """
-    rows = len(data.training_rows(dataset, config.data))
+    rows = data.training_rows(dataset, config.data)
     methods = [outline.method for outline in outlines(config, spec_of(dataset)).values()]
-    for name in config.stages:
-        if rows < config[name].batch_size:
-            raise InputError(f"config.{name}.batch_size: {config[name].batch_size}, but there are {rows} training rows")
+    for name, method in zip(config.stages, methods, strict=True):
+        if not config[name].epochs and method.kind != "view":
+            raise InputError(f"config.{name}.epochs: 0; only a stage that makes a view can do without training")
+        part = Part(dataset.views, dataset.labels).take(rows[:1]).only(method.views)
+        n_bytes = len(rows) * sum(map(row_sources.n_bytes, part.views.values()))
+        if config.parallel.mode == "pmap" and (
+            feed.must_stream(part, config.memory_mb) or n_bytes > config.memory_mb * 2**20
+        ):
+            raise InputError(STREAMS_REFUSED)
+    _check_rows(config, dataset, "there are", rows, methods)
+    if config.validate:
+        rows, _, _ = data.validation_rows(dataset, config.data, config.seed)
+        _check_rows(config, dataset, "the validation task has", rows, methods)
     if not methods[-1].is_scored:
         raise InputError(f"config.stages: {tuple(config.stages)} ends with a stage that can't be scored")
     _check_offered("spaces", config.eval.spaces, [method.spaces for method in methods])
     _check_offered("samplers", config.eval.samplers, [method.samplers for method in methods])
+
+
+def _check_rows(config, dataset: Dataset, what: str, rows: np.ndarray, methods: Iterable[Method]) -> None:
+    """Every stage of a task must have a batch of rows, after those that it holds out."""
+    for name, method in zip(config.stages, methods, strict=True):
+        section, labels = config[name], dataset.labels[rows]
+        holds_out = not method.is_scored
+        count = int(made_views.trained_on(labels, section.holdout, config.seed).sum()) if holds_out else len(rows)
+        if section.epochs and count < section.batch_size:
+            raise InputError(
+                f"config.{name}.batch_size: {section.batch_size}, but {what} {count} training rows"
+                + (f", {len(rows) - count} of {len(rows)} held out" if holds_out else "")
+            )
 
 
 class Outline(NamedTuple):
@@ -122,55 +151,60 @@ def outlines(config, raw: Spec) -> dict[str, Outline]:
     """
     spec, found = raw, {}
     for name in config.stages:
-        method = registry.build(config, name, raw)
-        method = method if method.produces else registry.build(config, name, spec)
-        upstream = {earlier: one.params for earlier, one in found.items() if not one.method.produces}
-        state = _state_shapes(method, upstream, hyper_parameters(config[name], method.numbers))
+        entry = registry.find(name)
+        own = raw if entry.raw else spec
+        method = registry.build(config, name, own)
+        upstream = {earlier: one.params for earlier, one in found.items() if one.method.kind != "view"}
+        state = _state_shapes(method, own, upstream, hyper_parameters(config[name], entry.numbers))
         params = jax.eval_shape(method.inference, state)
         if method.produces:
-            spec = dataclasses.replace(spec, **{f"{method.produces}_dim": view_width(method, params, raw)})
+            spec = spec.with_view(method.produces, embedded_shape(method, params, own, method.produces))
         found[name] = Outline(method, params, state)
     return found
 
 
-def check_imports(config, dataset: Dataset, workdir: Path) -> None:
+def check_imports(config, dataset: Dataset, folder: Path) -> None:
     """Refuses a configuration that imported nets don't fit; does nothing where none were imported.
 
     Raises:
       InputError: sizes differ, with the options to set; or the run is to have a validation task.
     """
-    names = imported.stages(workdir, config.stages)
+    names = imported.stages(folder, config.stages)
     if not names:
         return
     if config.validate:
         raise InputError(
-            f"config.validate: True, but {' and '.join(names)} in {workdir} was imported, trained on all seen classes, "
+            f"config.validate: True, but {' and '.join(names)} in {folder} was imported, trained on all seen classes, "
             "so nothing could be validated; use --config.validate=False --config.upstream=last"
         )
-    there, found = imported.read_config(workdir), outlines(config, spec_of(dataset))
+    there, found = imported.read_config(folder), outlines(config, spec_of(dataset))
     for name in names:
-        arrays, needed = imported.read_arrays(workdir, name) or {}, set(found[name].params)
-        options = _structure_differences(there, config, name, found[name].method)
-        imported.require_fit(imported.file_of(workdir, name), arrays, found[name].state.params, needed, options)
+        arrays, needed = imported.read_arrays(folder, name) or {}, set(found[name].params)
+        options = _structure_differences(there, config, name)
+        trees = imported.trees(found[name].state)
+        imported.require_fit(imported.file_of(folder, name), arrays, trees, needed, options)
 
 
-def _structure_differences(there: dict[str, Any], config, name: str, method: Method) -> str:
+def _structure_differences(there: dict[str, Any], config, name: str) -> str:
     """The fields of a stage's section that may decide sizes and differ from those that nets were imported with."""
-    ignored = [f"{name}.{field}" for field in (*method.numbers, *LOWEST_IN_STAGE, "classifier_lr")]
-    return writers.differences({name: there.get(name)}, {name: config[name].to_dict()}, ignored)
+    ignored = [f"{name}.{field}" for field in (*registry.find(name).numbers, *LOWEST_IN_STAGE, "classifier_lr")]
+    return workdir.differences({name: there.get(name)}, {name: config[name].to_dict()}, ignored)
 
 
-def _state_shapes(method: Method, upstream: dict[str, Params], hyper: dict[str, np.ndarray]) -> TrainState:
+def _state_shapes(method: Method, spec: Spec, upstream: dict[str, Params], hyper: dict[str, np.ndarray]) -> TrainState:
+    shapes = ((spec.n_classes, spec.a_dim), (spec.n_classes,), (spec.a_dim, spec.word_dim))
+    dtypes = (np.float32, np.bool_, np.float32)
+    tables = Tables(*map(jax.ShapeDtypeStruct, shapes, dtypes))
     key = jax.eval_shape(lambda: jax.random.key(0))
-    return jax.eval_shape(method.init, key, upstream, hyper)
+    return jax.eval_shape(method.init, key, upstream, hyper, tables)
 
 
-def view_width(method: Method, params: Any, raw: Spec) -> int:
-    """Columns of the view that a method makes of raw features."""
+def embedded_shape(method: Method, params: Any, spec: Spec, space: str) -> tuple[int, ...]:
+    """Shape of one row of what a method makes of the views of a data set of the sizes `spec`."""
     assert method.embed is not None
     embed = method.embed
-    rows = {"x": jax.ShapeDtypeStruct((1, raw.x_dim), np.float32)}
-    return jax.eval_shape(lambda given, views: embed(given, views, method.produces), params, rows).shape[1]
+    views = {name: jax.ShapeDtypeStruct((1, *shape), np.float32) for name, shape in spec.views.items()}
+    return jax.eval_shape(lambda given, rows: embed(given, rows, space), params, views).shape[1:]
 
 
 def _check_offered(what: str, asked: Iterable[str], offered: list[tuple[str, ...]]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from zsl_jax.config import options
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import checks, outcome, problems, rescoring, runs
-from zsl_jax.training import writers
+from zsl_jax.training.workdir import RESULT
 
 SCORES = ("protocols", "headline", "seen", "stages", "baselines", "nearest")  # the parts of a result that hold scores
 TASK_FIELDS = ("percent", "scaling", "validation_fraction")  # of the data section, which no fingerprint shows
@@ -44,7 +44,7 @@ def score(workdir: rescoring.Workdir, assignments: Sequence[str]) -> tuple[dict[
     if other:
         said = "the scores are of the data at hand, epochs and calibrations as the run chose them"
         return result, [*lines, f"Other data than those of the run ({other}): {said}"]
-    what = "the finished stages" if workdir.result is None else writers.RESULT
+    what = "the finished stages" if workdir.result is None else RESULT
     return result, [*lines, verdict(compare(recorded_scores(workdir, found), result), what)]
 
 

@@ -16,6 +16,7 @@ from zsl_jax.train_steps.method import Params
 from zsl_jax.training.stage import Stage, load_inference
 
 TUNED_ON_ALL_SEEN = {"ce_ce", "con_paco", "supcon256"}  # files that other programs made
+VIEW_NAMES = {"x": "features", "r": "representations", "image": "pictures", "map": "maps"}
 ROWS_PER_CLASS = 100  # synthetic rows of each unseen class in the picture of features
 
 
@@ -113,8 +114,7 @@ def describe(runs: Runs) -> dict[str, Any]:
         "seen_classes": len(task.seen),
         "unseen_classes": len(task.unseen),
         "semantics": task.semantics.shape[1],
-        "features": task.train.x.shape[1],
-        "representations": 0 if task.train.r is None else task.train.r.shape[1],
+        **{name: shape_of(task, view) for view, name in VIEW_NAMES.items() if view in task.train.views},
         **{f"{name}_rows": len(part.labels) for name, part in parts.items()},
     }
     made = [stage.method.produces for stage in runs.test.stages.values() if stage.method.produces]
@@ -130,9 +130,15 @@ def describe(runs: Runs) -> dict[str, Any]:
     }
 
 
+def shape_of(task: Task, view: str) -> int | str:
+    """Width of a row of a view, or its shape as text where it is no vector."""
+    shape = task.train.views[view].shape[1:]
+    return shape[0] if len(shape) == 1 else " x ".join(map(str, shape))
+
+
 def leaks(runs: Runs) -> list[str]:
     """What makes validated scores look better than they are."""
-    published = {runs.dataset.features, runs.dataset.representations} & TUNED_ON_ALL_SEEN
+    published = set(runs.dataset.origins.values()) & TUNED_ON_ALL_SEEN
     if not published or runs.validation is None:
         return []
     return [f"{' and '.join(sorted(published))}: fine-tuned on all seen classes, those of the validation included"]
@@ -151,7 +157,7 @@ def closed_form(runs: Runs) -> dict[str, Any]:
     task = runs.test.task
     validation = runs.validation.task if runs.validation else None
     chosen = "" if validation else " (oracle)"
-    views = ("x",) if task.train.r is None else ("x", "r")
+    views = [view for view in ("x", "r") if view in task.train.views]
     methods = {"ESZSL": baselines.eszsl_scores, "SAE": baselines.sae_scores}
     linear = {f"{name} {view}{chosen}": of(validation, task, view) for name, of in methods.items() for view in views}
     return {"chance": baselines.chance(task)} | linear

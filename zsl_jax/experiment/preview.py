@@ -1,6 +1,5 @@
 """What a configuration would train, without training it."""
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 
 from zsl_jax.data.dataset import Dataset
 from zsl_jax.experiment import checks, problems
+from zsl_jax.train_steps import registry
 from zsl_jax.training.parallel import make_layout
 from zsl_jax.training.stage import Stage
 
@@ -44,9 +44,11 @@ def stages(config: Any, dataset: Dataset, problem: problems.Problem) -> Iterator
     for name, outline in checks.outlines(config, checks.spec_of(dataset)).items():
         stage, _ = problems.make_stage(config, name, dataset, views, problem, upstream)
         yield stage
-        if made := outline.method.produces:
-            width = checks.view_width(outline.method, outline.params, checks.spec_of(dataset))
-            rows = np.random.default_rng(0).random((len(dataset.x), width), np.float32)
-            views = dataclasses.replace(views, **{made: rows})
-        else:
+        method = outline.method
+        if method.produces:
+            source = dataset if registry.find(name).raw else views
+            shape = checks.embedded_shape(method, outline.params, checks.spec_of(source), method.produces)
+            rows = np.random.default_rng(0).random((len(dataset.labels), *shape), np.float32)
+            views = views.with_view(method.produces, rows, method.name)
+        if method.kind != "view":
             upstream |= {name: outline.params}

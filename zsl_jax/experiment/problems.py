@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import logging
 import math
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from zsl_jax import data
 from zsl_jax.data.dataset import Dataset, Part, Task
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation import protocol, prototype
-from zsl_jax.evaluation.scoring import EvalOptions, evaluate
+from zsl_jax.evaluation.scoring import EvalOptions, evaluate, tables_of
 from zsl_jax.experiment import made_views
 from zsl_jax.experiment.checks import check_options, rehearse, spec_of
 from zsl_jax.train_steps import registry
@@ -24,7 +25,7 @@ from zsl_jax.training.lockstep import Run
 from zsl_jax.training.loop import steps_per_epoch
 from zsl_jax.training.parallel import Layout, check_batch_sizes, make_layout
 from zsl_jax.training.stage import Evaluation, Stage, StopRequest, is_finished, load_inference, run_stage, shapes
-from zsl_jax.training.writers import RunWriter, SilentWriter, progress
+from zsl_jax.training.workdir import RunFiles, RunWriter, progress
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Ru
     """Runs all stages on one task, each given what the earlier ones made; a generator, see `lockstep`."""
     dataset, upstream = raw, {}
     stages, evaluations, seconds, digests = {}, {}, {}, {}
-    with processes.first_does(lambda: open_writer(problem.directory)) or SilentWriter() as writer:
+    with RunWriter(problem.directory) as writer:
         for name in config.stages:
             made = functools.partial(make_stage, config, name, raw, dataset, problem, upstream)
             stage, task = processes.all_do(made)
@@ -152,7 +153,7 @@ def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Ru
             params = load_inference(stage, upstream_epoch(config, stage, evaluations[name], problem))
             dataset, upstream = hand_on(config, stage, task, params, raw, dataset, upstream)
             if stage.method.produces:
-                processes.first_does(functools.partial(made_views.write, problem.directory / "features", dataset))
+                made_views.write(RunFiles(problem.directory).features, dataset)
     return Trained(problem.make_task(dataset, config.data), stages, evaluations, seconds, digests)
 
 
@@ -165,84 +166,93 @@ def hand_on(
     dataset: Dataset,
     upstream: dict[str, Params],
 ) -> tuple[Dataset, dict[str, Params]]:
-    """Data set and parameters for the stages after one: with the view that it makes, or else its parameters."""
-    if not stage.method.produces:
-        return dataset, upstream | {stage.name: params}
-    scaling = config[stage.name].scaling
-    return made_views.replace_view(dataset, raw, stage.method, params, task.train_rows, scaling), upstream
+    """Data set and parameters for the stages after one: with the view that it makes, with its parameters, or both."""
+    method = stage.method
+    if method.produces:
+        source = raw if registry.find(stage.name).raw else dataset
+        dataset = made_views.add(dataset, source, method, params, all_rows(config, stage.name, method, source, task))
+    return dataset, upstream if method.kind == "view" else upstream | {stage.name: params}
 
 
-def open_writer(directory: Path) -> RunWriter:
-    """Makes the folder of a problem and opens its metrics."""
-    directory.mkdir(parents=True, exist_ok=True)
-    return RunWriter(directory)
+def all_rows(config, name: str, method: Method, source: Dataset, task: Task) -> Part:
+    """All rows of a data set, scaled as those that a stage trains on.
+
+    A stage that makes a view has a scaling of its own, fitted on the rows that it trains on, which keeps variances.
+    """
+    if method.kind == "view":
+        views = data.scaled(source.views, task.train_rows, config[name].get("scaling", "none"), divide=False)
+    else:
+        views = data.scaled(source.views, task.fit_rows, config.data.scaling)
+    return Part(views, source.labels)
 
 
 def make_stage(
     config, name: str, raw: Dataset, dataset: Dataset, problem: Problem, upstream: dict[str, Params]
 ) -> tuple[Stage, Task]:
-    """A stage and its task. Stages that make a view see raw features, the others the views made so far."""
-    method = registry.build(config, name, spec_of(raw))
-    if method.produces:
-        task = problem.make_task(raw, config.data)
-        own = view_stage(config[name], raw, task, method, config.seed)
+    """A stage and its task, of the data's own views or of those made so far."""
+    entry, section = registry.find(name), config[name]
+    source = raw if entry.raw else dataset
+    method = registry.build(config, name, spec_of(source))
+    task = problem.make_task(source, config.data)
+    if method.kind == "view":
+        task = dataclasses.replace(task, train=all_rows(config, name, method, source, task).take(task.train_rows))
+    if method.is_scored:
+        own = scored_stage(config, name, method, task, problem)
     else:
-        method = registry.build(config, name, spec_of(dataset))
-        task = problem.make_task(dataset, config.data)
-        if method.auxiliary:
-            own = auxiliary_stage(config[name], task, method, config.seed)
-        else:
-            own = generator_stage(config, name, method, task, problem)
-    batch_size = config[name].batch_size
+        own = stage_judged_by_loss(section, method, task, config.seed)
+    train = own["train"]
+    per_epoch = section.get("steps_per_epoch", 0) or steps_per_epoch(len(train), section.batch_size)
     stage = Stage(
         name=name,
         method=method,
-        semantics=task.semantics,
+        tables=tables_of(task),
+        digest=digest_of(source, task, method.kind, section, config),
         key=jax.random.fold_in(problem.key, config.stages.index(name)),
         directory=problem.directory,
-        batch_size=batch_size,
-        epochs=config[name].epochs,
+        batch_size=section.batch_size,
+        epochs=section.epochs,
         log_every=config.log_every,
         checkpoint_every=config.checkpoint_every,
         upstream=upstream,
         layout=problem.layout,
         bars=problem.bars,
-        hyper=hyper_parameters(config[name], method.numbers, steps_per_epoch(len(own["train"].x), batch_size)),
+        hyper=hyper_parameters(section, entry.numbers, per_epoch),
         capacity=len(raw.splits.trainval),
+        memory_mb=config.memory_mb,
+        per_epoch=per_epoch,
         **own,
     )
     return stage, task
 
 
-def view_stage(section, raw: Dataset, task: Task, method: Method, seed: int) -> dict[str, Any]:
-    """What a view-making stage trains on and how it is judged: a held-out part of the training rows stops it early."""
-    return judged_by_loss(section, method, *made_views.split(raw, task.train_rows, section, seed))
+def digest_of(source: Dataset, task: Task, kind: str, section, config) -> str:
+    """Equal for stages that train on the same rows of the same data, scaled and held out alike."""
+    choices = [config.data.scaling, kind, section.get("scaling"), section.get("holdout")]
+    choices += [] if section.get("holdout") is None else [config.seed]
+    said = f"{source.fingerprint()} {task.name} {choices}".encode()
+    return hashlib.sha256(said + task.train_rows.tobytes() + task.fit_rows.tobytes()).hexdigest()
 
 
-def auxiliary_stage(section, task: Task, method: Method, seed: int) -> dict[str, Any]:
-    """What an auxiliary stage trains on and how it is judged: as `view_stage`, but the task's rows as they stand."""
-    return judged_by_loss(section, method, *made_views.hold_out(task.train, section.holdout, seed))
-
-
-def judged_by_loss(section, method: Method, train: Part, held_out: Part) -> dict[str, Any]:
-    """A stage that rows held out stop early."""
+def stage_judged_by_loss(section, method: Method, task: Task, seed: int) -> dict[str, Any]:
+    """What a stage that isn't scored trains on, and how it is judged: rows held out stop it early."""
+    train, held_out = made_views.hold_out(task.train.only(method.views), section.holdout, seed)
     return {
         "train": train,
-        "evaluate": made_views.judge_by_loss(method, held_out),
+        "evaluate": made_views.judge_by_loss(method, held_out, tables_of(task)),
         "eval_first": 0,
         "eval_every": section.eval_every,
         "patience": section.patience,
     }
 
 
-def generator_stage(config, name: str, method: Method, task: Task, problem: Problem) -> dict[str, Any]:
-    """What a generator trains on, how it is scored, and which epochs' states have been chosen."""
+def scored_stage(config, name: str, method: Method, task: Task, problem: Problem) -> dict[str, Any]:
+    """What a stage that is scored trains on, how it is scored, and which epochs' states have been chosen."""
     choices = problem.choices.get(name, {})
     chosen = protocol.best_space(choices, config.eval.select)
     scored = len(task.test_seen.labels) + len(task.test_unseen.labels)
     judged = judge(method, task, eval_options(config, name, method), choices, config, problem.bars)
     return {
-        "train": task.train,
+        "train": task.train.only(method.views),
         "evaluate": judged if scored else unjudged,
         "eval_first": config.eval.first,
         "eval_every": config.eval.every,
@@ -252,10 +262,10 @@ def generator_stage(config, name: str, method: Method, task: Task, problem: Prob
 
 def eval_options(config, name: str, method: Method) -> EvalOptions:
     """How stage `name` is scored: in the spaces and by the samplers that are asked for, or in all that it has."""
-    given = config.eval
+    given, section = config.eval, config[name]
     return EvalOptions(
-        syn_num=config[name].syn_num,
-        classifier_lr=config[name].classifier_lr,
+        syn_num=section.get("syn_num", 0),  # of a method that scores directly: none
+        classifier_lr=section.get("classifier_lr", 0.0),
         spaces=tuple(space for space in given.spaces if space in method.spaces) or method.spaces,
         classifier_epochs=given.classifier_epochs,
         classifier_batch=given.classifier_batch,
@@ -337,4 +347,4 @@ def require_finished(config, stage: Stage) -> None:
 def sizes_line(stage: Stage) -> str:
     """A line for the log: rows, iterations, parameters."""
     params = sum(leaf.size for leaf in jax.tree.leaves(shapes(stage).params))
-    return f"{len(stage.train.x)} rows, {stage.plan.total} iterations, {params:,} parameters"
+    return f"{len(stage.train)} rows, {stage.plan.total} iterations, {params:,} parameters"

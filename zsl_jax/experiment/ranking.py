@@ -4,13 +4,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from zsl_jax.config import names, options
 from zsl_jax.errors import InputError, one_line
+from zsl_jax.evaluation.protocol import SCORES
 from zsl_jax.experiment import sweep
-from zsl_jax.report import figures, tables
-from zsl_jax.training import stage, writers
+from zsl_jax.files import read_json
+from zsl_jax.training import stage
 
 METHODS = {
     "zerodiff": "zerodiff_{data}",
@@ -44,7 +43,6 @@ SAME_DATA = {
     "digits": ("unseen", "original_semantics", "normalize_semantics"),
     "synthetic": ("synthetic", "normalize_semantics"),
 }
-SCORES = tables.SCORES
 
 
 def chosen(listed: Sequence[str]) -> dict[str, str]:
@@ -174,7 +172,7 @@ def finished(workdir: Path) -> list[dict[str, Any]]:
         name, _, share = path.parts[-3].rpartition(",")
         seed = path.parts[-2].removeprefix("seed_")
         if share.isdecimal() and seed.isdecimal():
-            rows.append(row_of({"method": name, "percent": int(share), "seed": int(seed)}, writers.read_json(path)))
+            rows.append(row_of({"method": name, "percent": int(share), "seed": int(seed)}, read_json(path)))
     if len({(row["seed"], row["data"]) for row in rows}) > len({row["seed"] for row in rows}):  # seeds may draw splits
         raise InputError(f"{workdir}: holds runs on different data; give each data set a workdir of its own")
     return sorted(rows, key=lambda row: (-row["percent"], row["method"], row["seed"]))
@@ -200,80 +198,3 @@ def leaves(tree: Any) -> Iterator[float]:
             yield from leaves(value)
     else:
         yield tree
-
-
-def write(rows: Sequence[dict[str, Any]], workdir: Path, title: str) -> None:
-    """Writes the lines of all runs, the table and the figure."""
-    writers.write_text(workdir / "leaderboard.csv", sweep.csv_text(rows))
-    writers.write_text(workdir / "leaderboard.md", markdown(rows, title))
-    figures.leaderboard(panels(rows), title, workdir / "leaderboard.png")
-
-
-def entries(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
-    """Rows by (method, percent); references first, under the names that results give them."""
-    found: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for (share,), members in sweep.grouped(rows, ["percent"]).items():
-        names = dict.fromkeys(name.split("/")[0] for row in members for name in row if "/" in name)
-        for name in names:
-            if name not in ("validated", "last", "oracle"):
-                found[name, share] = references(members, name)
-        for (method,), own in sweep.grouped(members, ["method"]).items():
-            found[method, share] = own
-    return found
-
-
-def references(rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    """Scores of a reference row, of the first method that has it: it is the same for all with the same views."""
-    having = [row for row in rows if f"{name}/T1" in row]
-    first = [row for row in having if row["method"] == having[0]["method"]]
-    return [{f"validated/{score}": row[f"{name}/{score}"] for score in SCORES} | {"seed": row["seed"]} for row in first]
-
-
-def markdown(rows: Sequence[dict[str, Any]], title: str) -> str:
-    """The table, best validated AUSUC first for each share of the training rows."""
-    head = ["method", "percent", "seeds", "space", *SCORES, "T1 (oracle)", "H (oracle)", "s"]
-    ranked = sorted(entries(rows).items(), key=lambda entry: (-entry[0][1], -mean(entry[1], "validated/AUSUC")))
-    body = [line(name, share, members) for (name, share), members in ranked]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *body])
-    note = (
-        "Percent; mean ± half the 95 % interval of the mean over seeds (Student's t). Protocol `validated`: epoch, "
-        "space and calibration chosen on held-out seen classes; `oracle`: chosen on the test set. s: seconds "
-        "of one run; of a method's seeds, trained side by side, a share each.\n"
-    )
-    return f"# {title}\n\n{table}\n\n{note}"
-
-
-def line(name: str, share: int, rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The cells of one line of the table."""
-    spaces = "/".join(dict.fromkeys(row["space"] for row in rows if "space" in row)) or "-"
-    scores = [score_cell(rows, f"validated/{score}") for score in SCORES]
-    oracle = [score_cell(rows, f"oracle/{score}") for score in ("T1", "H")]
-    seconds = [row["seconds"] for row in rows if "seconds" in row]
-    return [name, str(share), str(len(rows)), spaces, *scores, *oracle, f"{np.mean(seconds):.0f}" if seconds else "-"]
-
-
-def score_cell(rows: Sequence[dict[str, Any]], name: str) -> str:
-    """Mean ± half the interval of one score; of equal values the value alone."""
-    values = [row[name] for row in rows if name in row]
-    if not values:
-        return "-"
-    centre, _, half = sweep.interval(values)
-    return f"{centre:.1f}" if not half > 0 else f"{centre:.1f} ± {half:.1f}"
-
-
-def mean(rows: Sequence[dict[str, Any]], name: str) -> float:
-    """Mean of one score; -1 where there is none."""
-    values = [row[name] for row in rows if name in row]
-    return float(np.mean(values)) if values else -1.0
-
-
-def panels(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[int, tuple[float, float]]]]:
-    """What the figure shows: by score, by method, by percent: mean and half the interval (NaN: none)."""
-    found: dict[str, dict[str, dict[int, tuple[float, float]]]] = {}
-    for score in ("T1", "H", "AUSUC"):
-        for (name, share), members in entries(rows).items():
-            values = [row[f"validated/{score}"] for row in members if f"validated/{score}" in row]
-            if values:
-                centre, _, half = sweep.interval(values)
-                found.setdefault(score, {}).setdefault(name, {})[share] = (centre, half)
-    return found

@@ -15,7 +15,9 @@ from zsl_jax.errors import InputError
 from zsl_jax.evaluation import protocol
 from zsl_jax.experiment import outcome, problems
 from zsl_jax.experiment.problems import Problem, Runs, Trained
-from zsl_jax.training import checkpoints, imported, writers
+from zsl_jax.files import read_json
+from zsl_jax.train_steps.method import Spec
+from zsl_jax.training import checkpoints, imported
 from zsl_jax.training.parallel import make_layout
 from zsl_jax.training.stage import (
     Evaluation,
@@ -27,6 +29,7 @@ from zsl_jax.training.stage import (
     read_evaluations,
     stopped_early,
 )
+from zsl_jax.training.workdir import CONFIG, FINGERPRINT, RESULT, SIZES
 
 PER_EPOCH = "hyper['steps_per_epoch']"  # the array of a checkpoint that holds the iterations of an epoch
 
@@ -40,12 +43,14 @@ class Workdir:
       config: the run's configuration, locked; what belongs to the machine it ran on is set to one device.
       fingerprint: of the run's data; "" where nothing has been trained on imported nets.
       result: result.json, None before the run is finished.
+      sizes: of the run's data as they were loaded; None where an earlier version left none.
     """
 
     path: Path
     config: Any
     fingerprint: str
     result: dict[str, Any] | None
+    sizes: Spec | None = None
 
 
 def open_workdir(path: Path) -> Workdir:
@@ -54,20 +59,20 @@ def open_workdir(path: Path) -> Workdir:
     Raises:
       InputError: there is neither, or their files are damaged.
     """
-    files = [path / writers.CONFIG, path / imported.FOLDER / writers.CONFIG]
+    files = [path / CONFIG, path / imported.FOLDER / CONFIG]
     there = [file for file in files if file.is_file()]
     if not there:
-        raise InputError(
-            f"{path}: no run here; {writers.CONFIG} is missing, and {imported.FOLDER}/{writers.CONFIG} too"
-        )
-    fields = writers.read_json(there[0])
+        raise InputError(f"{path}: no run here; {CONFIG} is missing, and {imported.FOLDER}/{CONFIG} too")
+    fields = read_json(there[0])
     if not isinstance(fields, dict):
         raise InputError(f"{there[0]}: not a run's configuration; restore it")
-    fingerprint = fields.pop(writers.FINGERPRINT, "")
-    result = writers.read_json(path / writers.RESULT) if (path / writers.RESULT).exists() else None
+    fingerprint, sizes = fields.pop(FINGERPRINT, ""), fields.pop(SIZES, None)
+    result = read_json(path / RESULT) if (path / RESULT).exists() else None
     if not (result is None or isinstance(result, dict)):
-        raise InputError(f"{path / writers.RESULT}: not a run's result; restore it")
-    return Workdir(path, as_config(fields, there[0]), str(fingerprint), result)
+        raise InputError(f"{path / RESULT}: not a run's result; restore it")
+    with of_this_version(there[0]):
+        spec = None if sizes is None else Spec(**sizes | {"views": {k: tuple(v) for k, v in sizes["views"].items()}})
+    return Workdir(path, as_config(fields, there[0]), str(fingerprint), result, spec)
 
 
 def as_config(fields: dict[str, Any], path: Path) -> Any:

@@ -13,24 +13,26 @@ import jax
 from zsl_jax import data
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import checks, outcome, problems
-from zsl_jax.report import tables
-from zsl_jax.training import processes, stage, writers
+from zsl_jax.experiment.versions import versions
+from zsl_jax.files import read_json
+from zsl_jax.training import processes, stage, workdir
 from zsl_jax.training.lockstep import Run
+from zsl_jax.training.workdir import CONFIG, FINGERPRINT, RESULT, SIZES
 
-RESULT = writers.RESULT
 # Fields that may differ when a run is resumed: they change where things are or when they are written, not the numbers.
-FREE_FIELDS = ("data.root", "stage", "figures", "checkpoint_every", "parallel", "compilation_cache")
+FREE_FIELDS = (
+    "data.root", "stage", "figures", "checkpoint_every", "parallel", "compilation_cache", "memory_mb", SIZES,
+)  # fmt: skip
 HOST_FIELDS = ("data.root", "compilation_cache")  # that may differ between the processes of a run
-FINGERPRINT = writers.FINGERPRINT
 PRECISIONS = {"default": None, "high": "high", "highest": "highest", "bfloat16": "BF16_BF16_F32"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A run's result as in `result.json`, the folder of its pictures, and whether it was finished before."""
+    """A result as in `result.json`, what its pictures show if there are to be some, whether it was over before."""
 
     result: dict[str, Any]
-    pictures: Path | None
+    outcome: outcome.Outcome | None
     before: bool = False
 
 
@@ -56,55 +58,57 @@ def matmul_precision(name: str) -> str | None:
     return PRECISIONS[name]
 
 
-def complete(config: Any, workdir: Path, stop: stage.StopRequest, bars: bool = True) -> Run[Finished]:
-    """Trains, draws and writes `result.json`, unless it is there; a generator, see `zsl_jax.training.lockstep`.
+def complete(config: Any, folder: Path, stop: stage.StopRequest, bars: bool = True) -> Run[Finished]:
+    """Trains and writes `result.json`, unless it is there; a generator, see `zsl_jax.training.lockstep`.
 
     Raises:
       InputError, Interrupted, Diverged: see `zsl_jax.training.stage.run_stage`.
     """
-    before = processes.of_first(processes.first_does(lambda: result_of(config, workdir)))
+    before = result_of(config, folder)
     if before is not None:
         return Finished(before, None, before=True)
     if signum := stop.heard():
         raise stage.Interrupted(signum, "before it began")
     dataset = processes.all_do(lambda: problems.load(config))
-    processes.first_does(lambda: checks.check_imports(config, dataset, workdir))
-    claimed = config.to_dict() | {FINGERPRINT: dataset.fingerprint()}
+    processes.in_first(checks.check_imports)(config, dataset, folder)
+    sizes = dataclasses.asdict(checks.spec_of(dataset))
+    claimed = config.to_dict() | {FINGERPRINT: dataset.fingerprint(), SIZES: sizes}
     require_same(claimed)
+    files = workdir.RunFiles(folder)
     with contextlib.ExitStack() as held:
-        processes.first_does(lambda: writers.own_workdir(held, workdir, claimed, FREE_FIELDS))
-        runs = yield from problems.run(config, dataset, workdir, stop, bars)
+        files.own(held, claimed, FREE_FIELDS)
+        runs = yield from problems.run(config, dataset, folder, stop, bars)
         concluded = outcome.conclude(config, runs)
-        result = concluded.result | {"config": config.to_dict(), "versions": tables.versions()}
-        pictures = processes.first_does(lambda: tables.draw(concluded, workdir) if config.figures else None)
-        processes.first_does(lambda: writers.write_json(workdir / RESULT, result))
-    return Finished(result, pictures)
+        result = concluded.result | {"config": config.to_dict(), "versions": versions()}
+        files.write_result(result)
+    return Finished(result, concluded if config.figures else None)
 
 
-def result_of(config: Any, workdir: Path) -> dict[str, Any] | None:
+@processes.from_first
+def result_of(config: Any, folder: Path) -> dict[str, Any] | None:
     """The result of a run that is finished, None if it is not.
 
     Raises:
       InputError: it was made with other options, or is damaged.
     """
-    if not (workdir / RESULT).exists():
+    if not (folder / RESULT).exists():
         return None
-    writers.claim_workdir(workdir, config.to_dict(), ignore=(*FREE_FIELDS, FINGERPRINT))
-    return writers.read_json(workdir / RESULT)
+    workdir.claim_workdir(folder, config.to_dict(), ignore=(*FREE_FIELDS, FINGERPRINT))
+    return read_json(folder / RESULT)
 
 
-def compare_data(config: Any, workdir: Path, known: dict[str, str]) -> str:
+def compare_data(config: Any, folder: Path, known: dict[str, str]) -> str:
     """One line on whether the data of a finished run are as they were.
 
     Args:
       config: of the run.
-      workdir: of the run.
+      folder: its workdir.
       known: fingerprints by options, to which this one's is added: runs of a sweep have the same data.
 
     Raises:
       InputError: they are others.
     """
-    there, options = writers.read_json(workdir / writers.CONFIG)[FINGERPRINT], config.data.to_json()
+    there, options = read_json(folder / CONFIG)[FINGERPRINT], config.data.to_json()
     options += f" {config.seed}" if config.data.source == "synthetic" else ""
     if options not in known:
         try:
@@ -113,7 +117,7 @@ def compare_data(config: Any, workdir: Path, known: dict[str, str]) -> str:
             return f"Its data are not at hand, so they were not compared: {str(error).splitlines()[0]}"
     if there != (now := known[options]):
         raise InputError(
-            f"{workdir}: finished on other data than those at hand: fingerprint {there[:12]} then, {now[:12]} now; the "
+            f"{folder}: finished on other data than those at hand: fingerprint {there[:12]} then, {now[:12]} now; the "
             "scores are of the former. Restore these data, or use another --workdir"
         )
     return f"Its data are as they were (fingerprint {now[:12]})."
@@ -124,7 +128,7 @@ def require_same(claimed: dict[str, Any]) -> None:
     first = processes.of_first(claimed)
 
     def check() -> None:
-        if differing := writers.differences(first, claimed, HOST_FIELDS):
+        if differing := workdir.differences(first, claimed, HOST_FIELDS):
             raise InputError(f"not what the first process has: {differing}; give all the same options and data")
 
     processes.all_do(check)

@@ -1,8 +1,6 @@
 """A configuration with many values and seeds: cells, their runs side by side, and how the scores depend on them."""
 
-import csv
 import dataclasses
-import io
 import itertools
 import logging
 import re
@@ -12,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
-from scipy import stats
 
 from zsl_jax.config import options
 from zsl_jax.errors import InputError
+from zsl_jax.evaluation.protocol import SCORES
 from zsl_jax.experiment import runs
-from zsl_jax.report import figures
-from zsl_jax.report import tables as report
-from zsl_jax.training import lockstep, stage, writers
+from zsl_jax.training import lockstep, stage
+from zsl_jax.training.workdir import progress
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +90,7 @@ def train(
     with (
         stage.watch_signals() as stop,
         stage.time_limit(stop, seconds),
-        writers.progress(len(work), "runs", "run") as bar,
+        progress(len(work), "runs", "run") as bar,
     ):
         started = [_start(cell, seed, workdir, stop) for cell, seed in work]
 
@@ -154,123 +150,8 @@ def row_of(cell: Cell, seed: int, result: dict[str, Any]) -> dict[str, Any]:
     """One line of runs.csv: values, seed, the headline, and all protocols in all spaces."""
     headline = result["headline"]
     row = cell.values | {"seed": seed, "protocol": headline["protocol"], "space": headline["space"]}
-    row |= {score: headline[score] for score in report.SCORES}
+    row |= {score: headline[score] for score in SCORES}
     for protocol, spaces in result["protocols"].items():
         for space, scores in spaces.items():
-            row |= {f"{protocol}/{space}/{score}": scores[score] for score in report.SCORES}
+            row |= {f"{protocol}/{space}/{score}": scores[score] for score in SCORES}
     return row
-
-
-def write_tables(rows: Sequence[dict[str, Any]], workdir: Path) -> str:
-    """Writes runs.csv, table.md and the figures; returns the table."""
-    writers.write_text(workdir / "runs.csv", csv_text(rows))
-    table = markdown(rows)
-    writers.write_text(workdir / "table.md", table)
-    parts = by_protocol(rows)
-    for protocol, members in parts.items():
-        for field in swept_fields(members):
-            if len({row[field] for row in members}) > 1:
-                name = f"{field}.png" if len(parts) == 1 else f"{field}_{protocol}.png"
-                draw(members, field, workdir / "figures" / name)
-    return table
-
-
-def csv_text(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as comma-separated text; columns in the order in which they first occur."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = io.StringIO()
-    writer = csv.DictWriter(lines, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return lines.getvalue()
-
-
-def by_protocol(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Rows by the protocol of their headline: a sweep of e.g. `validate` has several, which must not be compared."""
-    return {protocol: members for (protocol,), members in grouped(rows, ["protocol"]).items()}
-
-
-def swept_fields(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The fields that were varied: those before the seed."""
-    return list(itertools.takewhile(lambda name: name != "seed", rows[0]))
-
-
-def columns(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """What the tables of rows of one protocol show, by title: the headline, and the others in the widest space."""
-    widest = dict(name.split("/")[:2] for name in rows[0] if name.count("/") == 2)
-    headline = rows[0]["protocol"]
-    shown = {f"{headline}, space chosen by validation" if headline == "validated" else f"{headline}": ""}
-    return shown | {
-        f"{protocol}, space {space}": f"{protocol}/{space}/"
-        for protocol, space in widest.items()
-        if protocol != headline
-    }
-
-
-def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Tables for each protocol: mean, standard deviation and 95 % interval of each cell over its seeds."""
-    parts = [table for members in by_protocol(rows).values() for table in tables(members)]
-    note = "Percent; mean ± standard deviation over seeds [95 % interval of the mean, Student's t].\n"
-    return "\n\n".join([*parts, note])
-
-
-def tables(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The tables of rows that have one protocol."""
-    fields = swept_fields(rows)
-    parts = []
-    for title, prefix in columns(rows).items():
-        head = [*(fields or ["cell"]), "seeds", *report.SCORES]
-        body = [
-            [
-                *(list(map(str, cell)) or ["base"]),
-                str(len(members)),
-                *(summary(members, prefix + s) for s in report.SCORES),
-            ]
-            for cell, members in grouped(rows, fields).items()
-        ]
-        lines = [head, ["---"] * len(head), *body]
-        parts.append(f"Protocol: {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
-    return parts
-
-
-def grouped(rows: Sequence[dict[str, Any]], fields: Sequence[str]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
-    """Rows by cell."""
-    cells: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in rows:
-        cells.setdefault(tuple(row[field] for field in fields), []).append(row)
-    return cells
-
-
-def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean, standard deviation (n - 1) and half the 95 % interval of the mean; NaN where one value says nothing."""
-    array = np.asarray(values, float)
-    if len(array) < 2:
-        return float(array.mean()), float("nan"), float("nan")
-    deviation = float(array.std(ddof=1))
-    return float(array.mean()), deviation, float(stats.t.ppf(0.975, len(array) - 1)) * deviation / len(array) ** 0.5
-
-
-def summary(rows: Sequence[dict[str, Any]], name: str) -> str:
-    """Mean ± deviation [interval] of one score."""
-    values = [row[name] for row in rows if name in row]
-    if not values:
-        return "-"
-    mean, deviation, half = interval(values)
-    if len(values) < 2:
-        return f"{mean:.1f}"
-    return f"{mean:.1f} ± {deviation:.1f} [{mean - half:.1f}, {mean + half:.1f}]"
-
-
-def draw(rows: Sequence[dict[str, Any]], field: str, path: Path) -> None:
-    """Draws T1, H and AUSUC of the headline, of one protocol, against one field; a line for each mix of the others."""
-    others = [other for other in swept_fields(rows) if other != field]
-    panels = {}
-    for score in ("T1", "H", "AUSUC"):
-        panels[score] = {
-            ", ".join(f"{name}={value}" for name, value in zip(others, rest, strict=True)) or "all": {
-                value: interval([row[score] for row in members])[::2]
-                for (value,), members in grouped(ours, [field]).items()
-            }
-            for rest, ours in grouped(rows, others).items()
-        }
-    figures.swept(panels, field, f"protocol {rows[0]['protocol']}", path)

@@ -1,8 +1,6 @@
 """The generator that a workdir holds, read without any data: the sizes of the data are found in the nets."""
 
 import dataclasses
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,14 +9,11 @@ import numpy as np
 from zsl_jax.data.dataset import Part
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import problems, rescoring
-from zsl_jax.experiment.checks import Outline, outlines
-from zsl_jax.train_steps.method import Method, Params, Spec, hyper_parameters
-from zsl_jax.training import checkpoints, imported
+from zsl_jax.experiment.checks import Outline, outlines, spec_of
+from zsl_jax.train_steps import registry
+from zsl_jax.train_steps.method import Method, Params, Spec, Tables, hyper_parameters
 from zsl_jax.training.parallel import make_layout
 from zsl_jax.training.stage import Evaluation, Stage, load_inference
-
-# Sizes that occur nowhere else: where a net made for them has one, the stored net's number is the size of the data.
-UNKNOWN = Spec(x_dim=9973, r_dim=9967, a_dim=9949, n_classes=9941)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,24 +41,30 @@ class Generator:
     imported: str
 
 
-def load(workdir: rescoring.Workdir) -> Generator:
+def load(workdir: rescoring.Workdir, config: Any) -> Generator:
     """The generator of a run's last finished stage, in the state of the headline, or else in its last one.
+
+    Args:
+      workdir: of the run.
+      config: its configuration, perhaps with another data section: the data are looked at where the workdir does not
+        say their sizes.
 
     Raises:
       InputError: no stage is finished that synthesises, or files are damaged.
     """
-    config, found, upstream, views = workdir.config, None, {}, {}
+    found, upstream, views = None, {}, {}
+    spec, layout = workdir.sizes or spec_of(rescoring.load(config, workdir.path)), make_layout(config.parallel)
+    config = workdir.config
     with rescoring.of_this_version(workdir.path):
-        spec, layout = spec_of_nets(config, workdir.path), make_layout(config.parallel)
         stages = outlines(config, spec)
     problem = problems.test_problem(workdir.path, jax.random.key(config.seed), {}, layout, bars=False)
     for name, outline in stages.items():
-        left = rescoring.left_by(bare_stage(config, name, outline, problem, upstream))
+        left = rescoring.left_by(bare_stage(config, name, outline, spec, problem, upstream))
         if left is None:
             break
         if outline.method.produces:
             views |= {outline.method.produces: outline.method.name}
-        else:
+        if outline.method.kind != "view":
             upstream = upstream | {name: load_inference(left.stage, rescoring.handed_on(config, left, problem))}
         found = left if outline.method.is_scored else found
     if found is None or found.stage.method.synthesize is None:
@@ -89,18 +90,21 @@ def chosen_epoch(workdir: rescoring.Workdir, stage: Stage) -> int:
 
 
 def bare_stage(
-    config: Any, name: str, outline: Outline, problem: problems.Problem, upstream: dict[str, Params]
+    config: Any, name: str, outline: Outline, spec: Spec, problem: problems.Problem, upstream: dict[str, Params]
 ) -> Stage:
-    """A stage without rows, enough to read its nets."""
+    """A stage without rows, enough to read its nets; its tables are zeros."""
     section, method = config[name], outline.method
+    semantics, vectors = (np.zeros((n, spec.a_dim), np.float32) for n in (spec.n_classes, spec.word_dim))
+    tables = Tables(semantics, np.zeros(spec.n_classes, bool), vectors.T)
     when = {"eval_first": config.eval.first, "eval_every": config.eval.every}
     if not method.is_scored:
         when = {"eval_first": 0, "eval_every": section.eval_every, "patience": section.patience}
     return Stage(
         name=name,
         method=method,
-        train=Part(np.zeros((0, 0), np.float32), None, np.zeros(0, np.int32)),
-        semantics=np.zeros((0, 0), np.float32),
+        train=Part({}, np.zeros(0, np.int32)),
+        tables=tables,
+        digest="",
         key=problem.key,
         directory=problem.directory,
         batch_size=section.batch_size,
@@ -109,7 +113,7 @@ def bare_stage(
         checkpoint_every=config.checkpoint_every,
         upstream=upstream,
         evaluate=_unscored,
-        hyper=hyper_parameters(section, method.numbers),
+        hyper=hyper_parameters(section, registry.find(name).numbers),
         layout=problem.layout,
         **when,
     )
@@ -117,37 +121,6 @@ def bare_stage(
 
 def _unscored(params: dict[str, Params], epoch: int, key: jax.Array) -> Evaluation:
     raise AssertionError("a stage without rows cannot be scored")
-
-
-def spec_of_nets(config: Any, path: Path) -> Spec:
-    """Sizes of the raw data that the nets in a workdir were made for; 1 where none of them shows a size.
-
-    Raises:
-      InputError: the nets contradict each other or the configuration.
-    """
-    sizes: dict[int, int] = {}
-    for name, outline in outlines(config, UNKNOWN).items():
-        for expected, there in shapes_there(path, name, outline):
-            for unknown, size in zip(expected, there, strict=False):
-                if unknown in dataclasses.astuple(UNKNOWN) and sizes.setdefault(unknown, size) != size:
-                    raise InputError(
-                        f"{path}: the nets of stage {name!r} contradict its configuration: a size of the data is both "
-                        f"{sizes[unknown]} and {size}; restore the files"
-                    )
-    return Spec(*(sizes.get(unknown, 1) for unknown in dataclasses.astuple(UNKNOWN)))
-
-
-def shapes_there(path: Path, name: str, outline: Outline) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Shapes of a stage's arrays as `outline` has them and as they lie in a workdir; none where none lie there."""
-    folder, wanted = path / "checkpoints" / name, checkpoints.named_leaves(outline.state)
-    if checkpoints.has_steps(folder):
-        with checkpoints.open_checkpoints(folder, read_only=True) as opened:
-            there = opened.forms(opened.steps()[-1])
-    else:
-        there, wanted = imported.read_arrays(path, name) or {}, imported.named(outline.state.params)
-    for place, leaf in wanted.items():
-        if place in there:
-            yield tuple(leaf.shape), tuple(there[place].shape)
 
 
 def widths_of(method: Method, params: dict[str, Params], a_dim: int) -> dict[str, int]:

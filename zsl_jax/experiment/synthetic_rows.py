@@ -20,7 +20,6 @@ from zsl_jax.experiment import rescoring
 from zsl_jax.experiment.class_choice import Classes
 from zsl_jax.experiment.synthesis import Generator
 from zsl_jax.train_steps.method import Method, Params
-from zsl_jax.training import writers
 
 CHUNK = 128  # rows drawn at once, all of one class: a row has its place in its chunk, whatever else is asked for
 
@@ -103,18 +102,11 @@ def arrays_of(
         "labels": np.repeat(np.arange(len(classes.names), dtype=np.int32), num),
         "class_names": np.array(classes.names),
         "semantics": classes.semantics,
-        "provenance": np.array(writers.to_json(origin)),
+        "provenance": np.array(files.to_json(origin)),
     }
 
 
 def write(out: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes a .npz, whole or not at all.
-
-    Raises:
-      InputError: it can't be written.
-    """
-    try:
-        with writers.replacing(out) as temporary:
-            np.savez(temporary, allow_pickle=False, **arrays)
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written ({error.strerror})") from error
+    """Writes a .npz, whole or not at all; raises InputError where it can't be written."""
+    with files.replacing(out) as temporary:
+        np.savez(temporary, allow_pickle=False, **arrays)

@@ -1,53 +1,22 @@
-"""The pictures of a run: each function takes plain arrays and writes one PNG, whole or not at all."""
+"""The pictures of a run: each function takes plain arrays and writes one PNG, see `drawing.picture`."""
 
-import contextlib
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from zsl_jax.training.writers import replacing
+from zsl_jax.report.drawing import COLOURS, SEEN, UNSEEN, line_style, line_styles, picture, shown
 
-DPI = 150
-SEEN, UNSEEN = "#5790fc", "#e76300"
-# Ten colours that stay apart for colour-blind readers: M. Petroff, "Accessible Color Sequences for Data Visualization",
-# arXiv:2107.02270.
-COLOURS = (
-    "#3f90da",
-    "#ffa90e",
-    "#bd1f01",
-    "#94a4a2",
-    "#832db6",
-    "#a96b59",
-    "#e76300",
-    "#b9ac70",
-    "#717581",
-    "#92dadd",
-)
-_STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "lines.linewidth": 1.4,
-}
 # Panels of the loss curves: title and a pattern for the names that belong there; the first match counts.
 _PANELS = (
     ("Losses", r"(^|[/_])loss$|^loss/generator"),
@@ -62,10 +31,7 @@ _PANELS = (
 )
 # Not drawn with the losses: scores have a figure of their own, speed is not a loss.
 _OMITTED = r"^evaluation/(.*/)?(T1|U|S|H|AUSUC|score)$|^iterations_per_second$"
-_LINE_COLOURS = ("#3f90da", "#e76300", "#832db6", "#717581", "#bd1f01", "#ffa90e")
-_DASHES = ("-", (0, (4, 1.5)), ":", "-.")
 _SMOOTHED_FROM = 200  # points of a curve from which on a running mean is drawn over it
-_LONGEST_NAME = 28
 _NUMBERED_UP_TO = 16  # classes up to which a confusion matrix shows its numbers
 
 
@@ -80,10 +46,10 @@ def loss_curves(records: Sequence[Mapping[str, Any]], path: Path) -> None:
     panels = _grouped([name for name in names if _is_worth_drawing(records, name)])
     columns = min(3, max(1, len(panels)))
     rows = max(1, math.ceil(len(panels) / columns))
-    with _figure(path, (4.4 * columns, 3.4 * rows)) as figure:
+    with picture(path, (4.4 * columns, 3.4 * rows), formulas=True) as figure:
         for number, (title, names) in enumerate(panels.items(), 1):
             axes = figure.add_subplot(rows, columns, number)
-            for name, style in zip(names, _line_styles(len(names)), strict=True):
+            for name, style in zip(names, line_styles(len(names)), strict=True):
                 _curve(axes, *_series(records, name), name, style)
             axes.set(title=title, xlabel="iteration")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -117,18 +83,19 @@ def tsne(
     synthetic, synthetic_labels = _sampled(synthetic, synthetic_labels, classes, max_points // 2)
     plane = _embedded(np.concatenate([real, synthetic]))
     groups = (plane[: len(real)], real_labels), (plane[len(real) :], synthetic_labels)
-    with _figure(path, (8.5, 7.0)) as figure:
+    with picture(path, (8.5, 7.0)) as figure:
         axes = figure.add_subplot()
+        handles: dict[Any, str] = {}  # with their texts: of a label that begins with "_" matplotlib would show none
         for number, label in enumerate(classes):
             colour = _colour(number, len(classes))
             _scatter_class(axes, groups, label, colour)
-            axes.scatter([], [], s=26, color=colour, marker="s", label=_short(str(class_names[int(label)])))
-        axes.scatter([], [], s=26, color="#555555", alpha=0.6, label="real")
-        axes.scatter([], [], s=26, color="#555555", marker="x", label="synthetic")
-        shown = f"{len(classes)} classes" + (f" of {len(present)}" if len(present) > len(classes) else "")
-        axes.set(title=f"Real and synthetic features (t-SNE), {shown}", xticks=[], yticks=[])
+            handles[axes.scatter([], [], s=26, color=colour, marker="s")] = shown(str(class_names[int(label)]))
+        handles[axes.scatter([], [], s=26, color="#555555", alpha=0.6)] = "real"
+        handles[axes.scatter([], [], s=26, color="#555555", marker="x")] = "synthetic"
+        count = f"{len(classes)} classes" + (f" of {len(present)}" if len(present) > len(classes) else "")
+        axes.set(title=f"Real and synthetic features (t-SNE), {count}", xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-        figure.legend(loc="outside right upper", markerscale=1.4)
+        figure.legend(list(handles), list(handles.values()), loc="outside right upper", markerscale=1.4)
 
 
 def per_class_accuracy(
@@ -145,7 +112,7 @@ def per_class_accuracy(
     bars = [*_sorted_bars(unseen_names, unseen_values, UNSEEN), *_sorted_bars(seen_names, seen_values, SEEN)]
     columns = max(1, round(math.sqrt(len(bars) / 30)))
     height = math.ceil(len(bars) / columns)
-    with _figure(path, (max(6.0, 3.2 * columns), 1.3 + 0.16 * max(height, 8))) as figure:
+    with picture(path, (max(6.0, 3.2 * columns), 1.3 + 0.16 * max(height, 8))) as figure:
         for number in range(columns):
             axes = figure.add_subplot(1, columns, number + 1)
             _draw_bars(axes, bars[number * height : (number + 1) * height], height)
@@ -168,7 +135,7 @@ def seen_unseen_curve(
       points: (U, S) without calibration, by label; labels may be missing.
       path: PNG to write.
     """
-    with _figure(path, (5.8, 5.2)) as figure:
+    with picture(path, (5.8, 5.2)) as figure:
         axes = figure.add_subplot()
         styles = _space_styles(list(curves))
         for label, (unseen, seen) in curves.items():
@@ -197,16 +164,16 @@ def confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None:
     side = max(4.0, min(16.0, 1.8 + 0.42 * count if count <= _NUMBERED_UP_TO else 3.0 + 0.17 * count))
     font = 9 if count <= _NUMBERED_UP_TO else 7
     turned = 90 if any(len(name) > 2 for name in names) else 0
-    with _figure(path, (side + 1.0, side)) as figure:
+    with picture(path, (side + 1.0, side)) as figure:
         axes = figure.add_subplot()
-        picture = axes.imshow(100.0 * matrix, cmap="Blues", vmin=0.0, vmax=100.0)
-        axes.set_xticks(range(count), [_short(name) for name in names], rotation=turned, fontsize=font)
-        axes.set_yticks(range(count), [_short(name) for name in names], fontsize=font)
+        shares = axes.imshow(100.0 * matrix, cmap="Blues", vmin=0.0, vmax=100.0)
+        axes.set_xticks(range(count), [shown(name) for name in names], rotation=turned, fontsize=font)
+        axes.set_yticks(range(count), [shown(name) for name in names], fontsize=font)
         axes.set(title="Confusion of the unseen classes", xlabel="predicted", ylabel="true")
         axes.grid(False)
         if count <= _NUMBERED_UP_TO:
             _write_shares(axes, matrix)
-        figure.colorbar(picture, ax=axes, label="share of the true class (%)", shrink=0.6, fraction=0.04)
+        figure.colorbar(shares, ax=axes, label="share of the true class (%)", shrink=0.6, fraction=0.04)
 
 
 def scores_over_epochs(
@@ -221,7 +188,7 @@ def scores_over_epochs(
     """
     spaces = dict.fromkeys(space for run in evaluations.values() for entry in run for space in entry["scores"])
     styles = _space_styles(list(spaces))
-    with _figure(path, (9.5, 3.1 * max(1, len(evaluations)) + 0.4)) as figure:
+    with picture(path, (9.5, 3.1 * max(1, len(evaluations)) + 0.4)) as figure:
         panels = figure.subplots(max(1, len(evaluations)), 2, squeeze=False)
         for row, (run, entries) in zip(panels, evaluations.items(), strict=True):
             for axes, score in zip(row, ("T1", "H"), strict=True):
@@ -230,78 +197,6 @@ def scores_over_epochs(
                 axes.set(title=f"{score}, {run} run", xlabel="epoch", ylabel=f"{score} (%)", ylim=(0, None))
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper", title="space")
-
-
-def swept(
-    panels: Mapping[str, Mapping[str, Mapping[Any, tuple[float, float]]]], field: str, protocol: str, path: Path
-) -> None:
-    """Draws scores against a swept field, with 95 % intervals.
-
-    Args:
-      panels: by score, by line (name), by value of the field: mean and half the interval (NaN: none), in percent.
-      field: name of the field; values that are no numbers, or that span decades, are spaced evenly.
-      protocol: what the scores are, for the title.
-      path: PNG to write.
-    """
-    values = list(dict.fromkeys(value for lines in panels.values() for line in lines.values() for value in line))
-    places = {value: place for place, value in enumerate(values)}
-    with _figure(path, (4.2 * len(panels), 3.6)) as figure:
-        for number, (score, lines) in enumerate(panels.items(), 1):
-            axes = figure.add_subplot(1, len(panels), number)
-            for (name, line), style in zip(lines.items(), _line_styles(len(lines)), strict=True):
-                means, halves = zip(*line.values(), strict=True)
-                at = [places[value] for value in line]
-                axes.errorbar(
-                    at, means, np.nan_to_num(halves), label=name, marker="o", markersize=4, capsize=3, **style
-                )
-            axes.set_xticks(range(len(values)), [_short(str(value)) for value in values])
-            axes.set(title=f"{score}, {protocol}", xlabel=field, ylabel=f"{score} (%)", xlim=(-0.4, len(values) - 0.6))
-        if any(len(lines) > 1 for lines in panels.values()):
-            handles, labels = figure.axes[0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside lower center", ncols=2)
-
-
-def leaderboard(panels: Mapping[str, Mapping[str, Mapping[int, tuple[float, float]]]], title: str, path: Path) -> None:
-    """Draws the scores of methods, best first, one panel for each score, with 95 % intervals.
-
-    Args:
-      panels: by score, by method, by percentage of the training rows: mean and half the interval (NaN: none), percent.
-      title: what the scores were made on.
-      path: PNG to write.
-    """
-    shares = sorted({share for lines in panels.values() for line in lines.values() for share in line}, reverse=True)
-    most = max(len(lines) for lines in panels.values())
-    with _figure(path, (4.2 * len(panels), 1.2 + (0.18 + 0.07 * len(shares)) * most)) as figure:
-        for number, (score, lines) in enumerate(panels.items(), 1):
-            axes = figure.add_subplot(1, len(panels), number)
-            _ranks(axes, lines, shares)
-            axes.set(title=f"{score}, {title}, validated", xlabel=f"{score} (%)")
-        if len(shares) > 1:
-            handles, labels = figure.axes[0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside lower center", ncols=len(shares))
-
-
-def _ranks(axes: Axes, lines: Mapping[str, Mapping[int, tuple[float, float]]], shares: Sequence[int]) -> None:
-    """A row for each method, in the order of its score at the first share that it has."""
-    names = sorted(lines, key=lambda name: next(lines[name][share][0] for share in shares if share in lines[name]))
-    for number, share in enumerate(shares):
-        rows = [row for row, name in enumerate(names) if share in lines[name]]
-        means, halves = zip(*(lines[names[row]][share] for row in rows), strict=True)
-        shifted = [row - 0.6 * (number / len(shares) - 0.5 + 0.5 / len(shares)) for row in rows]
-        style = {"fmt": "o", "markersize": 4, "capsize": 2, "color": COLOURS[number % len(COLOURS)]}
-        axes.errorbar(means, shifted, xerr=np.nan_to_num(halves), label=f"{share} % of the rows", **style)
-    axes.set_yticks(range(len(names)), [_short(name) for name in names], fontsize=7)
-    axes.set_ylim(-0.7, len(names) - 0.3)
-
-
-@contextlib.contextmanager
-def _figure(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
-    """Yields a figure in the common style and saves it in the end."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        yield figure
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight")
 
 
 def _grouped(names: Sequence[str]) -> dict[str, list[str]]:
@@ -351,21 +246,12 @@ def _scale_if_wide(axes: Axes) -> None:
         axes.set_yscale("symlog", linthresh=float(np.median(np.abs(values))))
 
 
-def _line_styles(count: int) -> list[dict[str, Any]]:
-    """Returns colours, with other dashes for each further round of colours."""
-    return [_line_style(number, number // len(_LINE_COLOURS)) for number in range(count)]
-
-
 def _space_styles(spaces: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Returns a style a space: a colour for its first word and other dashes for each kind of it ("V", "V (...)")."""
     words = [re.split(r"[^A-Za-z0-9]", space)[0] for space in spaces]
     colours = {word: number for number, word in enumerate(dict.fromkeys(words))}
     kinds = [words[:number].count(word) for number, word in enumerate(words)]
-    return {space: _line_style(colours[word], kind) for space, word, kind in zip(spaces, words, kinds, strict=True)}
-
-
-def _line_style(colour: int, dashes: int) -> dict[str, Any]:
-    return {"color": _LINE_COLOURS[colour % len(_LINE_COLOURS)], "linestyle": _DASHES[dashes % len(_DASHES)]}
+    return {space: line_style(colours[word], kind) for space, word, kind in zip(spaces, words, kinds, strict=True)}
 
 
 def _colour(number: int, count: int) -> Any:
@@ -401,10 +287,6 @@ def _scatter_class(axes: Axes, groups: Sequence[Any], label: int, colour: Any) -
     axes.scatter(made[:, 0], made[:, 1], s=16, color=colour, alpha=0.8, marker="x", linewidths=0.9)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "\u2026"
-
-
 def _sorted_bars(names: Sequence[str], values: Sequence[float], colour: str) -> list[tuple[str, float, str]]:
     """Returns (name, value, colour), highest first, classes without rows last."""
     bars = [(name, float(value), colour) for name, value in zip(names, values, strict=True)]
@@ -412,7 +294,7 @@ def _sorted_bars(names: Sequence[str], values: Sequence[float], colour: str) -> 
 
 
 def _draw_bars(axes: Axes, bars: Sequence[tuple[str, float, str]], height: int) -> None:
-    names = [_short(name) + (" (no rows)" if math.isnan(value) else "") for name, value, _ in bars]
+    names = [shown(name) + (" (no rows)" if math.isnan(value) else "") for name, value, _ in bars]
     axes.barh(range(len(bars)), [np.nan_to_num(value) for _, value, _ in bars], color=[bar[2] for bar in bars])
     axes.set_yticks(range(len(bars)), names, fontsize=7)
     axes.set(xlim=(0, 100), ylim=(height - 0.4, -0.6))

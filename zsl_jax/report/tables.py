@@ -1,22 +1,14 @@
-"""What a person sees at the end of a run: the pictures, the result as a table, and the versions that made it."""
+"""A run's result as a table."""
 
-import importlib.metadata
 import math
-import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
+from zsl_jax.evaluation.protocol import SCORES
+from zsl_jax.report.table import Row, Table
 
-from zsl_jax.experiment.outcome import Outcome
-from zsl_jax.report import figures
-from zsl_jax.training.writers import METRICS, read_metrics
-
-SCORES = ("T1", "U", "S", "H", "AUSUC")
 PROTOCOLS = ("validated", "last", "oracle")
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "zsl_jax")
 
 Scores = Mapping[str, float | None]
 
@@ -34,47 +26,9 @@ def result_table(result: Mapping[str, Any], pictures: Path | None = None) -> str
       Several lines: what was run and its sizes, a row for each protocol and space, the difference that selection on
       the test set makes (oracle - validated, in points), the headline, and where the pictures are.
     """
-    lines = [*_heading(result), "", *_layout([("", "space", *SCORES), *_rows(result)]), "", _headline(result)]
+    table = Table(("", "space", *SCORES), list(_rows(result)), left=2)
+    lines = [*_heading(result), "", table.text(), "", _headline(result)]
     return "\n".join(lines if pictures is None else [*lines, f"Pictures: {pictures}"])
-
-
-def draw(outcome: Outcome, workdir: Path) -> Path:
-    """Draws the pictures of a finished run into `<workdir>/figures`; returns that folder."""
-    folder, task, detail = workdir / "figures", outcome.task, outcome.detail
-    records = read_metrics(workdir / METRICS)
-    for stage in dict.fromkeys(record["stage"] for record in records):
-        figures.loss_curves([record for record in records if record["stage"] == stage], folder / f"losses_{stage}.png")
-    names = [[task.class_names[number] for number in classes] for classes in (task.seen, task.unseen)]
-    accuracies = [(100 * detail[f"{part}_accuracy"]).tolist() for part in ("seen", "unseen")]
-    figures.per_class_accuracy(names[0], accuracies[0], names[1], accuracies[1], folder / "per_class_accuracy.png")
-    shares = detail["confusion"] / np.maximum(detail["confusion"].sum(axis=1, keepdims=True), 1)
-    figures.confusion(shares, names[1], folder / "confusion_unseen.png")
-    if outcome.synthetic is not None:
-        view, synthetic, labels = outcome.synthetic
-        real = task.test_unseen
-        figures.tsne(real.views()[view], real.labels, synthetic, labels, task.class_names, folder / "tsne.png")
-    _draw_curve(outcome, folder / "seen_unseen_curve.png")
-    figures.scores_over_epochs(outcome.histories, folder / "scores_over_epochs.png", outcome.chosen)
-    return folder
-
-
-def _draw_curve(outcome: Outcome, path: Path) -> None:
-    headline, detail = outcome.result["headline"], outcome.detail
-    label = f"{headline['space']} ({headline['protocol']})"
-    curves = {label: (100 * detail["U"], 100 * detail["S"])}
-    point = {label: (headline["U"], headline["S"])}
-    figures.seen_unseen_curve(curves, {label: 100 * float(detail["AUSUC"])}, point, path)
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of what computes a result, and the kind and number of devices."""
-    devices = jax.devices()
-    found = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return found | {
-        "python": platform.python_version(),
-        "device": f"{devices[0].platform}: {devices[0].device_kind}",
-        "devices": str(len(devices)),
-    }
 
 
 def _heading(result: Mapping[str, Any]) -> Iterator[str]:
@@ -85,7 +39,7 @@ def _heading(result: Mapping[str, Any]) -> Iterator[str]:
     yield "sizes: " + ", ".join(f"{name} {size}" for name, size in data["sizes"].items())
 
 
-def _rows(result: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def _rows(result: Mapping[str, Any]) -> Iterator[Row]:
     protocols = result["protocols"]
     ordered = [name for name in PROTOCOLS if name in protocols]
     for protocol in [*ordered, *(name for name in protocols if name not in PROTOCOLS)]:
@@ -93,13 +47,13 @@ def _rows(result: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     if "oracle" in protocols and "validated" in protocols:
         yield from _block("oracle - validated", _gaps(protocols["oracle"], protocols["validated"]), "{:+.1f}")
     for name, scores in (result.get("baselines", {}) | result.get("nearest", {})).items():
-        yield "baseline", name, *_cells(scores, "{:.1f}")
+        yield Row(("baseline", name, *_cells(scores, "{:.1f}")), "baseline")
 
 
-def _block(title: str, spaces: Mapping[str, Scores], form: str) -> Iterator[tuple[str, ...]]:
+def _block(title: str, spaces: Mapping[str, Scores], form: str) -> Iterator[Row]:
     """Yields a row a space, the title on the first."""
     for number, (space, scores) in enumerate(spaces.items()):
-        yield title if number == 0 else "", space, *_cells(scores, form)
+        yield Row((title if number == 0 else "", space, *_cells(scores, form)), title)
 
 
 def _cells(scores: Scores, form: str) -> list[str]:
@@ -120,18 +74,6 @@ def _gaps(oracle: Mapping[str, Scores], validated: Mapping[str, Scores]) -> dict
         for space in oracle
         if space in validated
     }
-
-
-def _layout(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Aligns columns: text left, numbers right; a rule below the head and an empty line between blocks."""
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines = []
-    for number, row in enumerate(rows):
-        if row[0] and number > 1 and row[0] != rows[number - 1][0]:
-            lines.append("")
-        cells = [*map(str.ljust, row[:2], widths[:2]), *map(str.rjust, row[2:], widths[2:])]
-        lines.append("  ".join(cells).rstrip())
-    return [lines[0], "-" * max(len(line) for line in lines), *lines[1:]]
 
 
 def _headline(result: Mapping[str, Any]) -> str:

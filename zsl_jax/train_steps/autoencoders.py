@@ -34,7 +34,7 @@ from zsl_jax.errors import InputError
 from zsl_jax.nets.autoencoders import GaussianEncoder, RectifiedPerceptron
 from zsl_jax.nets.layers import apply, draw_published
 from zsl_jax.train_steps import adversarial, mapped
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState
 from zsl_jax.train_steps.seen_classifier import frozen_from, negative_log_likelihood, require_classifier
 
 NUMBERS = ("lr", "cls_weight", "weight_decay", "information_rate")
@@ -381,20 +381,19 @@ def build(config: Any, spec: Spec) -> Method:
     require_classifier(config, "autoencoder")
     on_shares = None
     if nets.objective.additive:
-        on_shares = lambda state, batches, key, axis: train_step(nets, state, batches, key, axis)  # noqa: E731
+        on_shares = lambda state, batches, key, axis, tables=None: train_step(nets, state, batches, key, axis)  # noqa: E731
     return Method(
         name=f"autoencoder {config.autoencoder.objective}",
         batches_per_step=1,
-        init=lambda key, upstream, hyper: init(nets, spec, key, upstream, hyper),
-        train_step=lambda state, batches, key: train_step(nets, state, batches, key),
+        init=lambda key, upstream, hyper, tables=None: init(nets, spec, key, upstream, hyper),
+        train_step=lambda state, batches, key, tables=None: train_step(nets, state, batches, key),
         mapped_step=on_shares,
         inference=inference,
         synthesize=lambda params, semantics, keys, sampler: synthesize(nets, params, semantics, keys, sampler),
         embed=lambda params, views, space: views["x"],
         spaces=("V",),
         samplers=("one_step",),
-        numbers=NUMBERS,
     )
 
 
-STAGES = {"autoencoder": build}
+STAGES = {"autoencoder": Entry(build, NUMBERS)}

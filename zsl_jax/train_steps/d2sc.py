@@ -36,7 +36,7 @@ from zsl_jax.errors import InputError
 from zsl_jax.nets.layers import apply
 from zsl_jax.train_steps import adversarial, mapped, zerodiff_dfg, zerodiff_drg
 from zsl_jax.train_steps.adversarial import GeneratorNoise, Pairs
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState
 
 DRG, DFG = "d2sc_drg", "d2sc_dfg"
 NEGATIVES = ("none", "mismatched")
@@ -194,15 +194,14 @@ def build_prior(config, spec: Spec) -> Method:
     return Method(
         name="D2SC DRG",
         batches_per_step=config[DRG].critic_iter,
-        init=lambda key, upstream, hyper: zerodiff_drg.init(nets, hyper, spec, key),
-        train_step=lambda state, batches, key: prior_train_step(nets, state, batches, key),
-        mapped_step=lambda state, batches, key, axis: prior_train_step(nets, state, batches, key, axis),
+        init=lambda key, upstream, hyper, tables=None: zerodiff_drg.init(nets, hyper, spec, key),
+        train_step=lambda state, batches, key, tables=None: prior_train_step(nets, state, batches, key),
+        mapped_step=lambda state, batches, key, axis, tables=None: prior_train_step(nets, state, batches, key, axis),
         inference=lambda state: {"generator": state.params["generator"]},
         synthesize=lambda params, a, keys, sampler: zerodiff_drg.synthesize(nets, params, a, keys, sampler),
         embed=zerodiff_drg.embed,
         spaces=("C",),
         samplers=("one_step",),
-        numbers=PRIOR_HYPER,
     )
 
 
@@ -368,16 +367,15 @@ def build_features(config, spec: Spec) -> Method:
     return Method(
         name="D2SC DFG",
         batches_per_step=config[DFG].critic_iter,
-        init=lambda key, upstream, hyper: init_features(nets, hyper, spec, key, upstream),
-        train_step=lambda state, batches, key: feature_train_step(nets, state, batches, key),
-        mapped_step=lambda state, batches, key, axis: feature_train_step(nets, state, batches, key, axis),
+        init=lambda key, upstream, hyper, tables=None: init_features(nets, hyper, spec, key, upstream),
+        train_step=lambda state, batches, key, tables=None: feature_train_step(nets, state, batches, key),
+        mapped_step=lambda state, batches, key, axis, tables=None: feature_train_step(nets, state, batches, key, axis),
         inference=inference,
         synthesize=lambda params, semantics, keys, sampler: synthesize(nets, params, semantics, keys, sampler),
         embed=lambda params, views, space: zerodiff_dfg.embed(nets, params, views, space),
         spaces=zerodiff_dfg.SPACES,
         samplers=zerodiff_dfg.SAMPLERS,
-        numbers=FEATURE_HYPER,
     )
 
 
-STAGES = {DRG: build_prior, DFG: build_features}
+STAGES = {DRG: Entry(build_prior, PRIOR_HYPER), DFG: Entry(build_features, FEATURE_HYPER)}

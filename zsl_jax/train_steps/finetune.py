@@ -16,7 +16,7 @@ import optax
 from zsl_jax.errors import InputError
 from zsl_jax.nets.layers import apply
 from zsl_jax.nets.mlp import RectifiedMLP
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState, Views
 
 OPTIMISERS = ("sgd", "adam")
 NUMBERS = ("lr", "momentum", "weight_decay", "input_noise", "input_dropout", "embedding_dropout")
@@ -55,17 +55,21 @@ def finetune_ce(config: Any, spec: Spec) -> Method:
     section = config.finetune_x
     check_section(section, "finetune_x", spec)
     nets = Nets(RectifiedMLP((*section.hidden, section.width)), nn.Dense(spec.n_classes))
+    rule = section.optimiser
     return Method(
         name="finetune_ce",
         batches_per_step=1,
-        init=lambda key, upstream, hyper: init(nets, section.optimiser, spec, hyper, key),
-        train_step=lambda state, batches, key: train_step(nets, section.optimiser, spec, state, batches, key),
+        init=lambda key, upstream, hyper, tables=None: init(nets, rule, spec, hyper, key),
+        train_step=lambda state, batches, key, tables=None: train_step(
+            nets, section.optimiser, spec, state, batches, key
+        ),
         inference=lambda state: state.params,
         embed=lambda params, views, space: apply(nets.encoder, params["encoder"], views["x"]),
         spaces=("x",),
-        numbers=(*NUMBERS, "label_smoothing"),
-        scores=lambda params, views: scores(nets, params, views),
+        scores=lambda params, views, tables=None: scores(nets, params, views),
+        kind="view",
         produces="x",
+        views=("x",),
     )
 
 
@@ -184,4 +188,4 @@ def scores(nets: Nets, params: dict[str, Params], views: Views) -> jax.Array:
     return apply(nets.head, params["head"], apply(nets.encoder, params["encoder"], views["x"]))
 
 
-STAGES = {"finetune_x": finetune_ce}
+STAGES = {"finetune_x": Entry(finetune_ce, (*NUMBERS, "label_smoothing"), raw=True)}

@@ -17,7 +17,7 @@ from zsl_jax.nets.layers import apply
 from zsl_jax.nets.mlp import Projector, RectifiedMLP
 from zsl_jax.train_steps import finetune
 from zsl_jax.train_steps.finetune import ViewNoise
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState, Views
 
 FOLLOWED = ("encoder", "projector")  # nets whose moving average makes the keys
 NUMBERS = (
@@ -64,14 +64,19 @@ def finetune_paco(config: Any, spec: Spec) -> Method:
     return Method(
         name="finetune_paco",
         batches_per_step=1,
-        init=lambda key, upstream, hyper: init(nets, section.optimiser, spec, hyper, section.paco.queue, key),
-        train_step=lambda state, batches, key: train_step(nets, section.optimiser, spec, state, batches, key),
+        init=lambda key, upstream, hyper, tables=None: init(
+            nets, section.optimiser, spec, hyper, section.paco.queue, key
+        ),
+        train_step=lambda state, batches, key, tables=None: train_step(
+            nets, section.optimiser, spec, state, batches, key
+        ),
         inference=lambda state: {net: state.params[net] for net in ("encoder", "centres")},
         embed=lambda params, views, space: apply(nets.encoder, params["encoder"], views["x"]),
         spaces=("r",),
-        numbers=NUMBERS,
-        scores=lambda params, views: scores(nets, params, views),
+        scores=lambda params, views, tables=None: scores(nets, params, views),
+        kind="view",
         produces="r",
+        views=("x",),
     )
 
 
@@ -176,4 +181,4 @@ def _check_paco(section: Any) -> None:
             raise InputError(f"finetune_r.paco.{name} is {paco[name]}: use a number above 0")
 
 
-STAGES = {"finetune_r": finetune_paco}
+STAGES = {"finetune_r": Entry(finetune_paco, NUMBERS, raw=True)}

@@ -24,7 +24,7 @@ from zsl_jax.nets.gan_zoo import CodeReader, Critic
 from zsl_jax.nets.layers import apply, draw_published
 from zsl_jax.train_steps import adversarial, mapped
 from zsl_jax.train_steps.gan_objectives import PENALTIES, Numbers, Objective, Scores, choose
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState
 from zsl_jax.train_steps.seen_classifier import frozen_from, negative_log_likelihood, require_classifier
 
 NUMBERS = (
@@ -326,9 +326,9 @@ def build(config: Any, spec: Spec) -> Method:
     return Method(
         name=f"gan {config.gan.objective}",
         batches_per_step=config.gan.critic_iter,
-        init=lambda key, upstream, hyper: init(nets, spec, key, upstream, hyper),
-        train_step=lambda state, batches, key: step(state, batches, key),
-        mapped_step=(lambda state, batches, key, axis: step(state, batches, key, axis))
+        init=lambda key, upstream, hyper, tables=None: init(nets, spec, key, upstream, hyper),
+        train_step=lambda state, batches, key, tables=None: step(state, batches, key),
+        mapped_step=(lambda state, batches, key, axis, tables=None: step(state, batches, key, axis))
         if nets.objective.additive
         else None,
         inference=inference,
@@ -336,8 +336,7 @@ def build(config: Any, spec: Spec) -> Method:
         embed=lambda params, views, space: views["x"],
         spaces=("V",),
         samplers=("one_step",),
-        numbers=NUMBERS,
     )
 
 
-STAGES = {"gan": build}
+STAGES = {"gan": Entry(build, NUMBERS)}

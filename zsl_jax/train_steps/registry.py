@@ -1,42 +1,38 @@
-"""Which stages there are. A module of this package offers stages by a constant STAGES = {name: build}."""
+"""Which stages there are. A module of this package offers stages by a constant STAGES = {name: Entry}."""
 
 import importlib
 import json
 import pkgutil
-from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
 from zsl_jax import train_steps
 from zsl_jax.errors import InputError
-from zsl_jax.train_steps.method import Method, Spec
+from zsl_jax.train_steps.method import Entry, Method, Spec
 
-# (whole configuration, sizes) -> method. Of the configuration it may read anything but what `UNREAD` names, and but the
-# `numbers` of other stages: `structure` forgets the numbers of all stages, so a method that had read one as a constant
-# would be shared by configurations that differ in it. Its own numbers it gets traced, as `hyper`.
-Build = Callable[[Any, Spec], Method]
-UNREAD = ("seed", "data.root", "eval", "parallel", "validate", "upstream", "stage", "figures", "log_every")
+# What `build` may not read of a configuration beside the stages' `numbers`: all this is forgotten where it is decided
+# which configurations share a method.
+UNREAD = ("seed", "data.root", "eval", "parallel", "validate", "upstream", "stage", "figures", "log_every", "memory_mb")
 
-_added: dict[str, Build] = {}
+_added: dict[str, Entry] = {}
 _built: dict[Any, Method] = {}
-_numbers: dict[str, tuple[str, ...]] = {}  # by stage: `Method.numbers`
 
 
-def register(name: str, build: Build) -> None:
+def register(name: str, entry: Entry) -> None:
     """Adds a stage from outside the package, e.g. from a notebook or a test."""
-    _added[name] = build
+    _added[name] = entry
 
 
-def stages() -> dict[str, Build]:
+def stages() -> dict[str, Entry]:
     """All stages by name."""
-    found: dict[str, Build] = {}
+    found: dict[str, Entry] = {}
     for module in pkgutil.iter_modules(train_steps.__path__):
         found |= getattr(importlib.import_module(f"{train_steps.__name__}.{module.name}"), "STAGES", {})
     return found | _added
 
 
-def find(name: str) -> Build:
-    """The builder of a stage.
+def find(name: str) -> Entry:
+    """What a stage is built by.
 
     Raises:
       InputError: there is no such stage.
@@ -57,15 +53,14 @@ def build(config: Any, name: str, spec: Spec) -> Method:
     Raises:
       InputError: there is no such stage, or its options make no sense.
     """
-    make = find(name)
-    method = make(config, spec)
-    _numbers[name] = method.numbers
+    make = find(name).build
+    method = make(config, spec)  # also where one is there already: options that make no sense are refused
     return _built.setdefault((make, spec, structure(config)), method)
 
 
 def structure(config: Any) -> str:
-    """What of a configuration decides compiled programs: all of it but seeds, evaluation and the stages' numbers."""
-    numbers = [f"{stage}.{number}" for stage, names in _numbers.items() for number in names]
+    """What of a configuration decides compiled programs: all of it but `UNREAD` and the numbers of all stages."""
+    numbers = [f"{name}.{number}" for name, entry in stages().items() for number in entry.numbers]
     fields = config.to_dict()
     for field in (*UNREAD, *numbers):
         _forget(fields, field.split("."))

@@ -13,7 +13,7 @@ import optax
 from zsl_jax.errors import InputError
 from zsl_jax.nets.layers import draw_published
 from zsl_jax.train_steps import adversarial, mapped
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState
 
 NAME = "seen_classifier"  # of the stage
 NEVER = -1e9  # logit of a class without training rows
@@ -88,14 +88,14 @@ def build(config: Any, spec: Spec) -> Method:
     return Method(
         name="seen classifier",
         batches_per_step=1,
-        init=lambda key, upstream, hyper: init(spec, key, hyper),
-        train_step=train_step,
-        mapped_step=train_step,
+        init=lambda key, upstream, hyper, tables=None: init(spec, key, hyper),
+        train_step=lambda state, batches, key, tables=None: train_step(state, batches, key),
+        mapped_step=lambda state, batches, key, axis, tables=None: train_step(state, batches, key, axis),
         inference=inference,
-        scores=lambda params, views: logits_of(params["classifier"], views["x"]),
-        numbers=("lr",),
-        auxiliary=True,
+        scores=lambda params, views, tables=None: logits_of(params["classifier"], views["x"]),
+        kind="auxiliary",
+        views=("x",),
     )
 
 
-STAGES = {NAME: build}
+STAGES = {NAME: Entry(build, ("lr",))}

@@ -21,7 +21,7 @@ from zsl_jax.nets.layers import apply, draw_published
 from zsl_jax.nets.tfvaegan import Feedback, Generator
 from zsl_jax.nets.zerodiff import Critic, Encoder, SemanticDecoder
 from zsl_jax.train_steps import adversarial, mapped
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState, Views
 
 HYPER = ("lr", "dec_lr", "feed_lr", "gamma_d", "gamma_g", "gamma_recons", "a1", "a2", "penalty_weight")
 SPACES = ("V", "VS")
@@ -383,16 +383,15 @@ def build(config, spec: Spec) -> Method:
     return Method(
         name="TF-VAEGAN",
         batches_per_step=config.tfvaegan.critic_iter,
-        init=lambda key, upstream, hyper: init(nets, hyper, spec, key),
-        train_step=lambda state, batches, key: train_step(nets, state, batches, key),
-        mapped_step=lambda state, batches, key, axis: train_step(nets, state, batches, key, axis),
+        init=lambda key, upstream, hyper, tables=None: init(nets, hyper, spec, key),
+        train_step=lambda state, batches, key, tables=None: train_step(nets, state, batches, key),
+        mapped_step=lambda state, batches, key, axis, tables=None: train_step(nets, state, batches, key, axis),
         inference=inference,
         synthesize=lambda params, semantics, keys, sampler: synthesize(nets, params, semantics, keys, sampler),
         embed=lambda params, views, space: embed(nets, params, views, space),
         spaces=SPACES,
         samplers=SAMPLERS,
-        numbers=HYPER,
     )
 
 
-STAGES = {"tfvaegan": build}
+STAGES = {"tfvaegan": Entry(build, HYPER)}

@@ -26,7 +26,7 @@ from zsl_jax.train_steps.adversarial import (
     draw_critic_noise,
     draw_generator_noise,
 )
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState, Views
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState, Views
 
 CRITICS = ("x0", "xt", "xc")
 HYPER = (
@@ -417,16 +417,15 @@ def build(config, spec: Spec) -> Method:
     return Method(
         name="ZeroDiff DFG",
         batches_per_step=config.dfg.critic_iter,
-        init=lambda key, upstream, hyper: init(nets, hyper, spec, key, upstream),
-        train_step=lambda state, batches, key: train_step(nets, state, batches, key),
-        mapped_step=lambda state, batches, key, axis: train_step(nets, state, batches, key, axis),
+        init=lambda key, upstream, hyper, tables=None: init(nets, hyper, spec, key, upstream),
+        train_step=lambda state, batches, key, tables=None: train_step(nets, state, batches, key),
+        mapped_step=lambda state, batches, key, axis, tables=None: train_step(nets, state, batches, key, axis),
         inference=inference,
         synthesize=lambda params, semantics, keys, sampler: synthesize(nets, params, semantics, keys, sampler),
         embed=lambda params, views, space: embed(nets, params, views, space),
         spaces=SPACES,
         samplers=SAMPLERS,
-        numbers=HYPER,
     )
 
 
-STAGES = {"dfg": build}
+STAGES = {"dfg": Entry(build, HYPER)}

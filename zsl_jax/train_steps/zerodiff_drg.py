@@ -24,7 +24,7 @@ from zsl_jax.train_steps.adversarial import (
     draw_critic_noise,
     draw_generator_noise,
 )
-from zsl_jax.train_steps.method import Batch, Method, Metrics, Params, Spec, TrainState
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState
 
 CRITICS = ("r0", "rt")
 FEEDS = ("current", "following")
@@ -247,16 +247,15 @@ def build(config, spec: Spec) -> Method:
     return Method(
         name="ZeroDiff DRG",
         batches_per_step=config.drg.critic_iter,
-        init=lambda key, upstream, hyper: init(nets, hyper, spec, key),
-        train_step=lambda state, batches, key: train_step(nets, state, batches, key),
-        mapped_step=lambda state, batches, key, axis: train_step(nets, state, batches, key, axis),
+        init=lambda key, upstream, hyper, tables=None: init(nets, hyper, spec, key),
+        train_step=lambda state, batches, key, tables=None: train_step(nets, state, batches, key),
+        mapped_step=lambda state, batches, key, axis, tables=None: train_step(nets, state, batches, key, axis),
         inference=lambda state: {"generator": state.params["generator"]},
         synthesize=lambda params, semantics, keys, sampler: synthesize(nets, params, semantics, keys, sampler),
         embed=embed,
         spaces=("C",),
         samplers=("one_step",),
-        numbers=HYPER,
     )
 
 
-STAGES = {"drg": build}
+STAGES = {"drg": Entry(build, HYPER)}

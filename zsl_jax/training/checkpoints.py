@@ -47,6 +47,7 @@ class Checkpoints:
         assert self.opened is not None
         return self.opened
 
+    @processes.in_first
     def save(
         self,
         step: int,
@@ -67,26 +68,26 @@ class Checkpoints:
         Raises:
           InputError: this save or the one before could not be written.
         """
-        record = {"key": _key_to_json(key), "info": dict(info or {})}
-        numbers = {name: float(value) for name, value in (metrics or {}).items()}
-        processes.first_does(lambda: self._save(step, state, record, numbers))
-
-    def _save(self, step: int, state: PyTree, record: dict[str, Any], numbers: dict[str, float]) -> None:
         if step in self._steps():
             return
         self._wait()
-        self._truncate(step)
+        for later in [found for found in self._steps() if found > step]:
+            self._wait()
+            self.manager.delete(later)
+        self._empty_trash()
         arrays = {name: _copy(leaf) for name, leaf in named_leaves(state).items() if leaf.size}
-        record = record | {"checksums": _checksums(arrays)}
+        record = {"key": _key_to_json(key), "info": dict(info or {}), "checksums": _checksums(arrays)}
+        numbers = {name: float(value) for name, value in (metrics or {}).items()}
         items = ocp.args.Composite(state=ocp.args.StandardSave(arrays), record=ocp.args.JsonSave(record))
         try:
             self.manager.save(step, args=items, metrics=numbers, force=True)
         except (OSError, ValueError) as error:
             raise _unwritable(self.directory, error) from error
 
+    @processes.from_first
     def steps(self) -> list[int]:
         """Returns the steps that are kept, ascending; one still being written counts."""
-        return processes.of_first(processes.first_does(self._steps))
+        return self._steps()
 
     def _steps(self) -> list[int]:
         return sorted(self.manager.all_steps())
@@ -94,14 +95,6 @@ class Checkpoints:
     def latest(self) -> int | None:
         """Returns the latest step, or None when there is none."""
         return max(self.steps(), default=None)
-
-    def best(self) -> int | None:
-        """Returns the step with the highest score, the earliest of equals, or None when no step has a score."""
-        self.wait()
-        return processes.of_first(processes.first_does(self._best))
-
-    def _best(self) -> int | None:
-        return _best_step({step: self.manager.metrics(step) for step in self._steps()})
 
     def restore(self, step: int, like: PyTree) -> tuple[PyTree, jax.Array, dict[str, Any]]:
         """Reads one step.
@@ -120,13 +113,14 @@ class Checkpoints:
         self.wait()
         wanted = named_leaves(like)
         stored = {name: _abstract(leaf) for name, leaf in wanted.items() if math.prod(leaf.shape)}
-        arrays, record = processes.first_does(lambda: self._restore(step, stored)) or ({}, None)
+        arrays, record = self._restore(step, stored) or ({}, None)
         record = processes.of_first(record)
         if jax.process_count() > 1:
             arrays = {name: _sent(arrays.get(name), leaf) for name, leaf in stored.items()}
         leaves = [arrays[name] if name in stored else _empty(leaf) for name, leaf in wanted.items()]
         return jax.tree.unflatten(jax.tree.structure(like), leaves), _key_from_json(record["key"]), record["info"]
 
+    @processes.in_first
     def _restore(self, step: int, stored: Mapping[str, jax.ShapeDtypeStruct]) -> tuple[dict[str, jax.Array], dict]:
         """What `_read` returns, or an InputError."""
         with self._step(step):
@@ -134,11 +128,9 @@ class Checkpoints:
             _key_from_json(record["key"])
         return arrays, record
 
+    @processes.from_first
     def info(self, step: int) -> dict[str, Any]:
         """Reads what was saved beside the state of one step; raises InputError as `restore` does."""
-        return processes.of_first(processes.first_does(lambda: self._info(step)))
-
-    def _info(self, step: int) -> dict[str, Any]:
         with self._step(step):
             return dict(
                 self.manager.restore(step, args=ocp.args.Composite(record=ocp.args.JsonRestore()))["record"]["info"]
@@ -181,23 +173,14 @@ class Checkpoints:
             raise _damaged(folder, f"wrong checksum of {changed[0]}")
         return restored["state"], restored["record"]
 
-    def truncate(self, step: int) -> None:
-        """Deletes the steps after `step`."""
-        processes.first_does(lambda: self._truncate(step))
-
-    def _truncate(self, step: int) -> None:
-        for later in [found for found in self._steps() if found > step]:
-            self._wait()
-            self.manager.delete(later)
-        self._empty_trash()
-
+    @processes.in_first
     def wait(self) -> None:
         """Waits until the last save is on disk.
 
         Raises:
           InputError: it could not be written.
         """
-        processes.first_does(self._wait)
+        self._wait()
 
     def _wait(self) -> None:
         try:
@@ -205,9 +188,10 @@ class Checkpoints:
         except (OSError, ValueError) as error:
             raise _unwritable(self.directory, error) from error
 
+    @processes.in_first
     def close(self) -> None:
         """Waits for the last save and ends the background threads."""
-        processes.first_does(self._close)
+        self._close()
 
     def _close(self) -> None:
         self._wait()
@@ -238,7 +222,7 @@ def open_checkpoints(directory: Path, keep_steps: Sequence[int] = (), read_only:
       InputError: the folder can't be made or read.
     """
     directory = Path(directory).absolute()
-    opened = processes.first_does(lambda: _open_to_read(directory) if read_only else _open(directory, keep_steps))
+    opened = _open_to_read(directory) if read_only else _open(directory, keep_steps)
     return Checkpoints(directory, opened, read_only)
 
 
@@ -247,6 +231,7 @@ def has_steps(directory: Path) -> bool:
     return directory.is_dir() and any(path.name.isdecimal() for path in directory.iterdir())
 
 
+@processes.in_first
 def _open_to_read(directory: Path) -> ocp.CheckpointManager:
     if not directory.is_dir():
         raise InputError(f"{directory}: no checkpoints here")
@@ -265,6 +250,7 @@ def _managed(directory: Path, options: Mapping[str, Any]) -> ocp.CheckpointManag
         raise InputError(f"{directory}: not usable for checkpoints ({_first_line(error)})") from error
 
 
+@processes.in_first
 def _open(directory: Path, keep_steps: Sequence[int]) -> ocp.CheckpointManager:
     keep = [policies.LatestN(1), _KeepBest(), policies.CustomSteps(keep_steps)]
     options = {

@@ -4,8 +4,8 @@ The folder holds `<stage>.safetensors`, whose arrays are named `<net>/<path>`, a
 the sizes of the nets. It is made whole or not at all, and never changed by a run; stages may be added before one.
 """
 
+import dataclasses
 import hashlib
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,70 +13,68 @@ from typing import Any
 import jax
 import numpy as np
 
+from zsl_jax import files
 from zsl_jax.data.formats import tensors
 from zsl_jax.errors import InputError
-from zsl_jax.train_steps.method import Params
-from zsl_jax.training import writers
+from zsl_jax.train_steps.method import Params, Spec, TrainState
+from zsl_jax.training.workdir import CONFIG, SIZES
 
 FOLDER = "imported"
 SUFFIX = ".safetensors"
 MAX_DIFFERENCES = 5
 
 
-def write(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]]) -> None:
+def write(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]], sizes: Spec | None = None) -> None:
     """Leaves nets in a workdir, for training, evaluation and synthesis to start from.
 
     Args:
       workdir: made if need be.
       config: a whole configuration, with the sizes of the nets.
       nets: parameters by stage, by net, named as in `TrainState.params` of the stage.
+      sizes: of the data that they were made for; None: not known.
 
     Raises:
       InputError: there is a run or an import already, or the folder cannot be written.
     """
     workdir = Path(workdir)
-    for taken in (FOLDER, writers.CONFIG, "checkpoints"):
+    for taken in (FOLDER, CONFIG, "checkpoints"):
         if (workdir / taken).exists():
             raise InputError(f"{workdir}: holds a run or an import already ({taken}); choose another folder")
     made_here = not workdir.exists()
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=workdir, prefix=".importing-") as staging:
-            folder = Path(staging) / FOLDER
-            folder.mkdir()
+        with files.replacing_folder(workdir / FOLDER) as folder:
             for stage, params in nets.items():
                 tensors.write(folder / f"{stage}{SUFFIX}", tensors.flatten(params), {"stage": stage})
-            writers.write_json(folder / writers.CONFIG, config.to_dict())
-            folder.rename(workdir / FOLDER)
-    except OSError as error:
-        raise InputError(f"{workdir}: cannot be written ({error.strerror}); choose another folder") from error
+            files.write_json(folder / CONFIG, record(config, sizes))
     finally:
         if made_here and workdir.is_dir() and not any(workdir.iterdir()):
             workdir.rmdir()
 
 
-def add(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]]) -> None:
+def record(config: Any, sizes: Spec | None) -> dict[str, Any]:
+    """What is written of a configuration and of the sizes of the data."""
+    return config.to_dict() | ({} if sizes is None else {SIZES: dataclasses.asdict(sizes)})
+
+
+def add(workdir: Path, config: Any, nets: Mapping[str, Mapping[str, Params]], sizes: Spec | None = None) -> None:
     """Leaves nets of further stages beside those that `write` left; the files that are there stay as they are.
 
     Args:
       workdir: holds an import, and no run.
-      config, nets: as for `write`; the configuration fits all nets, and takes the place of that which is there.
+      config, nets, sizes: as for `write`; the configuration fits all nets, and takes the place of that which is there.
 
     Raises:
       InputError: a run has begun, a stage is there already, or the folder cannot be written.
     """
     workdir = Path(workdir)
-    taken = [name for name in (writers.CONFIG, "checkpoints") if (workdir / name).exists()]
+    taken = [name for name in (CONFIG, "checkpoints") if (workdir / name).exists()]
     if taken or stages(workdir, nets):
         what = taken[0] if taken else f"stage {stages(workdir, nets)[0]}"
         raise InputError(f"{workdir}: holds {what} already; choose another folder")
-    try:
-        # The configuration first: it fits all nets, so also those that are there when a crash comes between.
-        writers.write_json(workdir / FOLDER / writers.CONFIG, config.to_dict())
-        for stage, params in nets.items():
-            tensors.write(file_of(workdir, stage), tensors.flatten(params), {"stage": stage})
-    except OSError as error:
-        raise InputError(f"{workdir}: cannot be written ({error.strerror}); choose another folder") from error
+    # The configuration first: it fits all nets, so also those that are there when a crash comes between.
+    files.write_json(workdir / FOLDER / CONFIG, record(config, sizes))
+    for stage, params in nets.items():
+        tensors.write(file_of(workdir, stage), tensors.flatten(params), {"stage": stage})
 
 
 def file_of(directory: Path, stage: str) -> Path:
@@ -108,8 +106,8 @@ def read_config(workdir: Path) -> dict[str, Any]:
     Raises:
       InputError: its file is damaged.
     """
-    path = Path(workdir) / FOLDER / writers.CONFIG
-    found = writers.read_json(path) if path.exists() else {}
+    path = Path(workdir) / FOLDER / CONFIG
+    found = files.read_json(path) if path.exists() else {}
     if not isinstance(found, dict):
         raise InputError(f"{path}: not a configuration; import anew")
     return found
@@ -117,7 +115,7 @@ def read_config(workdir: Path) -> dict[str, Any]:
 
 def stages(directory: Path, names: Iterable[str]) -> list[str]:
     """Which of the named stages were imported."""
-    return [name for name in names if file_of(directory, name).exists()]
+    return [name for name in names if file_of(directory, name).is_file()]
 
 
 def digest(directory: Path, stage: str) -> str:
@@ -147,6 +145,17 @@ def differences(arrays: Mapping[str, Any], params: Mapping[str, Params], needed:
 def broken(arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Says which arrays have numbers that are not finite."""
     return [f"{name} has numbers that are not finite" for name, array in arrays.items() if not np.isfinite(array).all()]
+
+
+def trees(state: TrainState) -> dict[str, Any]:
+    """What imported nets can hold of a state: parameters by net, and its running statistics under the name "stats"."""
+    return dict(state.params) | ({"stats": state.stats} if state.stats else {})
+
+
+def with_trees(state: TrainState, held: Mapping[str, Any]) -> TrainState:
+    """The state with these in place of its own; undoes `trees`."""
+    params = {net: tree for net, tree in held.items() if net in state.params}
+    return state._replace(params=params, stats=held.get("stats", state.stats))
 
 
 def named(params: Mapping[str, Params]) -> dict[str, Any]:

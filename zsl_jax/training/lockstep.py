@@ -8,7 +8,6 @@ and vmapped, the axis split over the devices where it can be.
 import collections
 import dataclasses
 import functools
-import hashlib
 import os
 import time
 from collections.abc import Callable, Generator, Hashable, Sequence
@@ -18,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zsl_jax.train_steps.method import Method, Metrics
-from zsl_jax.training import loop
+from zsl_jax.train_steps.method import Method, Metrics, Tables
+from zsl_jax.training import feed, loop
 from zsl_jax.training.parallel import AXIS, Devices, Layout, Sharded
 
 SHARE = 0.5  # of a device's memory that stacked states may take
@@ -37,10 +36,10 @@ class Program(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Training data as numpy arrays, and a digest of them by which runs with the same rows share one copy."""
+    """Training data, as numpy arrays or streamed, and a digest by which runs with the same rows share one copy."""
 
     digest: str
-    arrays: loop.Resident
+    data: feed.Resident | feed.Streamed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,15 +99,6 @@ class Uploads:
         return self._kept[name]
 
 
-def rows_of(arrays: loop.Resident) -> Rows:
-    """Training data with their digest."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
-    return Rows(digest.hexdigest(), arrays)
-
-
 def drive[Result](run: Run[Result]) -> Result:
     """Serves one run to its end; returns its result or raises what ended it."""
     uploads = Uploads(1)
@@ -123,13 +113,33 @@ def drive[Result](run: Run[Result]) -> Result:
 def serve(request: Request, uploads: Uploads) -> Answer:
     """Executes one chunk."""
     began = time.perf_counter()
-    layout = request.program.layout
-    data = uploads.get((layout, request.rows.digest), lambda: layout.place(request.rows.arrays))
-    chunk = loop.make_chunk(*request.program)
-    first, length = np.int32(request.first), np.int32(request.length)
-    state, logged = chunk(request.held.state(), data, request.key, first, length)
-    metrics = _cut(jax.device_get(logged), request.length)
+    rows, layout = request.rows, request.program.layout
+    if isinstance(rows.data, feed.Streamed):
+        tables = uploads.get((layout, rows.digest), lambda: layout.place(rows.data.tables))
+        state, metrics = serve_stream(request, rows.data, tables)
+    else:
+        data = uploads.get((layout, rows.digest), lambda: layout.place(rows.data))
+        chunk = loop.make_chunk(*request.program)
+        state, logged = chunk(
+            request.held.state(), data, request.key, np.int32(request.first), np.int32(request.length)
+        )
+        metrics = _cut(jax.device_get(logged), request.length)
     return Answer(Held(state), metrics, time.perf_counter() - began)
+
+
+def serve_stream(request: Request, stream: feed.Streamed, tables: Tables) -> tuple[Any, dict[str, np.ndarray]]:
+    """The state after a chunk whose batches are read window by window, and its metrics [length]."""
+    method, batch_size, log_every, layout = request.program
+    slots = stream.slots(method, batch_size, log_every)
+    chunk = loop.make_chunk(method, batch_size, slots, layout)
+    state, parts, end = request.held.state(), [], request.first + request.length
+    for first in range(request.first, end, slots):
+        window = stream.window(method, batch_size, slots, request.key, first, layout.place_shares)
+        length = min(slots, end - first)
+        window = window._replace(tables=tables)
+        state, logged = chunk(state, window, request.key, np.int32(first), np.int32(length))
+        parts.append(_cut(jax.device_get(logged), length))
+    return state, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 class _Live(NamedTuple):
@@ -185,7 +195,7 @@ def fitting(request: Request, device: Any) -> int:
     held = request.held
     stacked = sum(leaf.nbytes for leaf in jax.tree.leaves(held.stack))
     state = stacked if held.index is None else stacked // len(jax.tree.leaves(held.stack)[0])
-    rows = sum(array.nbytes for array in request.rows.arrays)
+    rows = sum(leaf.nbytes for leaf in jax.tree.leaves(request.rows.data))
     return min(MOST, max(1, int(SHARE * memory_of(device) / max(COPIES * state + rows, 1))))
 
 
@@ -220,7 +230,10 @@ def _largest_group(live: Sequence[_Live]) -> list[_Live]:
 
 def _likeness(request: Request) -> Hashable:
     """Equal for requests that can be one program."""
-    shapes = tuple((array.shape, array.dtype.name) for array in request.rows.arrays)
+    data = request.rows.data
+    if isinstance(data, feed.Streamed):  # never alike: each reads rows of its own
+        return id(data)
+    shapes = tuple((leaf.shape, leaf.dtype.name) for leaf in jax.tree.leaves(data))
     return request.program, request.first, request.length, shapes
 
 
@@ -233,9 +246,9 @@ def serve_together(requests: Sequence[Request], devices: Devices, uploads: Uploa
     layout = Sharded(devices if len(requests) % len(devices) == 0 else devices[:1])
     digests = tuple(request.rows.digest for request in requests)
     if shared := len(set(digests)) == 1:
-        data = uploads.get((layout, digests[0]), lambda: layout.place(first.rows.arrays))
+        data = uploads.get((layout, digests[0]), lambda: layout.place(first.rows.data))
     else:
-        data = uploads.get((layout, digests), lambda: _stack([request.rows.arrays for request in requests], layout))
+        data = uploads.get((layout, digests), lambda: _stack([request.rows.data for request in requests], layout))
     stack = _stack_states([request.held for request in requests], layout)
     keys = np.stack([request.key for request in requests])
     chunk = make_stacked_chunk(first.program, shared)

@@ -1,4 +1,4 @@
-"""The inner loop: many iterations as one compiled program over data that stay on the device."""
+"""The inner loop: many iterations as one compiled program over data on the devices."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -8,23 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from zsl_jax.data.dataset import Part
-from zsl_jax.train_steps.method import Batch, Method, Metrics, TrainState
+from zsl_jax.train_steps.method import Method, Metrics, TrainState
+from zsl_jax.training import feed
 from zsl_jax.training.parallel import Layout
-
-
-class Resident(NamedTuple):
-    """Training data of a stage: x [N, D], r [N, R] (R = 0: none), labels [N] int32, semantics [C, A].
-
-    The first `n_rows` (int32 scalar) rows count; the rest pads all problems of a run to one size, so that they share
-    compiled programs.
-    """
-
-    n_rows: Any
-    x: Any
-    r: Any
-    labels: Any
-    semantics: Any
 
 
 class Plan(NamedTuple):
@@ -41,43 +27,13 @@ class Plan(NamedTuple):
 
 
 # (state, data, stage key as raw data, first step, number of steps) -> (state, metrics by name [log_every])
-Chunk = Callable[[TrainState, Resident, np.ndarray, Any, Any], tuple[TrainState, Metrics]]
+Data = feed.Resident | feed.Window
+Chunk = Callable[[TrainState, Data, np.ndarray, Any, Any], tuple[TrainState, Metrics]]
 
 
 def steps_per_epoch(n_rows: int, batch_size: int) -> int:
     """Iterations of an epoch: as many batches as hold the training rows."""
     return -(-n_rows // batch_size)
-
-
-def pad(part: Part, semantics: np.ndarray, capacity: int = 0) -> Resident:
-    """Training rows as numpy arrays, padded with zeros to `capacity` rows."""
-    r = np.zeros((len(part.x), 0), np.float32) if part.r is None else part.r
-    padding = max(0, capacity - len(part.x))
-    rows = [np.pad(array, [(0, padding)] + [(0, 0)] * (array.ndim - 1)) for array in (part.x, r, part.labels)]
-    return Resident(*map(np.asarray, (np.int32(len(part.x)), *rows, semantics)))
-
-
-def draw_rows(key: jax.Array, n_rows: int | jax.Array, shape: tuple[int, int]) -> jax.Array:
-    """Row numbers [updates, B] int32: each batch of B rows without replacement, in time independent of n_rows.
-
-    Floyd's algorithm (Bentley and Floyd, CACM 30(9), 1987). The published code draws a permutation of all rows for
-    each batch and keeps its head, which is the same distribution over sets of rows. There must be at least B rows.
-    """
-    updates, size = shape
-    highest = n_rows - size + jnp.arange(size, dtype=jnp.int32)
-    candidates = jax.random.randint(key, shape, 0, highest[None, :] + 1)
-
-    def take(k: jax.Array, rows: jax.Array) -> jax.Array:
-        taken = jnp.any(rows == candidates[:, k, None], axis=1)
-        return rows.at[:, k].set(jnp.where(taken, highest[k], candidates[:, k]))
-
-    return jax.lax.fori_loop(0, size, take, jnp.full((updates, size), -1, jnp.int32))
-
-
-def gather(data: Resident, rows: jax.Array) -> Batch:
-    """The batches of row numbers [updates, B]."""
-    labels = data.labels[rows]
-    return Batch(data.x[rows], data.r[rows], data.semantics[labels], labels)
 
 
 def chunk_function(method: Method, batch_size: int, log_every: int, layout: Layout) -> Chunk:
@@ -87,19 +43,23 @@ def chunk_function(method: Method, batch_size: int, log_every: int, layout: Layo
     its noise from the stage's key folded with k: where chunks begin does not matter.
     """
 
-    def one(state: TrainState, data: Resident, key: jax.Array, step: jax.Array) -> tuple[TrainState, Metrics]:
-        rows_key, step_key = jax.random.split(jax.random.fold_in(key, step))
-        rows = draw_rows(rows_key, data.n_rows, (method.batches_per_step, batch_size))
-        return layout.step(method, state, functools.partial(gather, data), rows, step_key)
+    def one(
+        state: TrainState, data: Data, key: jax.Array, first: jax.Array, k: jax.Array
+    ) -> tuple[TrainState, Metrics]:
+        rows_key, step_key = feed.iteration_keys(key, first + k)
+        if isinstance(data, feed.Window):
+            return layout.step(method, state, feed.at(data, k), step_key, data.tables)
+        rows = method.draw(rows_key, data.rows, (method.batches_per_step, batch_size))
+        return layout.step_on_rows(method, state, data, rows, step_key)
 
     def run(state, data, key_data, first, length):
         key = jax.random.wrap_key_data(key_data)
-        shapes = jax.eval_shape(one, state, data, key, first)[1]
+        shapes = jax.eval_shape(one, state, data, key, first, first)[1]
         empty = {name: jnp.zeros((log_every,), shape.dtype) for name, shape in shapes.items()}
 
         def body(k, carry):
             state, logged = carry
-            state, metrics = one(state, data, key, first + k)
+            state, metrics = one(state, data, key, first, k)
             return state, {name: logged[name].at[k].set(value) for name, value in metrics.items()}
 
         return jax.lax.fori_loop(0, length, body, (state, empty))

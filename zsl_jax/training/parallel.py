@@ -14,11 +14,15 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps import mapped
-from zsl_jax.train_steps.method import Batch, Method, Metrics, TrainState
+from zsl_jax.train_steps.method import Batch, Method, Metrics, Tables, TrainState
+from zsl_jax.training.feed import Resident, gather
 
 AXIS = "data"
 Devices = tuple[jax.Device, ...]
-Gather = Callable[[jax.Array], Batch]  # row numbers [updates, B] -> batches
+STREAMS_REFUSED = (
+    "config.parallel.mode: 'pmap' trains on rows that stay on the devices, but these are more than config.memory_mb "
+    "holds, or are read from files; use mode='sharded'"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,14 +62,23 @@ class Sharded:
         """The arrays as the first device of this process has them."""
         return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
-    def step(
-        self, method: Method, state: TrainState, gather: Gather, rows: jax.Array, key: jax.Array
+    def place_shares(self, shape: tuple[int, ...], read: Callable[[Any], np.ndarray]) -> jax.Array:
+        """An array [slots, updates, B, ...] of which each device gets its rows of the batches, read by index."""
+        return jax.make_array_from_callback(shape, self.sharding(None, None, AXIS), read)
+
+    def step_on_rows(
+        self, method: Method, state: TrainState, data: Resident, rows: jax.Array, key: jax.Array
     ) -> tuple[TrainState, Metrics]:
         """One iteration on global batches of row numbers [updates, B]."""
-        batches = gather(rows)
+        return self.step(method, state, gather(data, rows), key, data.tables)
+
+    def step(
+        self, method: Method, state: TrainState, batches: Batch, key: jax.Array, tables: Tables
+    ) -> tuple[TrainState, Metrics]:
+        """One iteration on global batches."""
         if len(self.devices) > 1:
             batches = jax.lax.with_sharding_constraint(batches, self.sharding(None, AXIS))
-        return method.train_step(state, batches, key)
+        return method.train_step(state, batches, key, tables)
 
     def compile(self, run: Callable[..., Any]) -> Callable[..., Any]:
         """Compiles (state, data, ...) -> (state, metrics) for placed arguments; the state is donated."""
@@ -104,14 +117,22 @@ class Mapped:
         """The arrays as the first device has them, without the leading axis."""
         return jax.tree.map(lambda leaf: leaf.addressable_data(0)[0], tree)
 
-    def step(
-        self, method: Method, state: TrainState, gather: Gather, rows: jax.Array, key: jax.Array
+    def place_shares(self, shape: tuple[int, ...], read: Callable[[Any], np.ndarray]) -> jax.Array:
+        """Raises InputError: batches that are read as they are needed go to sharded devices alone."""
+        raise InputError(STREAMS_REFUSED)
+
+    def step(self, *_: Any) -> tuple[TrainState, Metrics]:
+        """Raises InputError, as `place_shares`."""
+        raise InputError(STREAMS_REFUSED)
+
+    def step_on_rows(
+        self, method: Method, state: TrainState, data: Resident, rows: jax.Array, key: jax.Array
     ) -> tuple[TrainState, Metrics]:
         """One iteration on this device's share of row numbers [updates, B]; on all, if the method takes no share."""
         if method.mapped_step is None:
-            return method.train_step(state, gather(rows), key)
+            return method.train_step(state, gather(data, rows), key, data.tables)
         own = mapped.own_rows(rows, rows.shape[1] // len(self.devices), AXIS, dim=1)
-        return method.mapped_step(state, gather(own), key, AXIS)
+        return method.mapped_step(state, gather(data, own), key, AXIS, data.tables)
 
     def compile(self, run: Callable[..., Any]) -> Callable[..., Any]:
         """Compiles (state, data, ...) -> (state, metrics) for placed state and data; the state is donated."""

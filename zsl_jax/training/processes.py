@@ -1,5 +1,6 @@
 """Runs of several processes: how they find each other, agree, and leave the files to the first of them."""
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from zsl_jax.errors import InputError
-from zsl_jax.training.writers import from_json, to_json
+from zsl_jax.files import from_json, to_json
 
 # Numbers of processes that launchers set; JAX finds the rest of what they say itself.
 LAUNCHERS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
@@ -81,11 +82,31 @@ def first_does[T](action: Callable[[], T]) -> T | None:
     return all_do(lambda: _on_files(action) if is_first() else None)
 
 
+def in_first[**P, T](action: Callable[P, T]) -> Callable[P, T | None]:
+    """The same function, but that the first process alone acts, see `first_does`."""
+
+    @functools.wraps(action)
+    def act(*args: P.args, **kwargs: P.kwargs) -> T | None:
+        return first_does(lambda: action(*args, **kwargs))
+
+    return act
+
+
+def from_first[**P, T](action: Callable[P, T]) -> Callable[P, T]:
+    """The same function, but that the first process alone acts, and all get what it returns there, see `of_first`."""
+
+    @functools.wraps(action)
+    def act(*args: P.args, **kwargs: P.kwargs) -> T:
+        return of_first(first_does(lambda: action(*args, **kwargs)))
+
+    return act
+
+
 def of_first(value: Any) -> Any:
     """What the first process has, in all processes.
 
     Args:
-      value: anything that `writers.to_json` takes; other processes than the first may give what they like.
+      value: anything that `files.to_json` takes; other processes than the first may give what they like.
 
     Returns:
       `value` itself where there is one process; else, in all alike, what JSON makes of it.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import signal
 import threading
 import time
@@ -15,12 +16,12 @@ import numpy as np
 
 from zsl_jax.data.dataset import Part
 from zsl_jax.errors import InputError
-from zsl_jax.train_steps.method import Method, Params, TrainState
-from zsl_jax.training import imported, loop, processes
+from zsl_jax.train_steps.method import Method, Params, Tables, TrainState
+from zsl_jax.training import feed, imported, loop, processes
 from zsl_jax.training.checkpoints import Checkpoints, has_steps, open_checkpoints
-from zsl_jax.training.lockstep import Answer, Held, Program, Request, Rows, Run, rows_of
+from zsl_jax.training.lockstep import Answer, Held, Program, Request, Rows, Run
 from zsl_jax.training.parallel import Layout
-from zsl_jax.training.writers import RunWriter, progress, read_json, write_json
+from zsl_jax.training.workdir import RunFiles, RunWriter, progress
 
 RATES = ("lr", "dec_lr")  # hyper-parameters that are logged
 TIME_IS_UP = signal.SIGALRM  # what a time limit looks like to a run
@@ -47,7 +48,8 @@ class Stage:
       name: for logs and folders, e.g. "drg".
       method: the system.
       train: rows to train on.
-      semantics: [C, A].
+      tables: of all classes, as numpy arrays.
+      digest: equal where the rows and the tables are.
       key: of everything random in the stage.
       directory: of the run this stage belongs to.
       batch_size, epochs, log_every, eval_first, eval_every, checkpoint_every: see `zsl_jax.config.defaults`.
@@ -57,7 +59,8 @@ class Stage:
       keep_epochs: epochs whose checkpoints must stay.
       hyper: the method's numbers and the iterations of an epoch, see `Method.init`.
       layout: the devices to train on.
-      capacity: rows to pad the training data to, see `loop.Resident`.
+      capacity: rows to pad the training data to, see `feed.Resident`.
+      memory_mb: training rows that take more megabytes stay on the host.
       bars: whether to show progress bars.
       per_epoch: iterations of an epoch where they are not those of these rows: a stage that was trained on others.
     """
@@ -65,7 +68,8 @@ class Stage:
     name: str
     method: Method
     train: Part
-    semantics: np.ndarray
+    tables: Tables
+    digest: str
     key: jax.Array
     directory: Path
     batch_size: int
@@ -81,23 +85,31 @@ class Stage:
     patience: int = 0
     keep_epochs: tuple[int, ...] = ()
     capacity: int = 0
+    memory_mb: float = math.inf
     bars: bool = True
     per_epoch: int = 0
 
     @property
     def plan(self) -> loop.Plan:
         """Iterations of an epoch, epochs, logging."""
-        per_epoch = self.per_epoch or loop.steps_per_epoch(len(self.train.x), self.batch_size)
+        per_epoch = self.per_epoch or loop.steps_per_epoch(len(self.train), self.batch_size)
         return loop.Plan(per_epoch, self.epochs, self.log_every)
+
+    @property
+    def files(self) -> RunFiles:
+        """The files of the run."""
+        return RunFiles(self.directory)
 
     @property
     def checkpoints(self) -> Path:
         """Where its checkpoints are."""
-        return self.directory / "checkpoints" / self.name
+        return self.files.checkpoints(self.name)
 
     def rows(self) -> Rows:
         """The training data."""
-        return rows_of(loop.pad(self.train, self.semantics, self.capacity))
+        if feed.must_stream(self.train, self.memory_mb):
+            return Rows(self.digest, feed.Streamed(self.train, self.tables, self.memory_mb))
+        return Rows(self.digest, feed.resident(self.train, self.tables, self.capacity))
 
     def keys(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Keys of the parameters, of training and of evaluation."""
@@ -111,6 +123,10 @@ class Stage:
     def step_of(self, epoch: int) -> int:
         """Iterations done when an epoch (0-based) is over."""
         return (epoch + 1) * self.plan.steps_per_epoch
+
+    def all_epochs(self) -> range:
+        """Its epochs; -1, the state before the first, where it has none."""
+        return range(self.epochs) if self.epochs else range(-1, 0)
 
     def evaluates(self, epoch: int) -> bool:
         """Whether an epoch (0-based) is evaluated: every `eval_every`-th from `eval_first` on, and the last."""
@@ -189,17 +205,10 @@ def watch_signals() -> Iterator[StopRequest]:
             signal.signal(signum, handler)
 
 
-def evaluation_file(stage: Stage, epoch: int) -> Path:
-    """Where the scores of an epoch are kept."""
-    return stage.directory / "evaluations" / f"{stage.name}_{epoch:05d}.json"
-
-
 def read_evaluations(stage: Stage, step: int, last_alone: bool = False) -> list[Evaluation]:
     """The evaluations of epochs that were over after `step` iterations; of an imported stage the last one alone."""
-    epochs = [epoch for epoch in range(stage.epochs) if stage.evaluates(epoch) and stage.step_of(epoch) <= step]
-    epochs = epochs[-1:] if last_alone else epochs
-    files = [evaluation_file(stage, epoch) for epoch in epochs]
-    return processes.of_first(processes.first_does(lambda: [read_json(file) for file in files]))
+    epochs = [epoch for epoch in stage.all_epochs() if stage.evaluates(epoch) and stage.step_of(epoch) <= step]
+    return stage.files.read_evaluations(stage.name, epochs[-1:] if last_alone else epochs)
 
 
 def stopped_early(stage: Stage, evaluations: list[Evaluation]) -> bool:
@@ -212,8 +221,8 @@ def stopped_early(stage: Stage, evaluations: list[Evaluation]) -> bool:
 
 def require_rows(stage: Stage) -> None:
     """Raises InputError when there are fewer training rows than a batch holds."""
-    rows = len(stage.train.x)
-    if rows < stage.batch_size:
+    rows = len(stage.train)
+    if stage.epochs and rows < stage.batch_size:
         raise InputError(f"config.{stage.name}.batch_size: {stage.batch_size}, but there are {rows} training rows")
 
 
@@ -222,18 +231,17 @@ def raw(key: jax.Array) -> np.ndarray:
     return np.asarray(jax.random.key_data(key))
 
 
-def starting(stage: Stage) -> tuple[Callable[..., TrainState], np.ndarray, Any, Any]:
+def starting(stage: Stage) -> tuple[Callable[..., TrainState], np.ndarray, Any, Any, Tables]:
     """A function that makes the stage's first state, and its arguments as numpy arrays."""
-
-    return _make_state(stage.method), raw(stage.keys()[0]), jax.device_get(stage.upstream), stage.hyper
+    return _make_state(stage.method), raw(stage.keys()[0]), jax.device_get(stage.upstream), stage.hyper, stage.tables
 
 
 @functools.lru_cache(maxsize=8)
 def _make_state(method: Method) -> Callable[..., TrainState]:
     """One function for each method, so that `jit` compiles it once for all runs."""
 
-    def make(key_data, upstream, hyper):
-        return method.init(jax.random.wrap_key_data(key_data), upstream, hyper)
+    def make(key_data, upstream, hyper, tables):
+        return method.init(jax.random.wrap_key_data(key_data), upstream, hyper, tables)
 
     return make
 
@@ -249,14 +257,14 @@ def imported_state(stage: Stage) -> TrainState | None:
     Raises:
       InputError: the nets don't fit, or their file is damaged.
     """
-    arrays = processes.first_does(lambda: imported.read_arrays(stage.directory, stage.name))
+    arrays = processes.in_first(imported.read_arrays)(stage.directory, stage.name)
     names = processes.of_first(None if arrays is None else sorted(arrays))
     if names is None:
         return None
     forms, path = shapes(stage), imported.file_of(stage.directory, stage.name)
-    needed = set(jax.eval_shape(stage.method.inference, forms))
-    processes.first_does(lambda: imported.require_fit(path, arrays or {}, forms.params, needed))
-    empty = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in imported.named(forms.params).items()}
+    needed, trees = set(jax.eval_shape(stage.method.inference, forms)), imported.trees(forms)
+    processes.in_first(imported.require_fit)(path, arrays or {}, trees, needed)
+    empty = {name: np.zeros(leaf.shape, leaf.dtype) for name, leaf in imported.named(trees).items()}
     sent = {name: processes.array_of_first((arrays or empty)[name]) for name in names}
 
     def placed(path: tuple, leaf: jax.Array) -> jax.Array:
@@ -264,7 +272,7 @@ def imported_state(stage: Stage) -> TrainState | None:
         return stage.layout.place(sent[name]) if name in sent else leaf
 
     state = stage.layout.start(*starting(stage))
-    return state._replace(params=jax.tree_util.tree_map_with_path(placed, state.params))
+    return imported.with_trees(state, jax.tree_util.tree_map_with_path(placed, imported.trees(state)))
 
 
 def begin(stage: Stage, checkpoints: Checkpoints) -> Progress:
@@ -278,7 +286,7 @@ def begin(stage: Stage, checkpoints: Checkpoints) -> Progress:
     state = imported_state(stage)
     if state is None:
         return Progress(0, Held(stage.layout.start(*starting(stage))), [], seconds)
-    digest = processes.of_first(processes.first_does(lambda: imported.digest(stage.directory, stage.name)))
+    digest = processes.from_first(imported.digest)(stage.directory, stage.name)
     return Progress(stage.plan.total, Held(state), [], seconds, digest)
 
 
@@ -293,12 +301,12 @@ def is_finished(stage: Stage) -> bool:
 
 def has_checkpoints(stage: Stage) -> bool:
     """Whether a state of the stage was saved."""
-    return processes.of_first(processes.first_does(lambda: has_steps(stage.checkpoints)))
+    return processes.from_first(has_steps)(stage.checkpoints)
 
 
 def is_imported(stage: Stage) -> bool:
     """Whether nets were imported for the stage."""
-    return processes.of_first(processes.first_does(imported.file_of(stage.directory, stage.name).is_file))
+    return bool(processes.from_first(imported.stages)(stage.directory, (stage.name,)))
 
 
 def save(stage: Stage, checkpoints: Checkpoints, done: Progress) -> None:
@@ -327,12 +335,12 @@ def run_stage(stage: Stage, writer: RunWriter, order: tuple[str, ...], stop: Sto
     keep = tuple(stage.step_of(epoch) for epoch in stage.keep_epochs)
     with open_checkpoints(stage.checkpoints, keep) as checkpoints:
         done = begin(stage, checkpoints)
-        if done.imported and not done.evaluations:
-            processes.first_does(lambda: writer.truncate(order, stage.name, done.step))
+        if (done.imported or not stage.epochs) and not done.evaluations:
+            writer.truncate(order, stage.name, done.step)
             _end_epoch(stage, done, writer, checkpoints)
         if done.step == stage.plan.total or stopped_early(stage, done.evaluations):
             return done
-        processes.first_does(lambda: writer.truncate(order, stage.name, done.step))
+        writer.truncate(order, stage.name, done.step)
         program = Program(stage.method, stage.batch_size, stage.log_every, stage.layout)
         key, rows = raw(stage.keys()[1]), stage.rows()
         with progress(stage.plan.total, stage.name, "it", stage.bars) as bar:
@@ -369,7 +377,7 @@ def _take(
     means = {name: float(np.mean(value)) for name, value in answer.metrics.items()}
     rates = {f"rate/{name}": float(stage.hyper[name]) for name in RATES if name in stage.hyper}
     logged = means | rates | {"iterations_per_second": length / answer.seconds}
-    processes.first_does(lambda: writer.scalars(stage.name, end, logged))
+    writer.scalars(stage.name, end, logged)
 
 
 def require_finite(stage: Stage, metrics: dict[str, np.ndarray], step: int, checkpoints: Checkpoints) -> None:
@@ -397,7 +405,7 @@ def _end_epoch(stage: Stage, done: Progress, writer: RunWriter, checkpoints: Che
         done.seconds["evaluate"] += time.perf_counter() - began
         values = evaluation["log"] | {"score": evaluation["score"]}
         logged = {f"evaluation/{name}": value for name, value in values.items()}
-        processes.first_does(lambda: writer.scalars(stage.name, done.step, logged))
+        writer.scalars(stage.name, done.step, logged)
     if stage.saves(epoch):
         save(stage, checkpoints, done)
 
@@ -409,7 +417,7 @@ def score(stage: Stage, params: dict[str, Params], epoch: int) -> Evaluation:
     that round differently might choose different epochs.
     """
     made = processes.all_do(lambda: evaluated(stage, params, epoch))
-    processes.first_does(lambda: write_json(evaluation_file(stage, epoch), made))
+    stage.files.write_evaluation(stage.name, epoch, made)
     return processes.of_first(made)
 
 

@@ -249,7 +249,7 @@ def test_writing_replaces_files_and_leaves_nothing_else(tmp_path):
 def test_an_interrupted_write_is_not_loadable(tmp_path, monkeypatch):
     toy.write_toy(tmp_path)
     dataset = load_xlsa17(toy_options(tmp_path))
-    changed = dataclasses.replace(dataset, x=dataset.x + 1)
+    changed = dataset.with_view("x", dataset.x + 1, "ce_ce")
 
     def fail(source, target):
         raise OSError("interrupted")

@@ -66,11 +66,9 @@ def assemble(name: str, roles: Roles, options: Options) -> Assembled:
     of_rest = (*of_classes, *of_rows, *of_splits)
     dataset = Dataset(
         name=name,
-        features=FEATURES,
-        representations=None if r is None else REPRESENTATIONS,
+        views={"x": x[kept]} | ({} if r is None else {"r": r[kept]}),
+        origins={"x": FEATURES} | ({} if r is None else {"r": REPRESENTATIONS}),
         semantics_name=SEMANTICS,
-        x=x[kept],
-        r=None if r is None else r[kept],
         labels=labels.astype(np.int32),
         semantics=checks.float32(semantics),
         splits=splits,

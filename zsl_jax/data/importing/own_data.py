@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zsl_jax.data import check
+from zsl_jax.config import defaults
+from zsl_jax.data import check, tasks
+from zsl_jax.data.dataset import Dataset
 from zsl_jax.data.importing import leaks, roles, store
 from zsl_jax.data.importing.assemble import Assembled, assemble
 from zsl_jax.data.importing.fields import Field
@@ -81,10 +83,21 @@ def tell(made: Assembled, report: check.Report, root: Path) -> None:
     print(f"{notes}\n\n{check.render(report)}\n\nTrain on it:\n\n  {training_command(made, root)}")
 
 
+def fewest_rows(dataset: Dataset) -> int:
+    """Training rows of the stage that has fewest: of the validation task, if there can be one, after its hold-out."""
+    config = defaults.zerodiff()
+    config.data.source = "memory"  # all rows, without looking for the files of a share
+    try:
+        rows, _, _ = tasks.validation_rows(dataset, config.data, config.seed)
+    except InputError:
+        rows = dataset.splits.trainval
+    return int((~tasks.draw_share(dataset.labels[rows], config.finetune_r.holdout, config.seed, spare=1)).sum())
+
+
 def training_command(made: Assembled, root: Path) -> str:
     """The command that trains on a data set: smaller batches where there are few rows, semantics scaled if large."""
     dataset = made.dataset
-    rows = dataset.splits.trainval.size
+    rows = fewest_rows(dataset)
     stages = STAGES if dataset.r is None else STAGES[1:]
     size = 2 ** (rows.bit_length() - 1)  # the largest power of two that the rows fill: queues are multiples of it
     smaller = [f"--config.{stage}.batch_size={size}" for stage in stages] if rows < BATCH_SIZE else []

@@ -6,10 +6,10 @@ import json
 import os
 import pathlib
 import platform
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from zsl_jax import files
 from zsl_jax.data import check
 from zsl_jax.data.importing import assemble, sources
 from zsl_jax.data.importing.assemble import Assembled
@@ -74,36 +74,29 @@ def write(folder: pathlib.Path, made: Assembled, provenance: Mapping[str, Any]) 
       InputError: the folder can't be written, or the check finds a problem.
     """
     _require_writable_size(made)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name[:100]}.") as staging:
-            whole = pathlib.Path(staging) / folder.name
-            representations = made.dataset.representations
-            names = (made.dataset.features, representations)
-            write_xlsa17(whole, made.dataset, *names, made.original_semantics, made.image_names)
-            written = json.dumps({**provenance, **_description(made)}, indent=2, ensure_ascii=False)
-            (whole / PROVENANCE).write_text(written + "\n", encoding="utf-8")
-            report = check.check_dataset(whole.parent, folder.name)
-            if report.problems or not report.trainable:
-                raise InputError(f"{folder}: not made, it can't be trained on: {'; '.join(report.problems)}")
-            _put(whole, folder, pathlib.Path(staging) / "replaced")
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error})") from error
+    with files.replacing_folder(folder) as whole:
+        names = (made.dataset.origins["x"], made.dataset.representations)
+        write_xlsa17(whole, made.dataset, *names, made.original_semantics, made.image_names)
+        written = json.dumps({**provenance, **_description(made)}, indent=2, ensure_ascii=False)
+        files.write_text(whole / PROVENANCE, written + "\n")
+        report = check.check_dataset(whole.parent, folder.name)
+        if report.problems or not report.trainable:
+            raise InputError(f"{folder}: not made, it can't be trained on: {'; '.join(report.problems)}")
     return report
 
 
-def describe_files(files: Sequence[pathlib.Path]) -> list[dict[str, Any]]:
+def describe_files(paths: Sequence[pathlib.Path]) -> list[dict[str, Any]]:
     """Name, size and SHA-256 of each file, for the provenance."""
-    return [{"file": path.name, "bytes": path.stat().st_size, "sha256": sources.sha256(path)} for path in files]
+    return [{"file": path.name, "bytes": path.stat().st_size, "sha256": sources.sha256(path)} for path in paths]
 
 
-def describe_folder(folder: pathlib.Path, files: Sequence[pathlib.Path]) -> dict[str, Any]:
+def describe_folder(folder: pathlib.Path, paths: Sequence[pathlib.Path]) -> dict[str, Any]:
     """The same for a folder: the SHA-256 is that of lines `<SHA-256> <path>` for all its files, in their order."""
     digest = hashlib.sha256()
-    for path in files:
+    for path in paths:
         digest.update(f"{sources.sha256(path)} {path.relative_to(folder)}\n".encode())
-    n_bytes = sum(path.stat().st_size for path in files)
-    return {"file": folder.name, "files": len(files), "bytes": n_bytes, "sha256": digest.hexdigest()}
+    n_bytes = sum(path.stat().st_size for path in paths)
+    return {"file": folder.name, "files": len(paths), "bytes": n_bytes, "sha256": digest.hexdigest()}
 
 
 def _is_ours(folder: pathlib.Path) -> bool:
@@ -113,18 +106,6 @@ def _is_ours(folder: pathlib.Path) -> bool:
         return is_folder and {PROVENANCE} <= {entry.name for entry in folder.iterdir()} <= OURS
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror}); choose another --dataset") from error
-
-
-def _put(whole: pathlib.Path, folder: pathlib.Path, replaced: pathlib.Path) -> None:
-    """Gives the new folder its name; what was there goes with the staging folder, or comes back if that fails."""
-    if folder.exists():
-        folder.rename(replaced)
-    try:
-        whole.rename(folder)
-    except OSError:
-        if replaced.exists():
-            replaced.rename(folder)
-        raise
 
 
 def _require_writable_size(made: Assembled) -> None:

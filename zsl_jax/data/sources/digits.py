@@ -28,6 +28,7 @@ from zsl_jax.errors import InputError
 
 HELD_OUT_EVERY = 5  # every fifth picture of a seen class, in the order of the source, is in test_seen
 BRIGHTEST = 16  # pixels are 0..16
+SIDE = 8  # of a picture
 
 # fmt: off
 ATTRIBUTES = {  # digit:     0    1    2    3    4    5    6    7    8    9
@@ -64,11 +65,11 @@ def load_digits(options) -> Dataset:
     """Loads the embedded digits.
 
     Args:
-      options: the config's data section (`unseen`, `original_semantics`, `normalize_semantics`,
-        `validation_classes`).
+      options: the config's data section (`unseen`, `original_semantics`, `normalize_semantics`, `validation_classes`,
+        `pictures`).
 
     Returns:
-      1797 pictures as x = pixels / 16 [N, 64], without r.
+      1797 pictures as x = pixels / 16 [N, 64], without r; with `pictures` also as image [N, 8, 8, 1] uint8, 0 to 16.
 
     Raises:
       InputError: `unseen` isn't a choice of digits that leaves two or more seen ones.
@@ -81,13 +82,14 @@ def load_digits(options) -> Dataset:
         semantics = normalize_semantics(semantics, "digits")
     parts = _parts(labels, unseen)
     chosen, notes = splits.complete_splits(parts, labels, options.validation_classes, "digits", "digits")
+    views = {"x": checks.float32(np.asarray(pixels) / BRIGHTEST)}
+    if options.pictures:
+        views["image"] = np.asarray(pixels, np.uint8).reshape(-1, SIDE, SIDE, 1)
     return Dataset(
         name="digits",
-        features="pixels",
-        representations=None,
+        views=views,
+        origins=dict.fromkeys(views, "pixels"),
         semantics_name=_semantics_name(options),
-        x=checks.float32(np.asarray(pixels) / BRIGHTEST),
-        r=None,
         labels=labels.astype(np.int32),
         semantics=checks.float32(semantics),
         splits=chosen,

@@ -82,11 +82,9 @@ def load_synthetic(options, seed: int) -> Dataset:
     views = {view: _draw(densities, labels, rng) for view, densities in bayes.items()}
     return Dataset(
         name=f"synthetic {options.synthetic.preset}".strip(),
-        features="synthetic",
-        representations="synthetic" if "r" in views else None,
+        views=views,
+        origins=dict.fromkeys(views, "synthetic"),
         semantics_name=semantics_name,
-        x=views["x"],
-        r=views.get("r"),
         labels=labels.astype(np.int32),
         semantics=semantics,
         splits=chosen,

@@ -4,9 +4,9 @@ Layout: Xian et al., "Zero-Shot Learning - A Comprehensive Evaluation of the Goo
 Row and class numbers are 1-based in the files and 0-based here.
 """
 
+import contextlib
 import os
 import pathlib
-import tempfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +17,7 @@ from zsl_jax.data.dataset import Dataset
 from zsl_jax.data.formats import matlab
 from zsl_jax.data.sources import layout
 from zsl_jax.errors import InputError
+from zsl_jax.files import replacing
 
 PARTS = (*splits.MAIN_PARTS, "train", "val")
 UNIT_TOLERANCE = 1e-6  # rows this near to unit length are left as they are: normalising twice changes nothing
@@ -48,11 +49,9 @@ def load_xlsa17(options) -> Dataset:
     chosen, split_notes = splits.complete_splits(parts, labels, options.validation_classes, options.dataset, where)
     return Dataset(
         name=options.dataset,
-        features=options.features,
-        representations=options.representations or None,
+        views={"x": x} if r is None else {"x": x, "r": r},
+        origins={"x": options.features} | ({"r": options.representations} if options.representations else {}),
         semantics_name=semantics_name,
-        x=x,
-        r=r,
         labels=labels.astype(np.int32),
         semantics=semantics,
         splits=chosen,
@@ -240,13 +239,11 @@ def write_xlsa17(
 
 
 def _replace_files(folder: pathlib.Path, files: dict[str, dict[str, np.ndarray]]) -> None:
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as staging:
-        for name, fields in files.items():
-            scipy.io.savemat(os.path.join(staging, name), fields)
-        *_, last = files
-        (folder / last).unlink(missing_ok=True)
-        for name in files:
-            os.replace(os.path.join(staging, name), folder / name)
+    """Replaces files in their order when all are written; without the last one they are no data set meanwhile."""
+    with contextlib.ExitStack() as written:
+        for name, fields in reversed(files.items()):  # the stack takes what is entered last first
+            scipy.io.savemat(written.enter_context(replacing(folder / name)), fields)
+        (folder / next(reversed(files))).unlink(missing_ok=True)
 
 
 def _split_fields(dataset: Dataset, original_semantics: np.ndarray) -> dict[str, np.ndarray]:

@@ -1,54 +1,122 @@
-"""What a run leaves in its workdir: config, metrics as text and as TensorBoard events, results, and who owns it."""
+"""All files of a run: what lies where in its workdir, who owns it, metrics as text and as TensorBoard events.
+
+The first process of a run reads and writes them; in the others nothing is touched, and what is read is sent to them.
+"""
 
 import contextlib
+import dataclasses
 import fcntl
 import json
+import logging
 import math
-import os
 import shutil
+import socket
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, SupportsFloat
 
-import numpy as np
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from zsl_jax.errors import InputError
+from zsl_jax.files import read_json, to_json, write_json, write_text
+from zsl_jax.training import processes
 from zsl_jax.training.progress import Lines
+
+log = logging.getLogger(__name__)
 
 CONFIG = "config.json"
 RESULT = "result.json"
+SIZES = "data_sizes"  # beside the configuration: sizes of the data, from which nets can be built without them
 FINGERPRINT = "data_fingerprint"  # kept beside the configuration, so that a run never goes on with other data
 METRICS = "metrics.jsonl"
 EVENTS = "tensorboard"
 LOCK = ".lock"
+UNUSABLE = "[\\"  # Orbax takes these for a pattern of names
+FLUSHED_EVERY = 10  # seconds, events for TensorBoard
 _MAX_DIFFERENCES = 10
-_NOT_FINITE = ("NaN", "Infinity", "-Infinity")  # JSON has no such numbers; Python reads these strings as floats
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFiles:
+    """The files of a run, or of its validation task, below one folder; all processes call the same methods.
+
+    `config.json` (options and fingerprint of the data), `result.json`, `metrics.jsonl` with its mirror `tensorboard/`,
+    `evaluations/` (scores of each evaluated epoch), `checkpoints/` (a folder for each stage), `features/` (views that
+    stages made, as a data set), `figures/`; `imported/` see `zsl_jax.training.imported`.
+    """
+
+    path: Path
+
+    @property
+    def figures(self) -> Path:
+        """The folder of the pictures."""
+        return self.path / "figures"
+
+    @property
+    def features(self) -> Path:
+        """The data root of the views that stages made."""
+        return self.path / "features"
+
+    def checkpoints(self, stage: str) -> Path:
+        """The folder of a stage's checkpoints."""
+        return self.path / "checkpoints" / stage
+
+    def evaluation(self, stage: str, epoch: int) -> Path:
+        """The scores of a stage after an epoch."""
+        return self.path / "evaluations" / f"{stage}_{epoch:05d}.json"
+
+    @processes.in_first
+    def own(self, held: contextlib.ExitStack, config: Mapping[str, Any], ignore: Sequence[str] = ()) -> None:
+        """Locks the workdir until `held` is closed and claims it, see `lock_workdir` and `claim_workdir`."""
+        held.enter_context(lock_workdir(self.path))
+        claim_workdir(self.path, config, ignore)
+
+    @processes.in_first
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Writes `result.json`: with it the run is finished."""
+        write_json(self.path / RESULT, result)
+
+    @processes.in_first
+    def write_evaluation(self, stage: str, epoch: int, scores: Mapping[str, Any]) -> None:
+        """Writes the scores of a stage after an epoch."""
+        write_json(self.evaluation(stage, epoch), scores)
+
+    @processes.from_first
+    def read_evaluations(self, stage: str, epochs: Iterable[int]) -> list[dict[str, Any]]:
+        """The scores of a stage after some epochs; raises InputError where one is missing or damaged."""
+        return [read_json(self.evaluation(stage, epoch)) for epoch in epochs]
 
 
 class RunWriter:
-    """Writes scalars to `<workdir>/metrics.jsonl` and, as a mirror of it, TensorBoard events.
+    """Writes scalars to `<workdir>/metrics.jsonl` and, as a mirror of it, TensorBoard events; makes the folder.
 
     A line is one object {"stage", "step", name: value, ...}. JSON has no NaN and no infinities: they are written as the
     strings "NaN", "Infinity" and "-Infinity", which `read_metrics` turns back. TensorBoard gets finite values only.
+    Other processes than the first write nothing.
     """
 
     def __init__(self, workdir: Path, tensorboard: bool = True):
         self._metrics = Path(workdir) / METRICS
         self._events = Path(workdir) / EVENTS if tensorboard else None
+        self._begin()
+
+    @processes.in_first
+    def _begin(self) -> None:
+        self._metrics.parent.mkdir(parents=True, exist_ok=True)
         _drop_unfinished_line(self._metrics)
         self._open()
 
+    @processes.in_first
     def scalars(self, stage: str, step: int, values: Mapping[str, SupportsFloat]) -> None:
         """Appends one line, on disk for other programs when this returns."""
         record = {"stage": stage, "step": int(step)} | {name: float(value) for name, value in values.items()}
         self._lines.write(to_json(record) + "\n")
         self._lines.flush()
-        self._mirror(record)
+        self._mirror.write(record)
 
+    @processes.in_first
     def truncate(self, stage_order: Sequence[str], stage: str, step: int) -> None:
         """Forgets what came after a checkpoint: lines of stages after `stage`, and of `stage` after `step`.
 
@@ -68,13 +136,13 @@ class RunWriter:
             shutil.rmtree(self._events, ignore_errors=True)
         self._open()
         for record in keep:
-            self._mirror(record)
+            self._mirror.write(record)
 
     def close(self) -> None:
-        """Writes out what is buffered and closes the files."""
-        self._lines.close()
-        if self._board is not None:
-            self._board.close()
+        """Closes the files."""
+        if processes.is_first():
+            self._mirror.close()
+            self._lines.close()
 
     def __enter__(self) -> Self:
         return self
@@ -86,30 +154,66 @@ class RunWriter:
 
     def _open(self) -> None:
         self._lines = self._metrics.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(self._events), flush_secs=10) if self._events is not None else None
-
-    def _mirror(self, record: Mapping[str, Any]) -> None:
-        if self._board is None:
-            return
-        for name, value in record.items():
-            if name not in ("stage", "step") and math.isfinite(value):
-                self._board.add_scalar(f"{record['stage']}/{name}", value, record["step"])
+        self._mirror = _Mirror(self._events)
 
 
-class SilentWriter(RunWriter):
-    """Writes nothing: for the processes of a run that leave the files to the first."""
+class _Mirror:
+    """TensorBoard events in a folder (None: no events). Where they cannot be written a warning says so, and no more.
 
-    def __init__(self):
-        pass
+    They are written at once, not by tensorboardX's thread: where that dies of a full disk, all who write wait for ever.
+    """
 
-    def scalars(self, stage: str, step: int, values: Mapping[str, SupportsFloat]) -> None:
-        """Nothing."""
+    def __init__(self, folder: Path | None):
+        self._folder, self._flushed = folder, time.monotonic()
+        self._file: Any = None
+        if folder is not None:
+            self._try(lambda: self._open(folder))
 
-    def truncate(self, stage_order: Sequence[str], stage: str, step: int) -> None:
-        """Nothing."""
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Writes the finite values of a line of metrics."""
+        if self._file is not None:
+            self._try(lambda: self._write(record))
 
     def close(self) -> None:
-        """Nothing."""
+        """Closes the file."""
+        if self._file is not None:
+            self._try(self._file.close)
+        self._file = None
+
+    def _open(self, folder: Path) -> None:
+        from tensorboardX.record_writer import RecordWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = RecordWriter(str(folder / f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"))
+        self._add(file_version="brain.Event:2")
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        from tensorboardX import summary
+
+        shown = summary.Summary(value=[
+            summary.scalar(f"{record['stage']}/{name}", value).value[0]
+            for name, value in record.items()
+            if name not in ("stage", "step") and math.isfinite(value)
+        ])  # fmt: skip
+        self._add(step=record["step"], summary=shown)
+
+    def _add(self, **fields: Any) -> None:
+        from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+
+        self._file.write(Event(wall_time=time.time(), **fields).SerializeToString())
+        if time.monotonic() > self._flushed + FLUSHED_EVERY:
+            self._file.flush()
+            self._flushed = time.monotonic()
+
+    def _try(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except (OSError, ImportError) as error:
+            log.warning("%s: no events for TensorBoard from here on (%s); the run goes on", self._folder, error)
+            broken, self._file = self._file, None
+            with contextlib.suppress(OSError):
+                if broken is not None:
+                    broken.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -127,66 +231,14 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [_parse(path, number, line) for number, line in enumerate(lines, 1)]
 
 
-def write_json(path: Path, obj: Any) -> None:
-    """Writes JSON so that the file is always whole: the old one or the new one.
-
-    Numpy numbers and arrays, tuples and paths are taken too; NaN and infinities become strings as in metrics.jsonl.
-    """
-    write_text(path, to_json(obj, indent=2) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Reads a JSON file; the strings that `write_json` makes of NaN and infinities become numbers again.
-
-    Raises:
-      InputError: it is missing, unreadable or not JSON.
-    """
-    try:
-        return from_json(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error}); restore it or use another workdir") from error
-
-
-def to_json(obj: Any, indent: int | None = None) -> str:
-    """JSON of what `write_json` takes."""
-    return json.dumps(_plain(obj), indent=indent, allow_nan=False)
-
-
-def from_json(text: str | bytes) -> Any:
-    """Undoes `to_json`, but that arrays and tuples have become lists and all names strings."""
-    return _numbers_again(json.loads(text))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file by way of a temporary one in the same folder, renamed when it is on disk."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path in the folder of `path` to write to; on success it is synced and takes its name."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    temporary = Path(name)
-    try:
-        yield temporary
-        os.fsync(handle)
-        os.fchmod(handle, 0o644)
-        temporary.replace(path)
-    finally:
-        os.close(handle)
-        temporary.unlink(missing_ok=True)
-
-
 @contextlib.contextmanager
 def lock_workdir(workdir: Path) -> Iterator[None]:
     """Makes the workdir if need be and keeps other runs out of it, until the block or the process ends.
 
     Raises:
-      InputError: another process has it, or it can't be made or written.
+      InputError: another process has it, it can't be made or written, or its name can't be that of a workdir.
     """
+    require_name(workdir)
     path = Path(workdir) / LOCK
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -203,12 +255,14 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
         yield
 
 
-def own_workdir(
-    held: contextlib.ExitStack, workdir: Path, config: Mapping[str, Any], ignore: Sequence[str] = ()
-) -> None:
-    """Locks the workdir until `held` is closed and claims it, see `lock_workdir` and `claim_workdir`."""
-    held.enter_context(lock_workdir(workdir))
-    claim_workdir(workdir, config, ignore)
+def require_name(workdir: Path) -> None:
+    """Raises InputError for a path in which Orbax would not find the checkpoints again that it saved."""
+    path = str(Path(workdir).absolute())
+    if found := [letter for letter in UNUSABLE if letter in path]:
+        raise InputError(
+            f"{path}: {' and '.join(found)} cannot be part of a workdir's path: checkpoints would not be found again; "
+            "choose another, with / between folders"
+        )
 
 
 def claim_workdir(workdir: Path, config: Mapping[str, Any], ignore: Sequence[str] = ()) -> None:
@@ -223,12 +277,9 @@ def claim_workdir(workdir: Path, config: Mapping[str, Any], ignore: Sequence[str
       InputError: the config there differs, with the fields; or is damaged; or the folder can't be written.
     """
     path = Path(workdir) / CONFIG
-    try:
-        if not path.exists():
-            write_json(path, config)
-            return
-    except OSError as error:
-        raise InputError(f"{workdir}: not usable as a workdir ({error.strerror}); choose another folder") from error
+    if not path.exists():
+        write_json(path, config)
+        return
     listed = differences(read_json(path), config, ignore)
     if listed:
         raise InputError(f"{path}: made with other options: {listed}. Use the same options or another workdir")
@@ -276,28 +327,6 @@ def _parse(path: Path, number: int, line: str) -> dict[str, Any]:
         raise InputError(
             f"{path}: line {number} is not a line of metrics ({line[:60]!r}); remove it or use another workdir"
         ) from error
-
-
-def _plain(obj: Any) -> Any:
-    """Returns the same in the types JSON has."""
-    if isinstance(obj, np.ndarray | np.generic):
-        obj = obj.tolist()
-    if isinstance(obj, Mapping):
-        return {str(name): _plain(value) for name, value in obj.items()}
-    if isinstance(obj, list | tuple):
-        return [_plain(value) for value in obj]
-    if isinstance(obj, float) and not math.isfinite(obj):
-        return "NaN" if math.isnan(obj) else "Infinity" if obj > 0 else "-Infinity"
-    return str(obj) if isinstance(obj, Path) else obj
-
-
-def _numbers_again(obj: Any) -> Any:
-    """Undoes what `_plain` did to numbers that are not finite."""
-    if isinstance(obj, dict):
-        return {name: _numbers_again(value) for name, value in obj.items()}
-    if isinstance(obj, list):
-        return [_numbers_again(value) for value in obj]
-    return float(obj) if isinstance(obj, str) and obj in _NOT_FINITE else obj
 
 
 def _fields(config: Any, prefix: str = "") -> dict[str, Any]:

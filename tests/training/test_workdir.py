@@ -1,5 +1,7 @@
 """What a run writes into its workdir, and how it stays whole."""
 
+import contextlib
+import errno
 import io
 import json
 import math
@@ -7,23 +9,16 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from tensorboardX.proto import event_pb2
+from tensorboardX.record_writer import RecordWriter
 
 from zsl_jax.errors import InputError
-from zsl_jax.training.writers import (
-    RunWriter,
-    claim_workdir,
-    lock_workdir,
-    progress,
-    read_json,
-    read_metrics,
-    write_json,
-    write_text,
-)
+from zsl_jax.files import read_json
+from zsl_jax.training import processes
+from zsl_jax.training.workdir import RunFiles, RunWriter, claim_workdir, lock_workdir, progress, read_metrics
 
 
 def events(workdir) -> list[tuple[str, int, float]]:
@@ -64,6 +59,53 @@ def test_tensorboard_gets_the_finite_values(tmp_path):
     assert events(tmp_path) == [("drg/loss", 3, 0.5)]
 
 
+def test_a_mirror_that_cannot_be_written_is_dropped_with_one_warning(tmp_path, monkeypatch, caplog):
+    """As on a disk that is full for the events alone; tensorboardX's own writer would wait for ever."""
+
+    def full(*_):
+        raise OSError(errno.EFBIG, "File too large")
+
+    with RunWriter(tmp_path) as writer:
+        writer.scalars("drg", 0, {"loss": 0.5})
+        with monkeypatch.context() as patched:
+            patched.setattr(RecordWriter, "write", full)
+            writer.scalars("drg", 1, {"loss": 0.5})
+        for step in range(2, 30):
+            writer.scalars("drg", step, {"loss": 0.5})
+    assert [record["step"] for record in read_metrics(tmp_path / "metrics.jsonl")] == list(range(30))
+    (said,) = caplog.messages
+    assert "no events for TensorBoard from here on ([Errno 27] File too large); the run goes on" in said
+
+
+def test_a_mirror_that_cannot_be_opened_is_done_without(tmp_path, caplog):
+    (tmp_path / "tensorboard").touch()
+    with RunWriter(tmp_path) as writer:
+        writer.scalars("drg", 0, {"loss": 0.5})
+    assert len(read_metrics(tmp_path / "metrics.jsonl")) == len(caplog.messages) == 1
+
+
+def test_other_processes_than_the_first_touch_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "is_first", lambda: False)
+    folder = tmp_path / "run"
+    with RunWriter(folder) as writer, contextlib.ExitStack() as held:
+        log_two_stages(writer)
+        writer.truncate(("drg", "dfg"), "drg", 10)
+        files = RunFiles(folder)
+        files.own(held, CONFIG)
+        files.write_evaluation("drg", 3, {})
+        files.write_result({})
+    assert not folder.exists()
+
+
+def test_scores_are_read_as_they_were_written(tmp_path):
+    files = RunFiles(tmp_path)
+    for epoch in (0, 12):
+        files.write_evaluation("drg", epoch, {"epoch": epoch, "score": math.inf})
+    assert files.read_evaluations("drg", (12, 0)) == [{"epoch": epoch, "score": math.inf} for epoch in (12, 0)]
+    with pytest.raises(InputError, match=r"dfg_00012\.json"):
+        files.read_evaluations("dfg", (12,))
+
+
 def test_a_second_writer_appends_after_a_half_written_line(tmp_path):
     path = tmp_path / "metrics.jsonl"
     with RunWriter(tmp_path, tensorboard=False) as writer:
@@ -100,33 +142,6 @@ def test_a_damaged_line_is_named(tmp_path, line):
     path.write_text('{"stage": "drg", "step": 1}\n' + line + "\n")
     with pytest.raises(InputError, match=r"metrics\.jsonl: line 2"):
         read_metrics(path)
-
-
-def test_json_round_trip_of_what_results_hold(tmp_path):
-    path = tmp_path / "deep" / "result.json"
-    write_json(path, {"a": (1, 2), "n": np.float32(0.5), "v": np.arange(2), "p": Path("x"), "nan": math.nan, "t": None})
-    read = read_json(path)
-    assert math.isnan(read.pop("nan"))
-    assert read == {"a": [1, 2], "n": 0.5, "v": [0, 1], "p": "x", "t": None}
-    assert '"NaN"' in path.read_text()
-
-
-def test_a_failed_write_leaves_the_old_file_alone(tmp_path):
-    path = tmp_path / "result.json"
-    write_json(path, {"a": 1})
-    with pytest.raises(TypeError):
-        write_json(path, {"a": object()})
-    with pytest.raises(UnicodeEncodeError):
-        write_text(path, "half \ud800")
-    assert read_json(path) == {"a": 1}
-    assert [file.name for file in tmp_path.iterdir()] == ["result.json"]
-
-
-def test_damaged_or_missing_json_is_named(tmp_path):
-    (tmp_path / "result.json").write_text('{"a": ')
-    for name in ("result.json", "missing.json"):
-        with pytest.raises(InputError, match=name):
-            read_json(tmp_path / name)
 
 
 CONFIG = {"seed": 1, "data": {"root": "/a", "name": "SUN", "unseen": (3, 6)}, "lr": 1e-4, "extra": {}}
@@ -167,9 +182,17 @@ def test_a_workdir_that_cannot_be_one_is_refused(tmp_path):
             pass
 
 
+@pytest.mark.parametrize(("name", "said"), [("birds [2024]", r"\["), ("runs\\birds", r"\\")])
+def test_a_name_in_which_checkpoints_get_lost_is_refused(tmp_path, name, said):
+    for workdir in (tmp_path / name, tmp_path / name / "below"):
+        with pytest.raises(InputError, match=f"{said} cannot be part of a workdir's path"), lock_workdir(workdir):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
 HOLD = """
 import pathlib, sys
-from zsl_jax.training.writers import lock_workdir
+from zsl_jax.training.workdir import lock_workdir
 with lock_workdir(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
