@@ -210,6 +210,8 @@ def embedded_shape(method: Method, params: Any, spec: Spec, space: str) -> tuple
 def _check_offered(what: str, asked: Iterable[str], offered: list[tuple[str, ...]]) -> None:
     """The last stage must offer something that is asked for; names that no stage offers are left out, and said."""
     last = offered[-1]
+    if not any(offered):  # of methods that score directly
+        return
     if last and not set(asked) & set(last):
         raise InputError(f"config.eval.{what}: {tuple(asked)}; the last stage offers {last}")
     for name in asked:

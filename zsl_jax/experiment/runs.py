@@ -102,7 +102,7 @@ def compare_data(config: Any, folder: Path, known: dict[str, str]) -> str:
 
     Args:
       config: of the run.
-      folder: its workdir.
+      folder: of the run.
       known: fingerprints by options, to which this one's is added: runs of a sweep have the same data.
 
     Raises:
