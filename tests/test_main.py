@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from tests import linear, pictures
 from tests.data.toy import write_toy
@@ -109,11 +110,28 @@ def test_a_run_leaves_a_result_and_pictures_and_prints_a_table(finished):
     claimed = json.loads((workdir / "config.json").read_text())
     assert claimed.pop("data_sizes") == {"views": {"x": [10]}, "a_dim": 4, "n_classes": 8, "word_dim": 0}
     assert claimed == result["config"] | {"data_fingerprint": result["dataset"]["fingerprint"]}
-    pictures = {"losses_first", "losses_second", "per_class_accuracy", "confusion_unseen", "tsne", "seen_unseen_curve"}
-    assert pictures <= {path.stem for path in (workdir / "figures").iterdir()}
+    drawn = {"losses_first", "losses_second", "per_class_accuracy", "confusion_unseen", "tsne", "seen_unseen_curve"}
+    assert drawn <= {path.stem for path in (workdir / "figures").iterdir()}
     assert f"T1 {result['headline']['T1']:.1f}" in process.stdout
     assert str(workdir / "figures") in process.stdout
     assert "Traceback" not in process.stderr
+
+
+def test_a_result_is_there_before_its_pictures_and_without_them(linear_run, tmp_path, capsys, monkeypatch):
+    results = []
+
+    def break_down(*_, **__):
+        results.append(json.loads((tmp_path / "run" / "result.json").read_text()))
+        raise RuntimeError("no picture")
+
+    monkeypatch.setattr(Figure, "savefig", break_down)
+    code, printed, said = call_here(linear_run(tmp_path / "run", "--config.figures=True"), capsys)
+    assert code == 0
+    assert results
+    assert f"T1 {results[0]['headline']['T1']:.1f}" in printed
+    lines = [line for line in said.splitlines() if line.endswith(".png: not drawn (RuntimeError: no picture)")]
+    assert len(lines) == len(results)
+    assert "Traceback" not in said
 
 
 def test_the_same_command_again_says_that_the_run_is_finished(finished, linear_run, capsys):

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -254,6 +255,24 @@ def test_does_not_write_over_what_lies_beside_an_estimator(saved, tmp_path):
             model.save(path)
     assert (tmp_path / "model" / "notes.txt").exists()
     assert link.is_symlink()
+
+
+def test_a_save_that_fails_leaves_the_model_that_was_there(tmp_path, monkeypatch):
+    x, y = rows_of(SEEN, 4, 2)
+    model, rename, calls = ZeroShotClassifier().fit(x, y), os.rename, []
+
+    def fail_the_second(*names):
+        calls.append(names)
+        if len(calls) == 2:
+            raise OSError(5, "Input/output error")
+        rename(*names)
+
+    model.save(tmp_path / "model")
+    monkeypatch.setattr("os.rename", fail_the_second)
+    with pytest.raises(InputError, match="model: cannot be written"):
+        ZeroShotClassifier().fit(x + 1, y).save(tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert np.array_equal(ZeroShotClassifier.load(tmp_path / "model").predict_proba(x), model.predict_proba(x))
 
 
 @pytest.mark.parametrize("path", [None, 5, "", "x" * 300])
