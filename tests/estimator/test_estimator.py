@@ -84,7 +84,7 @@ def test_scores_are_those_of_an_evaluation(fitted):
     numbers = np.arange(len(names), dtype=np.int32)
     parts = part(x, y), part(seen_x, seen_y), part(unseen_x, unseen_y)
     task = Task("toy", *parts, fitted.semantics_, numbers[:N_SEEN], numbers[N_SEEN:], tuple(names), *[np.arange(0)] * 2)
-    found = scoring.evaluate(use.method, fitted.generator_.params, task, use.root(), use.options)
+    found = scoring.Scorer(use.method, task, use.options).evaluate(fitted.generator_.params, use.root())
     last = {name: series[-1] for name, series in found["spaces"]["V"]["one_step"].items()}
     plain = copy.deepcopy(fitted)
     plain.calibration_ = 0.0

@@ -230,6 +230,7 @@ def score_again(runs: Runs, same_data: bool) -> Again:
     for name, stage in runs.test.stages.items():
         if stage.method.is_scored:
             made[name] = {epoch: evaluated(stage, load_inference(stage, epoch), epoch) for epoch in kept_epochs(stage)}
+            stage.release()
     recorded = {name: runs.test.evaluations[name] for name in made}
     whole = {name: mixed(recorded[name], made[name], same_data) for name in made}
     test = dataclasses.replace(runs.test, evaluations=runs.test.evaluations | whole)

@@ -52,6 +52,7 @@ class Stage:
       memory_mb: training rows that take more megabytes stay on the host.
       bars: whether to show progress bars.
       per_epoch: iterations of an epoch where they are not those of these rows: a stage that was trained on others.
+      release: frees what `evaluate` keeps on the devices from one evaluation to the next.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Stage:
     memory_mb: float = math.inf
     bars: bool = True
     per_epoch: int = 0
+    release: Callable[[], None] = lambda: None
 
     @property
     def plan(self) -> loop.Plan:
