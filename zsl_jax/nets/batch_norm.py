@@ -29,9 +29,13 @@ class BatchNorm(nn.Module):
         running_variance = self.variable("stats", "variance", jnp.ones, width)
         wide, axes = x.astype(jnp.float32), tuple(range(x.ndim - 1))
         mean, variance = running_mean.value, running_variance.value
+
+        def per_row(vector: jax.Array) -> jax.Array:
+            return vector[(None,) * len(axes)]
+
         if train:
             mean = self._over_devices(wide.mean(axes))
-            variance = self._over_devices(jnp.square(wide - mean).mean(axes))
+            variance = self._over_devices(jnp.square(wide - per_row(mean)).mean(axes))
             if not self.is_initializing():
                 count = x.size // x.shape[-1] * (1 if self.axis_name is None else jax.lax.axis_size(self.axis_name))
                 unbiased = variance * (count / max(count - 1, 1))
@@ -39,7 +43,8 @@ class BatchNorm(nn.Module):
                 running_variance.value += self.momentum * (unbiased - running_variance.value)
         scale = self.param("scale", nn.initializers.ones, width)
         bias = self.param("bias", nn.initializers.zeros, width)
-        return ((wide - mean) * jax.lax.rsqrt(variance + self.epsilon) * scale + bias).astype(x.dtype)
+        normal = (wide - per_row(mean)) * per_row(jax.lax.rsqrt(variance + self.epsilon))
+        return (normal * per_row(scale) + per_row(bias)).astype(x.dtype)
 
     def _over_devices(self, mean: jax.Array) -> jax.Array:
         return mean if self.axis_name is None else jax.lax.pmean(mean, self.axis_name)
