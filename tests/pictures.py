@@ -74,7 +74,7 @@ def build(config: Any, spec: Spec, section: str = "pictures") -> Method:
         params = jax.tree.map(lambda p, m: p - state.hyper["lr"] * m, state.params["net"], momenta)
         return state._replace(params={"net": params}, opt={"net": momenta}, stats={"net": stats}), {"loss": value}
 
-    def look(params, views):
+    def look(params, views) -> tuple[Any, Any]:
         variables = {"params": params["net"], "stats": params["stats"]["net"]}
         hidden, semantics = net.apply(variables, views["image"], train=False)
         return hidden, semantics

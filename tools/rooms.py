@@ -46,7 +46,7 @@ def imported(path: Path, known: Mapping[str, Path]) -> Iterator[str]:
 
 def room(module: str) -> str:
     """The room of a module."""
-    return (module.split(".") + ["__init__"])[1]
+    return [*module.split("."), "__init__"][1]
 
 
 def graph() -> dict[str, set[str]]:

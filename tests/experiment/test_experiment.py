@@ -27,7 +27,8 @@ from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Entry, Method
 from zsl_jax.training.lockstep import drive
 from zsl_jax.training.parallel import Sharded
-from zsl_jax.training.stage import Diverged, Interrupted, Stage, StopRequest, is_finished, load_inference, run_stage
+from zsl_jax.training.stage import Diverged, Stage, is_finished, load_inference, run_stage
+from zsl_jax.training.stopping import Interrupted, StopRequest
 from zsl_jax.training.workdir import METRICS, RunWriter, read_metrics
 
 STAGES = ("finetune_x", "finetune_r", "drg", "dfg")

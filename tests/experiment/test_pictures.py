@@ -20,7 +20,8 @@ from zsl_jax.experiment.problems import Runs
 from zsl_jax.experiment.runs import FREE_FIELDS
 from zsl_jax.training.checkpoints import open_checkpoints
 from zsl_jax.training.lockstep import drive
-from zsl_jax.training.stage import Interrupted, StopRequest, load_inference
+from zsl_jax.training.stage import load_inference
+from zsl_jax.training.stopping import Interrupted, StopRequest
 from zsl_jax.training.workdir import claim_workdir
 
 

@@ -17,7 +17,7 @@ from zsl_jax.experiment import runs, sweep
 from zsl_jax.files import read_json
 from zsl_jax.report import many
 from zsl_jax.training import lockstep
-from zsl_jax.training.stage import StopRequest
+from zsl_jax.training.stopping import StopRequest
 from zsl_jax.training.workdir import METRICS, read_metrics
 
 RATES = (1e-4, 1e-3)

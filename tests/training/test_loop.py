@@ -1,6 +1,5 @@
 """Row sampling, chunk boundaries and the compiled chunk."""
 
-from collections import Counter
 from typing import Any
 
 import chex
@@ -45,25 +44,6 @@ def begin(method: Method) -> TrainState:
 def data(n_rows: int = 40) -> feed.Resident:
     x = np.arange(n_rows, dtype=np.float32)[:, None]
     return LAYOUT.place(feed.resident(Part({"x": x}, (np.arange(n_rows) % 4).astype(np.int32)), TABLES))
-
-
-def test_rows_are_drawn_without_replacement_and_uniformly():
-    shape, n_rows, repeats = (3, 5), 7, 2000
-    draw = jax.vmap(lambda key: sampling.floyd(key, n_rows, shape))
-    rows = np.asarray(draw(jax.random.split(jax.random.key(0), repeats))).reshape(-1, 5)
-    assert rows.min() >= 0
-    assert rows.max() < n_rows
-    assert all(len(set(row)) == 5 for row in rows)
-    sets = Counter(tuple(sorted(row)) for row in rows)
-    expected = len(rows) / 21  # 7 choose 5
-    assert len(sets) == 21
-    deviation = np.sqrt(expected)
-    assert max(abs(count - expected) for count in sets.values()) < 5 * deviation
-
-
-def test_a_batch_may_hold_every_row():
-    rows = sampling.floyd(jax.random.key(1), 6, (2, 6))
-    assert all(sorted(row.tolist()) == list(range(6)) for row in np.asarray(rows))
 
 
 def test_padding_rows_are_never_drawn():

@@ -232,12 +232,12 @@ def exit_code(program: Callable[[], int]) -> int:
 
 def _stopped(error: Exception) -> int:
     """The exit code of training that was stopped or broke; other errors are raised again."""
-    from zsl_jax.training import stage  # here, since it takes a second or two
+    from zsl_jax.training import stage, stopping  # here, since it takes a second or two
 
     if isinstance(error, stage.Diverged):
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if isinstance(error, stage.Interrupted):
+    if isinstance(error, stopping.Interrupted):
         print(error, file=sys.stderr)
         return 128 + error.signum
     raise error

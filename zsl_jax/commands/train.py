@@ -38,11 +38,11 @@ def run(said: argparse.Namespace) -> int:
     cli.require(said, workdir="runs/digits")
     from zsl_jax.experiment import runs
     from zsl_jax.report import tables
-    from zsl_jax.training import lockstep, processes, stage
+    from zsl_jax.training import lockstep, processes, stopping
 
     processes.join(said.coordinator, said.processes, said.process)
     processes.all_do(lambda: runs.prepare(config, aloud=processes.is_first()))
-    with stage.watch_signals() as stop:
+    with stopping.watch_signals() as stop:
         finished = lockstep.drive(runs.complete(config, said.workdir, stop))
     if processes.is_first():
         print(tables.result_table(finished.result, finished.outcome and draw(finished.outcome, said.workdir)))

@@ -20,7 +20,7 @@ from zsl_jax.evaluation.options import EvalOptions
 from zsl_jax.evaluation.scoring import InSpace, Scorer, Synthesis, class_columns
 from zsl_jax.experiment import checks, problems, runs
 from zsl_jax.train_steps.method import Method, Params, Spec
-from zsl_jax.training import lockstep, stage
+from zsl_jax.training import lockstep, stage, stopping
 from zsl_jax.training.workdir import RunFiles
 
 CHUNK_ROWS = 512  # rows embedded at once: fewer are padded, so that one program serves any number of rows
@@ -120,7 +120,7 @@ def learn(config: Any, dataset: Dataset, workdir: Path, bars: bool) -> tuple[Gen
     with contextlib.ExitStack() as held:
         claimed = config.to_dict() | {runs.FINGERPRINT: dataset.fingerprint()}
         RunFiles(workdir).own(held, claimed, runs.FREE_FIELDS)
-        return collect(config, lockstep.drive(problems.run(config, dataset, workdir, stage.StopRequest(), bars)))
+        return collect(config, lockstep.drive(problems.run(config, dataset, workdir, stopping.StopRequest(), bars)))
 
 
 def collect(config: Any, trained: problems.Runs) -> tuple[Generator, float]:

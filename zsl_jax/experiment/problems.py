@@ -25,7 +25,8 @@ from zsl_jax.training import processes
 from zsl_jax.training.lockstep import Run
 from zsl_jax.training.loop import steps_per_epoch
 from zsl_jax.training.parallel import Layout, check_batch_sizes, make_layout
-from zsl_jax.training.stage import Evaluation, Stage, StopRequest, is_finished, load_inference, run_stage, shapes
+from zsl_jax.training.stage import Evaluation, Stage, is_finished, load_inference, run_stage, shapes
+from zsl_jax.training.stopping import StopRequest
 from zsl_jax.training.workdir import RunFiles, RunWriter, progress
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from zsl_jax.errors import InputError
 from zsl_jax.experiment import checks, outcome, problems
 from zsl_jax.experiment.versions import versions
 from zsl_jax.files import read_json
-from zsl_jax.training import processes, stage, workdir
+from zsl_jax.training import processes, stopping, workdir
 from zsl_jax.training.lockstep import Run
 from zsl_jax.training.workdir import CONFIG, FINGERPRINT, RESULT, SIZES
 
@@ -58,7 +58,7 @@ def matmul_precision(name: str) -> str | None:
     return PRECISIONS[name]
 
 
-def complete(config: Any, folder: Path, stop: stage.StopRequest, bars: bool = True) -> Run[Finished]:
+def complete(config: Any, folder: Path, stop: stopping.StopRequest, bars: bool = True) -> Run[Finished]:
     """Trains and writes `result.json`, unless it is there; a generator, see `zsl_jax.training.lockstep`.
 
     Raises:
@@ -68,7 +68,7 @@ def complete(config: Any, folder: Path, stop: stage.StopRequest, bars: bool = Tr
     if before is not None:
         return Finished(before, None, before=True)
     if signum := stop.heard():
-        raise stage.Interrupted(signum, "before it began")
+        raise stopping.Interrupted(signum, "before it began")
     dataset = processes.all_do(lambda: problems.load(config))
     processes.in_first(checks.check_imports)(config, dataset, folder)
     sizes = dataclasses.asdict(checks.spec_of(dataset))

@@ -16,7 +16,7 @@ from zsl_jax.config import options
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation.protocol import SCORES
 from zsl_jax.experiment import runs
-from zsl_jax.training import lockstep, stage
+from zsl_jax.training import lockstep, stage, stopping
 from zsl_jax.training.workdir import progress
 
 log = logging.getLogger(__name__)
@@ -88,8 +88,8 @@ def train(
     """
     ends: dict[int, Any] = {}
     with (
-        stage.watch_signals() as stop,
-        stage.time_limit(stop, seconds),
+        stopping.watch_signals() as stop,
+        stopping.time_limit(stop, seconds),
         progress(len(work), "runs", "run") as bar,
     ):
         started = [_start(cell, seed, workdir, stop) for cell, seed in work]
@@ -117,7 +117,7 @@ def compare_data(ends: Iterable[tuple[tuple[Cell, int], Any]], workdir: Path) ->
 def require_known(ends: Iterable[Any]) -> None:
     """Raises what a run ended with, if it is a signal, or an error that says nothing about its options or numbers."""
     broken = [end for end in ends if isinstance(end, Exception) and not isinstance(end, InputError | stage.Diverged)]
-    for end in sorted(broken, key=lambda end: not isinstance(end, stage.Interrupted)):
+    for end in sorted(broken, key=lambda end: not isinstance(end, stopping.Interrupted)):
         raise end
 
 
@@ -140,7 +140,7 @@ def folder_of(cell: Cell, seed: int, workdir: Path) -> Path:
     return workdir / cell.name / f"seed_{seed}"
 
 
-def _start(cell: Cell, seed: int, workdir: Path, stop: stage.StopRequest) -> lockstep.Run[runs.Finished]:
+def _start(cell: Cell, seed: int, workdir: Path, stop: stopping.StopRequest) -> lockstep.Run[runs.Finished]:
     # On a terminal bars of many runs would hide each other; elsewhere one line in half a minute says where some are.
     bars = not sys.stderr.isatty()
     return runs.complete(with_seed(cell, seed), folder_of(cell, seed, workdir), stop, bars)

@@ -3,11 +3,8 @@
 import dataclasses
 import functools
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +18,11 @@ from zsl_jax.training import feed, imported, loop, processes
 from zsl_jax.training.checkpoints import Checkpoints, has_steps, open_checkpoints
 from zsl_jax.training.lockstep import Answer, Held, Program, Request, Rows, Run
 from zsl_jax.training.parallel import Layout
+from zsl_jax.training.stopping import Interrupted, StopRequest
 from zsl_jax.training.workdir import RunFiles, RunWriter, progress
 
 RATES = ("lr", "dec_lr")  # hyper-parameters that are logged
-TIME_IS_UP = signal.SIGALRM  # what a time limit looks like to a run
 Evaluation = dict[str, Any]  # {"epoch": int, "scores": ..., "score": float, "log": {name: float}}
-
-
-class Interrupted(Exception):
-    """A signal asked the run to stop; its state has been saved. `signum` is the signal."""
-
-    def __init__(self, signum: int, where: str):
-        super().__init__(f"stopped by {signal.Signals(signum).name} {where}; the same command goes on from there")
-        self.signum = signum
 
 
 class Diverged(Exception):
@@ -160,51 +149,6 @@ class Progress:
     evaluations: list[Evaluation]
     seconds: dict[str, float]
     imported: str = ""
-
-
-class StopRequest:
-    """Set by SIGINT or SIGTERM; a second signal of the kind acts as usual."""
-
-    signum: int | None = None
-
-    def heard(self) -> int:
-        """The signal that a process of the run got, 0 if none did; all processes must ask together."""
-        return processes.largest(self.signum or 0)
-
-
-@contextmanager
-def time_limit(stop: StopRequest, seconds: float) -> Iterator[None]:
-    """Asks to stop after some seconds (0: never), as a signal would."""
-
-    def ask() -> None:
-        stop.signum = stop.signum or TIME_IS_UP  # a signal that came before is what is heard
-
-    timer = threading.Timer(seconds, ask)
-    if seconds:
-        timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-@contextmanager
-def watch_signals() -> Iterator[StopRequest]:
-    """Turns SIGINT and SIGTERM into a request to save and stop, inside the block."""
-    request = StopRequest()
-    previous = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(signum: int, _frame: object) -> None:
-        request.signum = signum
-        signal.signal(signum, previous[signal.Signals(signum)])
-
-    for signum in previous:
-        signal.signal(signum, note)
-    try:
-        yield request
-    finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
 
 
 def read_evaluations(stage: Stage, step: int, last_alone: bool = False) -> list[Evaluation]:
