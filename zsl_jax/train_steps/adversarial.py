@@ -90,7 +90,7 @@ def draw_critic_noise(nets: DiffusionNets, key: jax.Array, shape: tuple[int, ...
 
 
 def make_pairs(schedule: diffusion.Schedule, real: jax.Array, noise: PairNoise, generate: Callable) -> Pairs:
-    """Diffuses real rows; `generate` makes the fake x_0 of (x_t, x_{t+1}), and its posterior with x_{t+1} the fake x_t."""
+    """Diffuses real rows; `generate` makes the fake x_0 of (x_t, x_{t+1}); the posterior gives the fake x_t of both."""
     real_t, following = diffusion.q_sample_pair(schedule, real, noise.t, noise.current, noise.following)
     fake = generate(real_t, following)
     fake_t = diffusion.posterior_sample(schedule, fake, following, noise.t, noise.posterior)
