@@ -59,7 +59,7 @@ def test_what_is_written_is_readable_for_those_that_the_umask_lets(tmp_path):
     assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("file", "folder")] == [0o640, 0o750]
 
 
-@pytest.mark.parametrize("place", ["none/file", "folder"])
+@pytest.mark.parametrize("place", ["none/file", "folder", "x" * 300])
 def test_a_place_that_takes_no_file_is_refused(tmp_path, place):
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match=place), replacing(tmp_path / place):

@@ -18,8 +18,9 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from tests import linear
+from tests import linear, pictures
 from tests.data.toy import write_toy
 from tests.tiny import untimed
 from zsl_jax import __main__ as program
@@ -107,12 +108,30 @@ def test_a_run_leaves_a_result_and_pictures_and_prints_a_table(finished):
     assert schema <= set(result)
     assert result["config"]["figures"]
     claimed = json.loads((workdir / "config.json").read_text())
+    assert claimed.pop("data_sizes") == {"views": {"x": [10]}, "a_dim": 4, "n_classes": 8, "word_dim": 0}
     assert claimed == result["config"] | {"data_fingerprint": result["dataset"]["fingerprint"]}
-    pictures = {"losses_first", "losses_second", "per_class_accuracy", "confusion_unseen", "tsne", "seen_unseen_curve"}
-    assert pictures <= {path.stem for path in (workdir / "figures").iterdir()}
+    drawn = {"losses_first", "losses_second", "per_class_accuracy", "confusion_unseen", "tsne", "seen_unseen_curve"}
+    assert drawn <= {path.stem for path in (workdir / "figures").iterdir()}
     assert f"T1 {result['headline']['T1']:.1f}" in process.stdout
     assert str(workdir / "figures") in process.stdout
     assert "Traceback" not in process.stderr
+
+
+def test_a_result_is_there_before_its_pictures_and_without_them(linear_run, tmp_path, capsys, monkeypatch):
+    results = []
+
+    def break_down(*_, **__):
+        results.append(json.loads((tmp_path / "run" / "result.json").read_text()))
+        raise RuntimeError("no picture")
+
+    monkeypatch.setattr(Figure, "savefig", break_down)
+    code, printed, said = call_here(linear_run(tmp_path / "run", "--config.figures=True"), capsys)
+    assert code == 0
+    assert results
+    assert f"T1 {results[0]['headline']['T1']:.1f}" in printed
+    lines = [line for line in said.splitlines() if line.endswith(".png: not drawn (RuntimeError: no picture)")]
+    assert len(lines) == len(results)
+    assert "Traceback" not in said
 
 
 def test_the_same_command_again_says_that_the_run_is_finished(finished, linear_run, capsys):
@@ -243,6 +262,21 @@ def test_two_processes_have_the_numbers_of_one(linear_run, tmp_path, environment
     for left, right in zip(one, two, strict=True):
         losses = [name for name in left if name.startswith("loss")]
         np.testing.assert_allclose([right[name] for name in losses], [left[name] for name in losses], rtol=1e-3)
+
+
+def test_two_processes_have_the_numbers_of_one_where_rows_are_streamed(tmp_path, environment, capsys):
+    """Each process reads the rows of its own devices; the numbers are those of resident rows on one device."""
+    file = pictures.write_config(tmp_path / "pictures.py")
+    base = ["--config", file, "--config.validate=False", "--config.upstream=last", "--config.matmul_precision=highest"]
+    code, _, errors = call_here(command(*base, "--workdir", str(tmp_path / "alone")), capsys)
+    assert code == 0, errors
+    two = command(*base, "--workdir", str(tmp_path / "two"), "--config.memory_mb=0", "--config.parallel.devices=0")
+    for code, said in run_pair(environment | {"JAX_NUM_CPU_DEVICES": "2"}, two, two):
+        assert code == 0, said
+    one, other = (untimed(read_metrics(tmp_path / name / METRICS)) for name in ("alone", "two"))
+    losses = [[line["loss"] for line in lines if "loss" in line] for lines in (one, other)]
+    assert len(losses[0]) == len(losses[1]) > 2
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
 
 
 def test_processes_end_together_when_one_has_no_data(linear_run, tmp_path, environment):

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from zsl_jax.config import defaults
 from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Batch, Method, Spec, Tables, hyper_parameters, vector_spec
-from zsl_jax.training.stage import StopRequest
+from zsl_jax.training.stopping import StopRequest
 
 SPEC = vector_spec(x_dim=6, r_dim=5, a_dim=3, n_classes=4)
 WIDTH = 8

@@ -76,14 +76,15 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
       InputError: the folder is missing or cannot be written.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path}: that is a folder; name a file")
-    with _writing(path), tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as staging:
-        temporary = Path(staging) / path.name
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
+    with _writing(path):
+        if path.is_dir():
+            raise InputError(f"{path}: that is a folder; name a file")
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as staging:
+            temporary = Path(staging) / path.name
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
 
 
 @contextlib.contextmanager

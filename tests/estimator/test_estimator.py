@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -83,7 +84,7 @@ def test_scores_are_those_of_an_evaluation(fitted):
     numbers = np.arange(len(names), dtype=np.int32)
     parts = part(x, y), part(seen_x, seen_y), part(unseen_x, unseen_y)
     task = Task("toy", *parts, fitted.semantics_, numbers[:N_SEEN], numbers[N_SEEN:], tuple(names), *[np.arange(0)] * 2)
-    found = scoring.evaluate(use.method, fitted.generator_.params, task, use.root(), use.options)
+    found = scoring.Scorer(use.method, task, use.options).evaluate(fitted.generator_.params, use.root())
     last = {name: series[-1] for name, series in found["spaces"]["V"]["one_step"].items()}
     plain = copy.deepcopy(fitted)
     plain.calibration_ = 0.0
@@ -254,6 +255,24 @@ def test_does_not_write_over_what_lies_beside_an_estimator(saved, tmp_path):
             model.save(path)
     assert (tmp_path / "model" / "notes.txt").exists()
     assert link.is_symlink()
+
+
+def test_a_save_that_fails_leaves_the_model_that_was_there(tmp_path, monkeypatch):
+    x, y = rows_of(SEEN, 4, 2)
+    model, rename, calls = ZeroShotClassifier().fit(x, y), os.rename, []
+
+    def fail_the_second(*names):
+        calls.append(names)
+        if len(calls) == 2:
+            raise OSError(5, "Input/output error")
+        rename(*names)
+
+    model.save(tmp_path / "model")
+    monkeypatch.setattr("os.rename", fail_the_second)
+    with pytest.raises(InputError, match="model: cannot be written"):
+        ZeroShotClassifier().fit(x + 1, y).save(tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert np.array_equal(ZeroShotClassifier.load(tmp_path / "model").predict_proba(x), model.predict_proba(x))
 
 
 @pytest.mark.parametrize("path", [None, 5, "", "x" * 300])

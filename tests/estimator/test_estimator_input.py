@@ -13,7 +13,8 @@ from zsl_jax.config import presets
 from zsl_jax.data import tasks
 from zsl_jax.errors import InputError
 from zsl_jax.estimator import engine
-from zsl_jax.evaluation import classifier, prototype, scoring
+from zsl_jax.evaluation import classifier, prototype
+from zsl_jax.evaluation.options import EvalOptions
 from zsl_jax.experiment import checks
 
 
@@ -142,7 +143,7 @@ def test_every_method_is_a_configuration_that_json_keeps(method):
 
 @pytest.mark.parametrize("class_norm", [False, True])
 def test_prototypes_as_a_linear_classifier(class_norm):
-    options = scoring.EvalOptions(
+    options = EvalOptions(
         syn_num=1, classifier_lr=0.1, spaces=("V",), prototype=prototype.Options(hidden=7, class_norm=class_norm)
     )
     net = tiny.random_like(
@@ -158,7 +159,7 @@ def test_prototypes_as_a_linear_classifier(class_norm):
 def test_a_softmax_as_a_linear_classifier():
     net = tiny.random_like(classifier.Linear(jnp.zeros((4, D)), jnp.zeros(4)))
     features = tiny.random_like(jnp.zeros((9, D)))
-    options = scoring.EvalOptions(syn_num=1, classifier_lr=0.1, spaces=("V",))
+    options = EvalOptions(syn_num=1, classifier_lr=0.1, spaces=("V",))
     head = engine.linear(net, np.zeros((4, A)), options)
     expected = classifier.scores(net, features)
     np.testing.assert_allclose(engine.class_scores(head, np.asarray(features), unit=False), expected, atol=1e-5)

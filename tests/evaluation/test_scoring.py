@@ -1,7 +1,9 @@
 """Scores of methods whose answer is known, and that they don't depend on how rows are held in memory."""
 
 import dataclasses
+import gc
 import json
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -11,16 +13,22 @@ import pytest
 from tests.evaluation import toy
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation import baselines, classifier, detail, fits, metrics, prototype, rows, scoring
+from zsl_jax.evaluation.options import EvalOptions
 
-OPTIONS = scoring.EvalOptions(
-    syn_num=40, classifier_lr=1e-2, spaces=("VC", "V"), classifier_epochs=12, samplers=("one_step",)
-)
+OPTIONS = EvalOptions(syn_num=40, classifier_lr=1e-2, spaces=("VC", "V"), classifier_epochs=12, samplers=("one_step",))
 NOISE = 1.0
 METHOD = toy.generative()
 
 
-def run(options=OPTIONS, key=0, gammas=None, method=METHOD):
-    return scoring.evaluate(method, toy.params(NOISE), toy.task(noise=NOISE), jax.random.key(key), options, gammas)
+PARAMS = toy.params(NOISE)
+
+
+def scorer(options=OPTIONS):
+    return scoring.Scorer(METHOD, toy.task(noise=NOISE), options)
+
+
+def run(options=OPTIONS, key=0, gammas=None):
+    return scorer(options).evaluate(PARAMS, jax.random.key(key), gammas)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +37,8 @@ def reference():
 
 
 def test_an_optimal_generator_nears_the_bayes_classifier(reference):
-    direct = scoring.evaluate(*direct_arguments(), OPTIONS)["spaces"]["scores"]["direct"]
+    given, params, key = direct_arguments()
+    direct = given.evaluate(params, key)["spaces"]["scores"]["direct"]
     ours = reference["spaces"]["V"]["one_step"]
     assert direct["T1"][0] > 100 / toy.N_UNSEEN
     assert ours["T1"][-1] > direct["T1"][0] - 8
@@ -68,13 +77,10 @@ def close(ours, theirs):
 @pytest.mark.parametrize(("memory_mb", "kind"), [(0.05, "views"), (0.0, "draws")])
 def test_scores_do_not_depend_on_what_is_held_in_memory(reference, memory_mb, kind):
     options = dataclasses.replace(OPTIONS, spaces=("VC",), memory_mb=memory_mb, chunk_rows=16)
-    task, key = toy.task(noise=NOISE), jax.random.key(0)
-    data = scoring.prepare(task, options.chunk_rows)
-    made = scoring.unseen_rows(METHOD, toy.params(NOISE), data, key, options, "one_step")
-    held = scoring.hold(METHOD, data, made, options, "VC")
-    assert held.recipe.kind == kind
-    (gzsl,), (zsl,) = (scoring.run_fits(to, data, [made], [held], "VC", key, options) for to in ("gzsl", "zsl"))
-    ours = scoring.percent({"T1": zsl.measures, **gzsl.measures})
+    key, given = jax.random.key(0), scorer(options)
+    made = given.synthesise(PARAMS, key, "one_step")
+    assert given.in_space(made, "VC").recipe.kind == kind
+    (ours,) = given.score_space([made], "VC", key, gamma=0.0)
     close(ours, reference["spaces"]["VC"]["one_step"])
 
 
@@ -91,16 +97,14 @@ def test_asking_for_less_changes_no_number_and_compiles_next_to_nothing(referenc
 
 def test_samplers_side_by_side_score_as_one_by_one():
     both = dataclasses.replace(OPTIONS, spaces=("VC",), samplers=("one_step", "progressive"))
-    data = scoring.prepare(toy.task(noise=NOISE), both.chunk_rows)
     together, scores = run(both)["spaces"]["VC"], {}
-    assert list(scoring.side_by_side(METHOD, toy.params(NOISE), data, both)) == [both.samplers]
+    assert scorer(both).side_by_side(PARAMS) == (both.samplers,)
     for sampler in both.samplers:
         scores[sampler] = run(dataclasses.replace(both, samplers=(sampler,)))["spaces"]["VC"][sampler]
         close(together[sampler], scores[sampler])
     assert scores["one_step"] != scores["progressive"]
     little = dataclasses.replace(both, memory_mb=0.1)
-    alone = [("one_step",), ("progressive",)]
-    assert list(scoring.side_by_side(METHOD, toy.params(NOISE), data, little)) == alone
+    assert scorer(little).side_by_side(PARAMS) == (("one_step",), ("progressive",))
 
 
 def test_prototypes_learn_the_problem(reference):
@@ -121,8 +125,7 @@ def test_prototypes_learn_the_problem(reference):
 def check_fitted(options):
     """The details of a run's last classifier epoch tell what its scores tell."""
     scores = run(options)["spaces"]["V"]["one_step"]
-    arguments = METHOD, toy.params(NOISE), toy.task(noise=NOISE), jax.random.key(0), options
-    found = detail.detail(*arguments, "V", "one_step", options.epochs - 1)
+    found = detail.detail(scorer(options), PARAMS, jax.random.key(0), "V", "one_step", options.epochs - 1)
     check_detail(found, {name: series[-1] for name, series in scores.items()})
 
 
@@ -131,8 +134,7 @@ def test_nearest_neighbour_equals_brute_force(memory_mb):
     options = dataclasses.replace(OPTIONS, spaces=("V",), classifier="nearest", memory_mb=memory_mb, chunk_rows=64)
     scores = run(options)["spaces"]["V"]["one_step"]
     task = toy.task(noise=NOISE)
-    data = scoring.prepare(task, options.chunk_rows)
-    made = scoring.unseen_rows(METHOD, toy.params(NOISE), data, jax.random.key(0), OPTIONS, "one_step")
+    made = scorer().synthesise(PARAMS, jax.random.key(0), "one_step")
     assert made.views is not None
     train = np.asarray(made.views["x"])
     labels = np.concatenate([task.train.labels, np.repeat(task.unseen, options.syn_num)])
@@ -145,8 +147,8 @@ def test_nearest_neighbour_equals_brute_force(memory_mb):
     assert scores["T1"] == [pytest.approx(100 * t1, abs=1e-3)]
     check_fitted(options)
     softmax = dataclasses.replace(options, classifier="softmax", seen_factor=0.5)
-    arguments = METHOD, toy.params(NOISE), task, jax.random.key(0), softmax, "V", "one_step"
-    for name, score in baselines.nearest_neighbour(*arguments)["1-NN V"].items():
+    found = baselines.nearest_neighbour(scorer(softmax), PARAMS, jax.random.key(0), "V", "one_step")
+    for name, score in found["1-NN V"].items():
         assert scores[name] == [pytest.approx(score, abs=1e-3)]
 
 
@@ -158,9 +160,7 @@ def test_nothing_in_common_is_refused(field):
 
 def test_detail_tells_the_same_story(reference):
     epoch = 1
-    found = detail.detail(
-        METHOD, toy.params(NOISE), toy.task(noise=NOISE), jax.random.key(0), OPTIONS, "VC", "one_step", epoch
-    )
+    found = detail.detail(scorer(), PARAMS, jax.random.key(0), "VC", "one_step", epoch)
     check_detail(found, {name: series[epoch] for name, series in reference["spaces"]["VC"]["one_step"].items()})
 
 
@@ -176,15 +176,18 @@ def check_detail(found, scores):
 
 
 def direct_arguments():
+    """A scorer of the method that scores directly, its parameters and a key."""
     task = toy.task(noise=NOISE)
-    return toy.direct(), {**toy.params(NOISE), "semantics": jnp.asarray(task.semantics)}, task, jax.random.key(0)
+    params = {**PARAMS, "semantics": jnp.asarray(task.semantics)}
+    return scoring.Scorer(toy.direct(), task, OPTIONS), params, jax.random.key(0)
 
 
 def test_a_direct_method_is_scored_by_its_own_scores():
-    scores = scoring.evaluate(*direct_arguments(), OPTIONS, {"scores": 1.0})
+    given, params, key = direct_arguments()
+    scores = given.evaluate(params, key, {"scores": 1.0})
     assert scores["seen"] == {}
     direct = scores["spaces"]["scores"]["direct"]
-    _, params, task, _ = direct_arguments()
+    task = given.task
     means = task.semantics @ np.asarray(params["maps"]["x"])
     distance = ((task.test_unseen.x[:, None] - means[None]) ** 2).sum(-1)
     among_unseen = task.unseen[distance[:, task.unseen].argmin(1)]
@@ -193,8 +196,39 @@ def test_a_direct_method_is_scored_by_its_own_scores():
     assert direct["T1"] == [pytest.approx(100 * t1, abs=1e-3)]
     assert direct["U"] == [pytest.approx(100 * u, abs=1e-3)]
     assert direct["U_cal"][0] >= direct["U"][0]
-    found = detail.detail(*direct_arguments(), OPTIONS, "scores", "direct", 0)
+    found = detail.detail(given, params, key, "scores", "direct", 0)
     check_detail(found, {name: series[0] for name, series in direct.items()})
+
+
+def test_rows_are_uploaded_once_and_leave_the_device_with_their_scorer(monkeypatch):
+    """However often a task is scored and its details are asked for; another scorer's rows take their place."""
+    uploads, upload = [], scoring.upload
+
+    def counted(*arguments):
+        made = upload(*arguments)
+        uploads.append([weakref.ref(array) for array in jax.tree.leaves(made)[:-1]])  # the last is a number
+        return made
+
+    def kept(number):
+        gc.collect()
+        return [array for array in uploads[number] if array() is not None]
+
+    monkeypatch.setattr(scoring, "upload", counted)
+    options = dataclasses.replace(OPTIONS, spaces=("V",), classifier="nearest")
+    key, first, second = jax.random.key(0), scorer(options), scorer(options)
+    found = first.evaluate(PARAMS, key)
+    assert first.evaluate(PARAMS, key) == found
+    detail.detail(first, PARAMS, key, "V", "one_step", 0)
+    baselines.nearest_neighbour(first, PARAMS, key, "V", "one_step")
+    assert len(uploads) == 1
+    assert kept(0) == uploads[0]
+    second.evaluate(PARAMS, key)
+    assert not kept(0)
+    second.release()
+    assert not kept(1)
+    assert first.evaluate(PARAMS, key) == found
+    del first
+    assert not kept(2)
 
 
 def test_memory_rule():
@@ -210,12 +244,10 @@ def test_rows_drawn_anew_need_memory_that_does_not_grow_with_syn_num():
     taken = []
     for syn_num in (40, 400):
         options = dataclasses.replace(OPTIONS, syn_num=syn_num, classifier_batch=64, memory_mb=0, chunk_rows=16)
-        data = scoring.prepare(toy.task(noise=NOISE), options.chunk_rows)
-        made = scoring.unseen_rows(METHOD, toy.params(NOISE), data, jax.random.key(0), options, "one_step")
-        held = scoring.hold(METHOD, data, made, options, "V")
-        setup, inputs = scoring.fit_setup("zsl", data, made, held, options)
-        numbers = scoring.fit_numbers(options, 0.0)
-        lowered = fits.train.lower(setup, inputs, jax.random.key(0), numbers, jnp.int32(0))
+        given = scorer(options)
+        made = given.synthesise(PARAMS, jax.random.key(0), "one_step")
+        setup, inputs = given.fit_inputs("zsl", given.in_space(made, "V"))
+        lowered = fits.train.lower(setup, inputs, jax.random.key(0), options.numbers(), jnp.int32(0))
         memory = lowered.compile().memory_analysis()
         passes = setup.epochs * -(-setup.n_train // setup.batch) * setup.batch
         assert memory is not None

@@ -17,8 +17,8 @@ from zsl_jax.errors import InputError
 from zsl_jax.experiment import checks, class_choice, comparison, rescoring, runs, synthesis
 from zsl_jax.files import read_json, write_json
 from zsl_jax.train_steps.method import vector_spec
-from zsl_jax.training import imported, lockstep, stage
-from zsl_jax.training.stage import StopRequest
+from zsl_jax.training import imported, lockstep, stage, stopping
+from zsl_jax.training.stopping import StopRequest
 
 SPEC = vector_spec(x_dim=10, r_dim=0, a_dim=4, n_classes=8)  # of the raw data, and of the fine-tuned features
 STAGES = ("finetune_x", "first", "second")
@@ -233,12 +233,12 @@ def test_damaged_runs_are_one_line(damage, said, copy, capsys):
     [
         (["--data=nothing=1"], "--data data.nothing: the configuration has no such field"),
         (["--data=percent=all"], "--data data.percent: 'all', but the field holds 100 (int)"),
-        (["--data=percent=50,100"], "--data percent=50,100: one value is needed"),
+        (["--data=percent=50,100"], "--data data.percent: '50,100', but the field holds"),
         (["--data=synthetic.a_dim=5"], "doesn't fit this run"),
         (["--out={run}/again.json"], "lies in the workdir"),
         (["--out={run}/result.json"], "is there already"),
         (["--out={run}_none/again.json"], "is no folder; make it"),
-        (["--wordir=x"], "Unknown command line flag 'wordir'"),
+        (["--wordir=x"], "unrecognized arguments: --wordir=x"),
     ],
 )
 def test_bad_options_are_one_line_and_leave_no_trace(options, said, workdir, capsys):
@@ -308,7 +308,7 @@ class StopOnce(StopRequest):
 def test_an_interrupted_run_above_an_import_ends_the_same(grown, tmp_path):
     path = tmp_path / "parts"
     imported.write(path, imported_config(), nets("first"))
-    with pytest.raises(stage.Interrupted, match="in stage second"):
+    with pytest.raises(stopping.Interrupted, match="in stage second"):
         lockstep.drive(runs.complete(imported_config(), path, StopOnce(), bars=False))
     result = complete(imported_config(), path).result
     recorded = read_json(grown / "result.json")

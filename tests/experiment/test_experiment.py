@@ -1,8 +1,10 @@
 """Whole runs on a small synthetic data set: all stages, both tasks, their traces on disk, and what is concluded."""
 
 import dataclasses
+import gc
 import json
 import types
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from tests.tiny import StopAfter, bits, untimed
 from zsl_jax import data
 from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
+from zsl_jax.evaluation import scoring
 from zsl_jax.experiment import outcome, problems
 from zsl_jax.experiment.problems import TEST, VALIDATION, Problem, Runs
 from zsl_jax.files import write_json
@@ -24,7 +27,8 @@ from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Entry, Method
 from zsl_jax.training.lockstep import drive
 from zsl_jax.training.parallel import Sharded
-from zsl_jax.training.stage import Diverged, Interrupted, Stage, StopRequest, is_finished, load_inference, run_stage
+from zsl_jax.training.stage import Diverged, Stage, is_finished, load_inference, run_stage
+from zsl_jax.training.stopping import Interrupted, StopRequest
 from zsl_jax.training.workdir import METRICS, RunWriter, read_metrics
 
 STAGES = ("finetune_x", "finetune_r", "drg", "dfg")
@@ -40,19 +44,35 @@ def small_config(stages: tuple[str, ...] = STAGES) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A run of all stages with validation, and what it leaves."""
+    """A run of all stages with validation, and what it leaves.
+
+    uploads: how often rows to score were brought to the device; resident: how many arrays of them are still there.
+    """
 
     config: Any
     workdir: Path
     runs: Runs
     outcome: outcome.Outcome
+    uploads: int
+    resident: int
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Finished:
     config, workdir = small_config(), tmp_path_factory.mktemp("run")
-    runs = drive(problems.run(config, problems.load(config), workdir, StopRequest()))
-    return Finished(config, workdir, runs, outcome.conclude(config, runs))
+    arrays, upload = [], scoring.upload
+
+    def counted(*given):
+        made = upload(*given)
+        arrays.append([weakref.ref(array) for array in jax.tree.leaves((made.real, made.scored))])
+        return made
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(scoring, "upload", counted)
+        runs = drive(problems.run(config, problems.load(config), workdir, StopRequest()))
+    gc.collect()
+    resident = sum(array() is not None for made in arrays for array in made)
+    return Finished(config, workdir, runs, outcome.conclude(config, runs), len(arrays), resident)
 
 
 def again(stage: Stage, directory: Path, stop: StopRequest | None = None, **changes: Any):
@@ -86,6 +106,14 @@ def test_every_stage_of_both_tasks_leaves_its_traces(finished):
             assert min(trained.seconds[name].values()) > 0
 
 
+def test_a_stage_uploads_the_rows_it_is_scored_on_once_and_frees_them(finished):
+    """However many epochs are scored, and although the stages of a run live to its end."""
+    scored = [stage for stage in finished.runs.test.stages.values() if stage.method.is_scored]
+    assert len(scored) == 2
+    assert finished.uploads == 2 * len(scored)
+    assert finished.resident == 0
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_an_interrupted_stage_ends_in_the_same_bits(finished, tmp_path, name):
     stage = finished.runs.test.stages[name]
@@ -100,7 +128,7 @@ def test_an_interrupted_stage_ends_in_the_same_bits(finished, tmp_path, name):
 
 def test_a_finished_run_is_only_read_again(finished, monkeypatch):
     lines = (finished.workdir / METRICS).read_bytes()
-    monkeypatch.setattr(problems, "evaluate", lambda *_: pytest.fail("evaluated again"))
+    monkeypatch.setattr(scoring.Scorer, "evaluate", lambda *_: pytest.fail("evaluated again"))
     runs = drive(problems.run(finished.config, problems.load(finished.config), finished.workdir, StopRequest()))
     assert runs.test.evaluations == finished.runs.test.evaluations
     assert runs.choices == finished.runs.choices

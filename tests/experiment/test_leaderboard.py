@@ -16,7 +16,7 @@ from zsl_jax.errors import InputError
 from zsl_jax.experiment import problems, ranking, sweep
 from zsl_jax.files import read_json
 from zsl_jax.report import comparisons
-from zsl_jax.training import stage
+from zsl_jax.training import stopping
 
 CONFIG = """
 from tests import linear
@@ -108,9 +108,9 @@ def test_runs_that_finished_in_time_stay_in_the_table(file, workdir, tmp_path, c
 
 
 def test_a_signal_is_not_taken_for_the_time_limit():
-    stop = stage.StopRequest()
+    stop = stopping.StopRequest()
     stop.signum = signal.SIGTERM
-    with stage.time_limit(stop, 1e-6):
+    with stopping.time_limit(stop, 1e-6):
         time.sleep(0.05)
     assert stop.signum == signal.SIGTERM
 

@@ -15,9 +15,11 @@ from zsl_jax.config import defaults
 from zsl_jax.data.scaling import apply_scaler, fit_scaler, undo_scaler
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import checks, class_choice
+from zsl_jax.train_steps.method import vector_spec
 from zsl_jax.training import imported
 
 A_DIM, X_DIM = 4, 10
+SPEC = vector_spec(X_DIM, 0, A_DIM, n_classes=8)
 
 
 def config() -> Any:
@@ -37,7 +39,7 @@ def weights(seed: int = 0) -> dict[str, Any]:
 def workdir(tmp_path_factory) -> Path:
     """Imported nets of a linear method on a small synthetic data set."""
     path = tmp_path_factory.mktemp("runs") / "import"
-    imported.write(path, config(), {"first": weights()})
+    imported.write(path, config(), {"first": weights()}, SPEC)
     return path
 
 
@@ -148,7 +150,7 @@ def far_away(tmp_path_factory) -> Path:
     """Imported nets whose data are not at hand."""
     path, away = tmp_path_factory.mktemp("runs") / "away", config()
     away.data.source, away.data.dataset, away.data.root = "xlsa17", "SUN", str(path / "none")
-    imported.write(path, away, {"first": weights()})
+    imported.write(path, away, {"first": weights()}, SPEC)
     return path
 
 

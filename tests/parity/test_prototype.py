@@ -1,5 +1,7 @@
 """The recorded prototype classifiers: logits, loss, gradient, one update; class normalisation."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
@@ -57,5 +59,6 @@ def test_class_normalisation():
     layers = ("m.model.0", "m.model.2", "m.model.6")
     given = net("cnzsl/w0", layers)
     features = jnp.asarray(ARRAYS.get("cnzsl/in/x", ARRAYS["classnorm/in/x"]))
-    made = jax.jit(prototype.normalised_prototypes)(given, GIVEN["attrs"])
-    recorded.assert_close(prototype.cosine_scores(made, features, OPTIONS.scale), ARRAYS["cnzsl/train_logits"])
+    options = dataclasses.replace(OPTIONS, class_norm=True)
+    made = jax.jit(prototype.scores, static_argnums=3)(given, GIVEN["attrs"], features, options)
+    recorded.assert_close(made, ARRAYS["cnzsl/train_logits"])

@@ -10,7 +10,7 @@ from zsl_jax.config import defaults
 from zsl_jax.data.dataset import Dataset
 from zsl_jax.experiment import problems
 from zsl_jax.training.lockstep import drive
-from zsl_jax.training.stage import StopRequest
+from zsl_jax.training.stopping import StopRequest
 
 SPACES = ("V", "C", "VC")
 WIDTH = 64

@@ -20,15 +20,8 @@ from zsl_jax.training import processes
 from zsl_jax.training.checkpoints import open_checkpoints
 from zsl_jax.training.lockstep import drive
 from zsl_jax.training.parallel import Sharded
-from zsl_jax.training.stage import (
-    Diverged,
-    Interrupted,
-    Stage,
-    StopRequest,
-    load_inference,
-    run_stage,
-    watch_signals,
-)
+from zsl_jax.training.stage import Diverged, Stage, load_inference, run_stage
+from zsl_jax.training.stopping import Interrupted, StopRequest, watch_signals
 from zsl_jax.training.workdir import METRICS, RunWriter, read_metrics
 
 ROWS, BATCH, PER_EPOCH = 20, 5, 4

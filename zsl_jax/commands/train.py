@@ -16,7 +16,7 @@ from typing import Any
 from zsl_jax.commands import cli
 
 
-def flags(parser: argparse.ArgumentParser) -> None:
+def flags(parser: cli.Parser) -> None:
     """Adds the flags."""
     cli.config_flags(parser)
     parser.add_argument("--workdir", type=cli.path, help="Folder of the run: checkpoints, metrics, figures, results.")
@@ -38,17 +38,17 @@ def run(said: argparse.Namespace) -> int:
     cli.require(said, workdir="runs/digits")
     from zsl_jax.experiment import runs
     from zsl_jax.report import tables
-    from zsl_jax.training import lockstep, processes, stage
+    from zsl_jax.training import lockstep, processes, stopping
 
     processes.join(said.coordinator, said.processes, said.process)
     processes.all_do(lambda: runs.prepare(config, aloud=processes.is_first()))
-    with stage.watch_signals() as stop:
+    with stopping.watch_signals() as stop:
         finished = lockstep.drive(runs.complete(config, said.workdir, stop))
     if processes.is_first():
         print(tables.result_table(finished.result, finished.outcome and draw(finished.outcome, said.workdir)))
         if finished.before:
             print(f"{said.workdir}: this run is finished; nothing was done. Use another --workdir to train anew.")
-            print(runs.compare_data(config, said.workdir))
+            print(runs.compare_data(config, said.workdir, {}))
     return 0
 
 

@@ -13,12 +13,14 @@ from sklearn.linear_model import LogisticRegression
 
 from zsl_jax.config import presets
 from zsl_jax.data import splits, tasks
-from zsl_jax.data.dataset import Dataset
+from zsl_jax.data.dataset import Dataset, Part, Task
 from zsl_jax.data.scaling import Scaler, apply_scaler, fit_scaler
-from zsl_jax.evaluation import classifier, fits, protocol, prototype, rows, scoring
+from zsl_jax.evaluation import classifier, fits, protocol, prototype, rows
+from zsl_jax.evaluation.options import EvalOptions
+from zsl_jax.evaluation.scoring import InSpace, Scorer, Synthesis, class_columns
 from zsl_jax.experiment import checks, problems, runs
 from zsl_jax.train_steps.method import Method, Params, Spec
-from zsl_jax.training import lockstep, stage
+from zsl_jax.training import lockstep, stage, stopping
 from zsl_jax.training.workdir import RunFiles
 
 CHUNK_ROWS = 512  # rows embedded at once: fewer are padded, so that one program serves any number of rows
@@ -62,10 +64,6 @@ class Generator:
     sampler: str
     key: np.ndarray
 
-    def outlines(self) -> dict[str, checks.Outline]:
-        """Methods and shapes of all stages."""
-        return checks.outlines(presets.restore(self.config), self.raw)
-
 
 class Ready(NamedTuple):
     """A generator made ready for use: the methods of its views and of itself, and its options of evaluation."""
@@ -73,22 +71,19 @@ class Ready(NamedTuple):
     generator: Generator
     views: dict[str, Method]
     method: Method
-    options: scoring.EvalOptions
-
-    def key(self, *purpose: str) -> jax.Array:
-        """The key for a purpose, as an evaluation derives it."""
-        return scoring.derive(self.root(), *purpose)
+    options: EvalOptions
 
     def root(self) -> jax.Array:
-        """The key that all others are derived from."""
+        """The key that those of rows and classifiers are derived from, as in an evaluation."""
         return jax.random.wrap_key_data(jnp.asarray(self.generator.key))
 
 
 def ready(generator: Generator) -> Ready:
     """Finds the methods of a generator."""
-    methods = {name: outline.method for name, outline in generator.outlines().items()}
+    config = presets.restore(generator.config)
+    methods = {name: outline.method for name, outline in checks.outlines(config, generator.raw).items()}
     *_, last = methods
-    options = problems.eval_options(presets.restore(generator.config), last, methods[last])
+    options = problems.eval_options(config, last, methods[last])
     return Ready(generator, {name: methods[name] for name in generator.views}, methods[last], options)
 
 
@@ -136,7 +131,7 @@ def learn(config: Any, dataset: Dataset, workdir: Path, bars: bool) -> tuple[Gen
     with contextlib.ExitStack() as held:
         claimed = config.to_dict() | {runs.FINGERPRINT: dataset.fingerprint()}
         RunFiles(workdir).own(held, claimed, runs.FREE_FIELDS)
-        return collect(config, lockstep.drive(problems.run(config, dataset, workdir, stage.StopRequest(), bars)))
+        return collect(config, lockstep.drive(problems.run(config, dataset, workdir, stopping.StopRequest(), bars)))
 
 
 def collect(config: Any, trained: problems.Runs) -> tuple[Generator, float]:
@@ -180,19 +175,8 @@ def choose(config: Any, trained: problems.Runs) -> tuple[str, protocol.Place, fl
 
 def embed(method: Method, params: dict[str, Params], views: Mapping[str, np.ndarray], space: str) -> np.ndarray:
     """What a method makes of views [n, ...] in one space: [n, F] float32."""
-    on_device = jax.device_put(params)
-
-    def chunk(start: int) -> np.ndarray:
-        piece = {name: padded(view[start : start + CHUNK_ROWS])[None] for name, view in views.items()}
-        return np.asarray(rows.embed_chunks(method, space, on_device, piece))[0]
-
     n = len(next(iter(views.values())))
-    return np.concatenate([chunk(start) for start in range(0, n, CHUNK_ROWS)])[:n]
-
-
-def padded(view: np.ndarray) -> np.ndarray:
-    """Rows [n, D] with rows of zeros after them [CHUNK_ROWS, D]."""
-    return np.pad(view, ((0, CHUNK_ROWS - len(view)), (0, 0)))
+    return rows.embedded(method, params, Part(views, np.zeros(n, np.int32)), space, CHUNK_ROWS)
 
 
 def view_of(method: Method, view: View, x: np.ndarray) -> np.ndarray:
@@ -211,22 +195,12 @@ def features_of(use: Ready, views: Mapping[str, np.ndarray]) -> np.ndarray:
     return embed(use.method, use.generator.params, views, use.generator.space)
 
 
-def synthesise(use: Ready, semantics: np.ndarray) -> np.ndarray:
-    """Synthetic inputs of the final classifiers: `syn_num` rows for each of the semantics [c, A], in their order.
-
-    Rows of a class depend on its semantics and its place: more classes after it change nothing.
-    """
-    sampler, count = use.generator.sampler, use.options.syn_num
-    recipe = rows.Recipe("views", use.method, use.generator.space, sampler, count)
-    source = rows.Source(use.generator.params, {}, jnp.asarray(semantics), use.key("rows", "unseen", sampler))
-    made = rows.all_views(recipe, source, use.options.chunk_rows)
-    return features_of(use, {name: np.asarray(view)[: count * len(semantics)] for name, view in made.items()})
-
-
 def fit_heads(
     generator: Generator, views: Mapping[str, np.ndarray], labels: np.ndarray, semantics: np.ndarray
 ) -> dict[str, Head]:
     """Trains the final classifiers, as an evaluation of a run would.
+
+    Synthetic rows of a class depend on its semantics and its place: more classes after it change nothing.
 
     Args:
       generator: makes the rows of the unseen classes.
@@ -238,47 +212,34 @@ def fit_heads(
       "gzsl": among all classes, trained on real and synthetic rows. "zsl": among the unseen classes, on synthetic rows
       alone; absent without unseen classes.
     """
-    use, n_seen = ready(generator), int(labels.max()) + 1
-    features, unseen = features_of(use, views), semantics[n_seen:]
-    if not len(unseen):
-        return {"gzsl": fit_head(use, "gzsl", features, labels, semantics, n_seen)}
-    made = synthesise(use, unseen)
-    made_labels = np.repeat(np.arange(len(unseen), dtype=np.int32), use.options.syn_num)
-    features, labels = np.concatenate([features, made]), np.concatenate([labels, made_labels + np.int32(n_seen)])
-    return {
-        "gzsl": fit_head(use, "gzsl", features, labels, semantics, n_seen),
-        "zsl": fit_head(use, "zsl", made, made_labels, unseen, n_seen),
-    }
+    use, seen, none = ready(generator), np.unique(labels), np.arange(0)
+    classes, unscored = np.arange(len(semantics), dtype=np.int32), Part({}, labels[:0])
+    unseen = classes[len(seen) :]
+    task = Task("fit", Part(views, labels), unscored, unscored, semantics, seen, unseen, (), none, none)
+    scorer, heads = Scorer(use.method, task, use.options), {}
+    given = training_rows(use, scorer)
+    purposes: tuple[fits.Purpose, ...] = ("gzsl", "zsl") if len(unseen) else ("gzsl",)
+    for purpose in purposes:
+        (fit,) = scorer.fit(purpose, [given], use.root())
+        heads[purpose] = linear(fit.kept, semantics[class_columns(purpose, task)], use.options)
+    # Prototypes have no bias: to weigh their scores is to weigh the weights.
+    heads["gzsl"].weights[: len(seen)] *= np.float32(use.options.seen_factor)
+    return heads
 
 
-def fit_head(
-    use: Ready, purpose: fits.Purpose, features: np.ndarray, labels: np.ndarray, semantics: np.ndarray, n_seen: int
-) -> Head:
-    """Trains one final classifier on features [n, F] of classes [n] with semantics [C, A]."""
-    options = use.options
-    setup = fits.Setup(
-        purpose,
-        options.classifier,
-        rows.Recipe("features"),
-        n_train=len(labels),
-        first=0,
-        n_seen=n_seen,
-        n_classes=len(semantics),
-        epochs=options.epochs,
-        batch=options.batch,
-        chunk_rows=options.chunk_rows,
-        prototype=options.prototype,
-    )
-    inputs = fits.Inputs(jnp.asarray(features), jnp.asarray(labels), {}, None, jnp.asarray(semantics))
-    key = use.key(purpose, use.generator.space, use.generator.sampler)
-    fit = fits.train(setup, inputs, key, scoring.fit_numbers(options, 0.0), jnp.int32(options.epochs - 1))
-    head = linear(fit.kept, semantics, options)
-    if purpose == "gzsl":  # prototypes have no bias: to weigh their scores is to weigh the weights
-        head.weights[:n_seen] *= np.float32(options.seen_factor)
-    return head
+def training_rows(use: Ready, scorer: Scorer) -> InSpace:
+    """What the final classifiers are trained on: real rows and, where there are unseen classes, synthetic ones."""
+    params, space, sampler = use.generator.params, use.generator.space, use.generator.sampler
+    if len(scorer.task.unseen):
+        made = scorer.synthesise(params, use.root(), sampler)
+        return scorer.in_space(made, space, scorer.data.scored)._replace(scored=None)
+    real = scorer.data.real
+    made = Synthesis(sampler, rows.Source(params, real, jnp.zeros((0, use.generator.raw.a_dim)), use.root()), real)
+    features = rows.all_features(use.method, space, params, real, use.options.chunk_rows)
+    return InSpace(made, space, rows.Recipe("features"), features, None)
 
 
-def linear(kept: Any, semantics: np.ndarray, options: scoring.EvalOptions) -> Head:
+def linear(kept: Any, semantics: np.ndarray, options: EvalOptions) -> Head:
     """A fitted classifier as weights and bias; prototypes, whose scores are cosines, ask for rows of unit length."""
     if isinstance(kept, classifier.Linear):
         return Head(np.array(kept.weights), np.array(kept.bias))

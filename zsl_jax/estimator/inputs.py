@@ -11,19 +11,9 @@ import numpy as np
 from sklearn.utils import check_array, check_random_state
 
 from zsl_jax.config import presets
+from zsl_jax.config.options import MOST_SEED
 from zsl_jax.data.sources.xlsa17 import normalize_semantics
 from zsl_jax.errors import InputError
-from zsl_jax.experiment.checks import MOST_SEED
-
-
-def is_count(value: Any) -> bool:
-    """Whether it is a whole number from 1 on."""
-    return isinstance(value, numbers.Integral) and int(value) >= 1
-
-
-def is_switch(value: Any) -> bool:
-    """Whether it is true or false."""
-    return isinstance(value, bool | np.bool_)
 
 
 def is_finite(value: Any) -> bool:
@@ -31,10 +21,9 @@ def is_finite(value: Any) -> bool:
     return isinstance(value, numbers.Real | np.bool_) and math.isfinite(value)
 
 
-def is_seed(value: Any) -> bool:
-    """Whether a seed can be had of it."""
-    whole = isinstance(value, numbers.Integral) and 0 <= int(value) <= MOST_SEED
-    return value is None or whole or isinstance(value, np.random.RandomState)
+def is_whole(value: Any, low: int, high: float = math.inf) -> bool:
+    """Whether it is a whole number between bounds, themselves included."""
+    return isinstance(value, numbers.Integral) and low <= int(value) <= high
 
 
 def is_path(value: Any) -> bool:
@@ -42,25 +31,24 @@ def is_path(value: Any) -> bool:
     return isinstance(value, str | os.PathLike) and bool(os.fspath(value))
 
 
-def optional(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """Also takes None."""
-    return lambda value: value is None or fits(value)
-
-
-COUNT = "a whole number from 1 on is needed"
-PARAMETERS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "epochs": (optional(is_count), COUNT),
-    "width": (is_count, COUNT),
-    "batch_size": (is_count, COUNT),
-    "syn_num": (is_count, COUNT),
-    "generalized": (is_switch, "True or False is needed"),
-    "validate": (is_switch, "True or False is needed"),
-    "space": (optional(lambda value: isinstance(value, str)), "the name of a space or None is needed"),
-    "calibration": (optional(is_finite), "a finite number or None is needed"),
-    "random_state": (is_seed, f"a whole number from 0 to {MOST_SEED}, a RandomState or None is needed"),
-    "verbose": (lambda value: isinstance(value, numbers.Integral | np.bool_), "True or False is needed"),
-    "options": (optional(lambda value: isinstance(value, Mapping)), "a dict or None is needed"),
-    "workdir": (optional(is_path), "the name of a folder or None is needed"),
+SWITCH: tuple[Callable[[Any], bool], str] = lambda value: isinstance(value, bool | np.bool_), "True or False"
+COUNT: tuple[Callable[[Any], bool], str] = lambda value: is_whole(value, 1), "a whole number from 1 on"
+PARAMETERS: dict[str, tuple[Callable[[Any], bool], str]] = {  # what each takes, and that in words
+    "epochs": (lambda value: value is None or is_whole(value, 1), "a whole number from 1 on or None"),
+    "width": COUNT,
+    "batch_size": COUNT,
+    "syn_num": COUNT,
+    "generalized": SWITCH,
+    "validate": SWITCH,
+    "space": (lambda value: isinstance(value, str | None), "the name of a space or None"),
+    "calibration": (lambda value: value is None or is_finite(value), "a finite number or None"),
+    "random_state": (
+        lambda value: isinstance(value, np.random.RandomState | None) or is_whole(value, 0, MOST_SEED),
+        f"a whole number from 0 to {MOST_SEED}, a RandomState or None",
+    ),
+    "verbose": (lambda value: isinstance(value, numbers.Integral | np.bool_), "True or False"),
+    "options": (lambda value: isinstance(value, Mapping | None), "a dict or None"),
+    "workdir": (lambda value: value is None or is_path(value), "the name of a folder or None"),
 }
 
 
@@ -73,7 +61,7 @@ def check_parameters(given: Mapping[str, Any]) -> None:
     presets.start(given["method"])
     for name, (fits, needed) in PARAMETERS.items():
         if not fits(given[name]):
-            raise InputError(f"{name}: {given[name]!r}; {needed}")
+            raise InputError(f"{name}: {given[name]!r}; {needed} is needed")
 
 
 def folder_named(path: Any) -> Path:

@@ -112,18 +112,11 @@ def arrays_of(estimator: Any) -> dict[str, np.ndarray]:
     tree: dict[str, Any] = {"heads": {name: head._asdict() for name, head in estimator.heads_.items()}}
     generator = estimator.generator_
     if generator is None:
-        return tensors.flatten(tree | {"scaler": scaler_tree(estimator.scaler_)})
-    views = {
-        name: {"params": view.params, "scaler": scaler_tree(view.scaler)} for name, view in generator.views.items()
-    }
+        return tensors.flatten(tree | {"scaler": vars(estimator.scaler_)})
+    views = {name: {"params": view.params, "scaler": vars(view.scaler)} for name, view in generator.views.items()}
     tree |= {"rows": estimator._views, "labels": estimator._labels, "semantics": estimator.semantics_}
     tree |= {"params": generator.params, "views": views, "key": generator.key}
-    return tensors.flatten(tree | {"scalers": {name: scaler_tree(one) for name, one in generator.scalers.items()}})
-
-
-def scaler_tree(scaler: Scaler) -> dict[str, np.ndarray]:
-    """A scaler's two arrays."""
-    return {"shift": scaler.shift, "scale": scaler.scale}
+    return tensors.flatten(tree | {"scalers": {name: vars(one) for name, one in generator.scalers.items()}})
 
 
 def read(path: Path, estimator: Any) -> Any:

@@ -5,18 +5,17 @@ Sources: Romera-Paredes and Torr, "An embarrassingly simple approach to zero-sho
 Xiang and Gong, "Semantic autoencoder for zero-shot learning", CVPR 2017 (SAE).
 """
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from zsl_jax.data.dataset import Task, array
 from zsl_jax.evaluation import metrics, scoring
-from zsl_jax.evaluation.scoring import EvalOptions
-from zsl_jax.train_steps.method import Method, Params
+from zsl_jax.evaluation.protocol import SCORES
+from zsl_jax.evaluation.scoring import Scorer
+from zsl_jax.train_steps.method import Params
 
 POWERS = tuple(10.0**i for i in range(-3, 4))
 SINGULAR = 1e-10  # eigenvalues below this share of the largest are rounding errors
@@ -33,21 +32,19 @@ class Spectrum(NamedTuple):
     cross: np.ndarray
 
 
-def spectrum(x: np.ndarray, labels: np.ndarray, semantics: np.ndarray, seen: np.ndarray) -> Spectrum:
-    """Decomposes what ESZSL inverts, once for all regularisers.
+def spectrum(x: np.ndarray, semantics: np.ndarray, between: np.ndarray) -> Spectrum:
+    """Decomposes what is inverted, once for all weights: features [n, D], semantics [m, A], `between` them [D, A]."""
+    feature_values, feature_vectors = np.linalg.eigh(x.T @ x)
+    semantic_values, semantic_vectors = np.linalg.eigh(semantics.T @ semantics)
+    cross = feature_vectors.T @ between @ semantic_vectors
+    return Spectrum(feature_vectors, feature_values, semantic_vectors, semantic_values, cross)
 
-    Args:
-      x: training features [n, D].
-      labels: their classes [n].
-      semantics: of all classes [C, A].
-      seen: classes to train on [c].
-    """
+
+def eszsl_spectrum(x: np.ndarray, labels: np.ndarray, semantics: np.ndarray, seen: np.ndarray) -> Spectrum:
+    """What ESZSL inverts; the arguments are those of `eszsl`."""
     x, own = np.asarray(x, np.float64), np.asarray(semantics, np.float64)[seen]
     signs = np.where(labels[:, None] == np.asarray(seen)[None, :], 1.0, -1.0)
-    feature_values, feature_vectors = np.linalg.eigh(x.T @ x)
-    semantic_values, semantic_vectors = np.linalg.eigh(own.T @ own)
-    cross = feature_vectors.T @ (x.T @ signs @ own) @ semantic_vectors
-    return Spectrum(feature_vectors, feature_values, semantic_vectors, semantic_values, cross)
+    return spectrum(x, own, x.T @ signs @ own)
 
 
 def solve(parts: Spectrum, gamma: float, lam: float) -> np.ndarray:
@@ -72,7 +69,7 @@ def eszsl(
     Returns:
       V [D, A] float64 (equation 5 of the paper, with targets +1 and -1).
     """
-    return solve(spectrum(x, labels, semantics, seen), gamma, lam)
+    return solve(eszsl_spectrum(x, labels, semantics, seen), gamma, lam)
 
 
 class Features(NamedTuple):
@@ -81,6 +78,9 @@ class Features(NamedTuple):
     train: np.ndarray
     test_seen: np.ndarray
     test_unseen: np.ndarray
+
+
+Predict = Callable[[tuple[float, ...], np.ndarray, np.ndarray], np.ndarray]  # (weights, x [n, D], classes) -> [n, c]
 
 
 def standardised(task: Task, view: str) -> Features:
@@ -103,15 +103,7 @@ def centred_semantics(task: Task) -> np.ndarray:
     return semantics - semantics[task.train.labels].mean(0)[None, :]
 
 
-def row_spectrum(x: np.ndarray, semantics: np.ndarray) -> Spectrum:
-    """Decomposes what SAE inverts, once for all weights; x [n, D] features, semantics [n, A] of each row."""
-    feature_values, feature_vectors = np.linalg.eigh(x.T @ x)
-    semantic_values, semantic_vectors = np.linalg.eigh(semantics.T @ semantics)
-    cross = feature_vectors.T @ (x.T @ semantics) @ semantic_vectors
-    return Spectrum(feature_vectors, feature_values, semantic_vectors, semantic_values, cross)
-
-
-def solve_row_spectrum(parts: Spectrum, lam: float) -> np.ndarray:
+def solve_sae(parts: Spectrum, lam: float) -> np.ndarray:
     """V [D, A] of SAE from its decomposition; see `sae`."""
     sums = lam * parts.feature_values[:, None] + parts.semantic_values[None, :]
     determined = sums > SINGULAR * sums.max()
@@ -135,18 +127,14 @@ def sae(x: np.ndarray, semantics: np.ndarray, lam: float) -> np.ndarray:
     Returns:
       V [D, A] float64.
     """
-    return solve_row_spectrum(row_spectrum(x, semantics), lam)
+    return solve_sae(spectrum(x, semantics, x.T @ semantics), lam)
 
 
 def cosines(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Cosines [n, m] of rows [n, A] with other rows [m, A]; 0 where one is a row of zeros."""
-    return unit_rows(rows) @ unit_rows(others).T
-
-
-def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Rows [n, A] divided by their lengths; a row of zeros stays."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths > 0, lengths, 1.0)
+    lengths = (np.linalg.norm(given, axis=1, keepdims=True) for given in (rows, others))
+    one, other = (g / np.where(n > 0, n, 1.0) for g, n in zip((rows, others), lengths, strict=True))
+    return one @ other.T
 
 
 def unseen_accuracy(task: Task, scores: np.ndarray) -> float:
@@ -156,28 +144,50 @@ def unseen_accuracy(task: Task, scores: np.ndarray) -> float:
 
 def all_scores(task: Task, seen_scores: np.ndarray, unseen_scores: np.ndarray) -> dict[str, float]:
     """T1, U, S, H and AUSUC in percent of class scores [n, C] of both test parts: seen classes, then unseen ones."""
-    n_seen = len(task.seen)
-    seen_labels = np.searchsorted(task.seen, task.test_seen.labels)
-    unseen_labels = np.searchsorted(task.unseen, task.test_unseen.labels) + n_seen
-    gains = metrics.gains(
-        jnp.asarray(np.concatenate([seen_scores, unseen_scores]), jnp.float32),
-        jnp.asarray(np.concatenate([seen_labels, unseen_labels]), jnp.int32),
-        jnp.asarray(np.concatenate([metrics.class_balance(seen_labels), metrics.class_balance(unseen_labels)])),
-        n_seen,
-    )
+    gains = scoring.gains_of(task, seen_scores, unseen_scores)
     u, s = (float(value) for value in metrics.at_gamma(gains, 0.0))
     _, curve_u, curve_s = metrics.seen_unseen_curve(gains)
-    shares = {"T1": unseen_accuracy(task, unseen_scores[:, n_seen:]), "U": u, "S": s, "H": metrics.harmonic_mean(u, s)}
+    shares = {
+        "T1": unseen_accuracy(task, unseen_scores[:, len(task.seen) :]),
+        "U": u,
+        "S": s,
+        "H": metrics.harmonic_mean(u, s),
+    }
     shares["AUSUC"] = metrics.area(curve_u, curve_s)
     return {name: round(100 * float(value), 4) for name, value in shares.items()}
 
 
-def search(task: Task, view: str, grid: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """The (gamma, lam) of `grid` with the highest T1 on `task`; the first of equals."""
+def eszsl_on(task: Task, view: str) -> tuple[Features, Predict]:
+    """Features of a task, and ESZSL of weights (gamma, lam) trained on it."""
     features = standardised(task, view)
-    parts = spectrum(features.train, task.train.labels, task.semantics, task.seen)
-    unseen = task.semantics[task.unseen].T
-    return max(grid, key=lambda pair: unseen_accuracy(task, features.test_unseen @ solve(parts, *pair) @ unseen))
+    parts = eszsl_spectrum(features.train, task.train.labels, task.semantics, task.seen)
+    return features, lambda weights, x, classes: x @ (solve(parts, *weights) @ task.semantics[classes].T)
+
+
+def sae_on(task: Task, view: str) -> tuple[Features, Predict]:
+    """Features of a task, and SAE of weights (lam,) trained on it; classes are found by cosines of semantics."""
+    features, semantics = standardised(task, view), centred_semantics(task)
+    own = semantics[task.train.labels]
+    parts = spectrum(features.train, own, features.train.T @ own)
+    return features, lambda weights, x, classes: cosines(x @ solve_sae(parts, *weights), semantics[classes])
+
+
+def chosen_and_scored(
+    train: Callable[[Task, str], tuple[Features, Predict]],
+    validation: Task | None,
+    test: Task,
+    view: str,
+    grid: Sequence[tuple[float, ...]],
+) -> tuple[dict[str, float], tuple[float, ...]]:
+    """Scores on the test task with the weights that have the highest T1 on the other one, the first of equals."""
+    choosing = validation or test
+    features, predict = train(choosing, view)
+    x, unseen = features.test_unseen, choosing.unseen
+    weights = max(grid, key=lambda weights: unseen_accuracy(choosing, predict(weights, x, unseen)))
+    features, predict = train(test, view)
+    classes = np.concatenate([test.seen, test.unseen])
+    seen, unseen = (predict(weights, x, classes) for x in (features.test_seen, features.test_unseen))
+    return all_scores(test, seen, unseen), weights
 
 
 def eszsl_scores(
@@ -195,49 +205,16 @@ def eszsl_scores(
     Returns:
       T1, U, S, H, AUSUC in percent, and the gamma and lam chosen.
     """
-    gamma, lam = search(validation or test, view, grid)
-    features = standardised(test, view)
-    v = eszsl(features.train, test.train.labels, test.semantics, test.seen, gamma, lam)
-    of_class = v @ test.semantics[np.concatenate([test.seen, test.unseen])].T
-    found = all_scores(test, features.test_seen @ of_class, features.test_unseen @ of_class)
+    found, (gamma, lam) = chosen_and_scored(eszsl_on, validation, test, view, grid)
     return {**found, "gamma": gamma, "lam": lam}
-
-
-def search_sae(task: Task, view: str, grid: Sequence[float]) -> float:
-    """The weight of `grid` at which SAE has the highest T1 on `task`; the first of equals."""
-    features, semantics = standardised(task, view), centred_semantics(task)
-    parts = row_spectrum(features.train, semantics[task.train.labels])
-
-    def accuracy(lam: float) -> float:
-        found = features.test_unseen @ solve_row_spectrum(parts, lam)
-        return unseen_accuracy(task, cosines(found, semantics[task.unseen]))
-
-    return max(grid, key=accuracy)
 
 
 def sae_scores(
     validation: Task | None, test: Task, view: str = "x", grid: Sequence[float] = POWERS
 ) -> dict[str, float]:
-    """Trains SAE on the training rows of the test task and scores it by cosines in the semantic space.
-
-    Features are standardised and semantics centred on the training rows.
-
-    Args:
-      validation: task on which lam is chosen by T1; None: it is chosen on the test task itself, an oracle to be
-        labelled as such.
-      test: task to score.
-      view: features, "x", "r" or "xr".
-      grid: weights to choose from.
-
-    Returns:
-      T1, U, S, H, AUSUC in percent, and the lam chosen.
-    """
-    lam = search_sae(validation or test, view, grid)
-    features, semantics = standardised(test, view), centred_semantics(test)
-    v = sae(features.train, semantics[test.train.labels], lam)
-    classes = semantics[np.concatenate([test.seen, test.unseen])]
-    found = [cosines(rows @ v, classes) for rows in (features.test_seen, features.test_unseen)]
-    return {**all_scores(test, *found), "lam": lam}
+    """Trains SAE as `eszsl_scores` does ESZSL, on semantics centred on the training rows; `grid`: of lam."""
+    found, (lam,) = chosen_and_scored(sae_on, validation, test, view, [(lam,) for lam in grid])
+    return {**found, "lam": lam}
 
 
 def chance(task: Task) -> dict[str, float]:
@@ -248,27 +225,19 @@ def chance(task: Task) -> dict[str, float]:
 
 
 def nearest_neighbour(
-    method: Method,
-    params: dict[str, Params],
-    task: Task,
-    key: jax.Array,
-    options: EvalOptions,
-    space: str,
-    sampler: str,
+    scorer: Scorer, params: dict[str, Params], key: jax.Array, space: str, sampler: str
 ) -> dict[str, dict[str, float]]:
-    """Scores the 1-nearest-neighbour classifier of the rows that `evaluate.evaluate` trains classifiers on.
+    """Scores the 1-nearest-neighbour classifier of the rows that `Scorer.evaluate` trains classifiers on.
 
     Args:
-      method, params, task, key, options: as given to `evaluate.evaluate`: the same keys give the same rows.
+      scorer, params, key: the same key gives the same rows.
       space, sampler: which rows.
 
     Returns:
       T1, U, S, H, AUSUC in percent, under the name "1-NN <space>"; nothing for a method that makes no rows.
     """
-    if method.synthesize is None:
+    if scorer.method.synthesize is None:
         return {}
-    options = dataclasses.replace(options, classifier="nearest", seen_factor=1.0)
-    data = scoring.prepare(task, method.views, options.chunk_rows)
-    made = scoring.unseen_rows(method, params, data, key, options, sampler)
-    (scores,) = scoring.score_space(method, data, [made], space, key, options, gamma=0.0)
-    return {f"1-NN {space}": {name: scores[name][0] for name in ("T1", "U", "S", "H", "AUSUC")}}
+    scorer = scorer.with_classifier(classifier="nearest", seen_factor=1.0)
+    (scores,) = scorer.score_space([scorer.synthesise(params, key, sampler)], space, key, gamma=0.0)
+    return {f"1-NN {space}": {name: scores[name][0] for name in SCORES}}

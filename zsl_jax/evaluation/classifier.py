@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from zsl_jax.evaluation.rows import equal_pieces
+
 WEIGHT_STD = 0.02
 
 
@@ -75,8 +77,7 @@ def split_batch(rows: jax.Array, chunk_rows: int) -> tuple[jax.Array, jax.Array]
       (rows [pieces, size], share [pieces, size]): a row's share of the mean loss, 1 / batch, or 0 for padding.
     """
     batch = rows.shape[0]
-    pieces = -(-batch // chunk_rows)
-    size = -(-batch // pieces)
+    pieces, size = equal_pieces(batch, chunk_rows)
     padding = (0, pieces * size - batch)
     share = jnp.full(batch, 1.0 / batch, jnp.float32)
     return jnp.pad(rows, padding).reshape(pieces, size), jnp.pad(share, padding).reshape(pieces, size)

@@ -42,7 +42,7 @@ class Setup:
 class Inputs(NamedTuple):
     """The arrays of one classifier fit.
 
-    held: rows for training, as `rows.hold` returns them. labels: [n_train]. params: of the method. scored: rows to
+    held: rows for training, as `rows.fetch` takes them. labels: [n_train]. params: of the method. scored: rows to
     score, None for none. semantics: of the classes, in the order of the columns [C, A].
     """
 
@@ -81,25 +81,25 @@ def score_of(setup: Setup, inputs: Inputs) -> classifier.Score:
     return by_distance
 
 
-def generalised(score: Score, n_seen: int, seen_factor: jax.Array) -> Score:
-    """Class scores with those of seen classes, in the first columns, multiplied by `seen_factor`."""
+def fitted_score(setup: Setup, inputs: Inputs, numbers: Numbers, params: Any) -> Score:
+    """`score_of` with parameters; generalised scores of seen classes, in the first columns, times their factor."""
+    score = partial(score_of(setup, inputs), params)
 
     def scaled(features: jax.Array) -> jax.Array:
         scores = score(features)
-        return jnp.concatenate([seen_factor * scores[:, :n_seen], scores[:, n_seen:]], axis=1)
+        return jnp.concatenate([numbers.seen_factor * scores[:, : setup.n_seen], scores[:, setup.n_seen :]], axis=1)
 
-    return scaled
+    return scaled if setup.purpose == "gzsl" else score
 
 
-def gzsl_gains(
-    recipe: rows.Recipe, params: dict[str, Params], scored: ScoredParts, n_seen: int, score: Score
-) -> metrics.Gains:
+def gzsl_gains(setup: Setup, inputs: Inputs, scored: ScoredParts, score: Score) -> metrics.Gains:
     """What every test row adds to S or U; `score` maps classifier inputs to class scores [b, C], seen classes first."""
 
     def of_chunk(first: int, features, labels, weights):
-        return metrics.gains(score(features), labels + first, weights, n_seen)
+        return metrics.gains(score(features), labels + first, weights, setup.n_seen)
 
-    parts = (rows.over_chunks(recipe, params, part, partial(of_chunk, i * n_seen)) for i, part in enumerate(scored))
+    firsts = zip((0, setup.n_seen), scored, strict=True)
+    parts = (rows.over_chunks(setup.recipe, inputs.params, part, partial(of_chunk, first)) for first, part in firsts)
     return jax.tree.map(lambda seen, unseen: jnp.concatenate([seen.reshape(-1), unseen.reshape(-1)]), *parts)
 
 
@@ -121,26 +121,21 @@ def gzsl_scores(gains: metrics.Gains, gamma: jax.Array) -> dict[str, jax.Array]:
     }
 
 
-def part_accuracy(recipe: rows.Recipe, params: dict[str, Params], part: rows.ScoredRows, score: Score) -> jax.Array:
-    """Mean per-class accuracy of one test part among its own classes: T1 for the unseen part."""
+def measure(setup: Setup, inputs: Inputs, numbers: Numbers, params: Any) -> Any:
+    """Scores of a classifier with these parameters: `gzsl_scores`, or the mean accuracy per class of the part that its
+    purpose has, among that part's classes (T1 of the unseen part).
+    """
+    if inputs.scored is None:
+        return {}
+    score = fitted_score(setup, inputs, numbers, params)
+    if setup.purpose == "gzsl":
+        return gzsl_scores(gzsl_gains(setup, inputs, inputs.scored, score), numbers.gamma)
 
     def of_chunk(features, labels, weights):
         return metrics.weighted_accuracy(score(features), labels, weights)
 
-    return rows.over_chunks(recipe, params, part, of_chunk).sum()
-
-
-def measure(setup: Setup, inputs: Inputs, numbers: Numbers, params: Any) -> Any:
-    """Scores of a classifier with these parameters: `gzsl_scores`, or the accuracy on the part that its purpose has."""
-    if inputs.scored is None:
-        return {}
-    score = partial(score_of(setup, inputs), params)
-    if setup.purpose == "gzsl":
-        score = generalised(score, setup.n_seen, numbers.seen_factor)
-        gains = gzsl_gains(setup.recipe, inputs.params, inputs.scored, setup.n_seen, score)
-        return gzsl_scores(gains, numbers.gamma)
     part = inputs.scored[0 if setup.purpose == "seen" else 1]
-    return part_accuracy(setup.recipe, inputs.params, part, score)
+    return rows.over_chunks(setup.recipe, inputs.params, part, of_chunk).sum()
 
 
 def begin(setup: Setup, inputs: Inputs, numbers: Numbers, batches: int, key: jax.Array) -> tuple[Any, Any]:
@@ -194,7 +189,5 @@ def train_together(
 @partial(jax.jit, static_argnames=("setup",))
 def fitted_scores(setup: Setup, inputs: Inputs, numbers: Numbers, params: Any, part: rows.ScoredRows) -> jax.Array:
     """Class scores of one test part [chunks, size, C] by a fitted classifier."""
-    score = partial(score_of(setup, inputs), params)
-    if setup.purpose == "gzsl":
-        score = generalised(score, setup.n_seen, numbers.seen_factor)
+    score = fitted_score(setup, inputs, numbers, params)
     return rows.over_chunks(setup.recipe, inputs.params, part, lambda features, *_: score(features))

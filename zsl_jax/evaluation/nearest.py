@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from zsl_jax.evaluation.rows import equal_pieces
+
 
 def scores(
     features: jax.Array,
@@ -27,8 +29,7 @@ def scores(
       [n, C]; -inf for a class without training rows.
     """
     m = labels.shape[0]
-    pieces = -(-m // chunk_rows)
-    size = -(-m // pieces)
+    pieces, size = equal_pieces(m, chunk_rows)
     numbers = jnp.minimum(jnp.arange(pieces * size, dtype=jnp.int32), m - 1)  # the last row again as padding
     squares = jnp.sum(features**2, axis=1)
 

@@ -70,16 +70,13 @@ def class_norm(units: jax.Array) -> jax.Array:
     return (units - units.mean(0)[None, :]) / (units.var(0, ddof=1)[None, :] + VARIANCE_EPSILON)
 
 
-def prototypes(net: Net, semantics: jax.Array) -> jax.Array:
-    """Prototypes [C, F] of classes described by semantics [C, A]."""
-    hidden = apply(net.hidden2, jax.nn.relu(apply(net.hidden1, semantics)))
-    return jax.nn.relu(apply(net.out, hidden))
+def prototypes(net: Net, semantics: jax.Array, normalised: bool) -> jax.Array:
+    """Prototypes [C, F] of classes described by semantics [C, A].
 
-
-def normalised_prototypes(net: Net, semantics: jax.Array) -> jax.Array:
-    """Prototypes [C, F] of the variant with class normalisation before and after the second activation."""
+    normalised: with class normalisation before and after an activation of the second layer, which else has none.
+    """
     units = apply(net.hidden2, jax.nn.relu(apply(net.hidden1, semantics)))
-    return jax.nn.relu(apply(net.out, class_norm(jax.nn.relu(class_norm(units)))))
+    return jax.nn.relu(apply(net.out, class_norm(jax.nn.relu(class_norm(units))) if normalised else units))
 
 
 def unit(rows: jax.Array) -> jax.Array:
@@ -89,15 +86,10 @@ def unit(rows: jax.Array) -> jax.Array:
     return rows * jnp.where(positive, jax.lax.rsqrt(jnp.where(positive, squares, 1.0)), 0.0)
 
 
-def cosine_scores(made: jax.Array, features: jax.Array, scale: float) -> jax.Array:
-    """Class scores [n, C]: `scale` times the cosine of features [n, F] and prototypes [C, F]."""
-    return scale * unit(features) @ unit(made).T
-
-
 def scores(net: Net, semantics: jax.Array, features: jax.Array, options: Options) -> jax.Array:
-    """Class scores [n, C] of features [n, F] for classes described by semantics [C, A]."""
-    made = normalised_prototypes(net, semantics) if options.class_norm else prototypes(net, semantics)
-    return cosine_scores(made, features, options.scale)
+    """Class scores [n, C] of features [n, F] for classes described by semantics [C, A]: scaled cosines."""
+    made = prototypes(net, semantics, options.class_norm)
+    return options.scale * unit(features) @ unit(made).T
 
 
 def optimiser(options: Options, batches: int) -> optax.GradientTransformation:

@@ -73,9 +73,9 @@ class ScoredRows(NamedTuple):
 
 
 def equal_pieces(n: int, chunk_rows: int) -> tuple[int, int]:
-    """(number of pieces, rows in each) such that n rows fit into pieces of at most `chunk_rows`, nearly evenly."""
+    """(number of pieces, rows in each, 1 or more): n rows fit into pieces of at most `chunk_rows`, nearly evenly."""
     pieces = max(-(-n // chunk_rows), 1)
-    return pieces, -(-n // pieces)
+    return pieces, max(-(-n // pieces), 1)
 
 
 def take(views, rows: jax.Array):
@@ -138,12 +138,20 @@ def all_features(method: Method, space: str, params: dict[str, Params], views, c
 
 
 def fetch(recipe: Recipe, held, rows: jax.Array) -> jax.Array:
-    """Classifier inputs [b, F] of training rows [b]; `held` is what `hold` returned (for use inside jit)."""
+    """Classifier inputs [b, F] of training rows [b]; of `held` (for use inside jit).
+
+    held: of kind "features" the inputs of all rows [n, F]; else (source, views), views of "draws" None.
+    """
     if recipe.kind == "features":
         return held[rows]
     source, views = held
     chosen = take(views, rows) if recipe.kind == "views" else real_or_drawn(recipe, source, rows)
     return embed(recipe.method, source.params, chosen, recipe.space)
+
+
+def read_all(part: Part) -> dict[str, np.ndarray]:
+    """All rows of a part by view, in memory."""
+    return {name: row_sources.read(view, np.arange(len(part))) for name, view in part.views.items()}
 
 
 def widths(recipe: Recipe, source: Source) -> tuple[int, int]:
@@ -162,21 +170,6 @@ def choose_kind(view_width: int, feature_width: int, n_train: int, n_test: int, 
     if views + features <= limit:
         return "features"
     return "views" if views <= limit else "draws"
-
-
-def hold(recipe: Recipe, source: Source, views, chunk_rows: int) -> tuple[Recipe, Any]:
-    """Prepares training rows: returns the recipe and the arrays that `fetch` takes.
-
-    Args:
-      recipe: complete, with the kind chosen.
-      source: real rows and what synthetic ones are drawn from.
-      views: of all rows, from `all_views`; None for kind "draws".
-      chunk_rows: most rows embedded at once.
-    """
-    if recipe.kind != "features":
-        return recipe, (source, views)
-    assert recipe.method is not None
-    return Recipe("features"), all_features(recipe.method, recipe.space, source.params, views, chunk_rows)
 
 
 def over_rows(function: Callable[[dict[str, np.ndarray]], Any], part: Part, size: int) -> Any:
@@ -206,48 +199,37 @@ def over_rows(function: Callable[[dict[str, np.ndarray]], Any], part: Part, size
     return jax.tree.map(lambda *pieces: np.concatenate(pieces)[:n], *parts)
 
 
-def piece_size(n: int, chunk_rows: int) -> int:
-    """Rows in each of the pieces, nearly equal, of at most `chunk_rows`."""
-    return max(equal_pieces(n, chunk_rows)[1], 1)
+@partial(jax.jit, static_argnames=("method", "what", "space"))
+def _made(method: Method, what: str, params: dict[str, Params], views: Views, **rest: Any) -> Any:
+    return single_precision(method, what, getattr(method, what)(params, views, *rest.values()))
 
 
-@partial(jax.jit, static_argnames=("method",))
-def _scores(method: Method, params: dict[str, Params], views: Views, tables: Tables) -> jax.Array:
-    assert method.scores is not None
-    return single_precision(method, "scores", method.scores(params, views, tables))
-
-
-@partial(jax.jit, static_argnames=("method", "space"))
-def _embed(method: Method, params: dict[str, Params], views: Views, space: str) -> jax.Array:
-    return embed(method, params, views, space)
+def _of_part(method: Method, what: str, params: dict[str, Params], part: Part, size: int, **rest: Any) -> Any:
+    """What a function of a method makes of all rows of a part, in chunks of `size`; rest: its last argument."""
+    own, params = part.only(method.views), jax.device_put(params)
+    return over_rows(lambda views: _made(method, what, params, views, **rest), own, size)
 
 
 def class_scores(method: Method, params: dict[str, Params], part: Part, tables: Tables, chunk_rows: int) -> np.ndarray:
     """A method's own class scores of all rows of a part [n, C] float32."""
     if not len(part):
         return np.zeros((0, len(tables.semantics)), np.float32)
-    own, params = part.only(method.views), jax.device_put(params)
-    return over_rows(lambda views: _scores(method, params, views, tables), own, piece_size(len(part), chunk_rows))
+    return _of_part(method, "scores", params, part, equal_pieces(len(part), chunk_rows)[1], tables=tables)
 
 
-def embedded(method: Method, params: dict[str, Params], part: Part, space: str, chunk_rows: int) -> np.ndarray:
-    """What a method makes of all rows of a part [n, ...] float32: classifier inputs of a space, or its view."""
-    own, params = part.only(method.views), jax.device_put(params)
-    return over_rows(lambda views: _embed(method, params, views, space), own, piece_size(len(part), chunk_rows))
+def embedded(method: Method, params: dict[str, Params], part: Part, space: str, size: int) -> np.ndarray:
+    """What a method makes of all rows of a part [n, ...] float32: classifier inputs of a space, or its view.
 
-
-@partial(jax.jit, static_argnames=("method",))
-def _read(method: Method, params: dict[str, Params], views: Views) -> dict[str, jax.Array]:
-    assert method.read is not None
-    return single_precision(method, "read", method.read(params, views))
+    They are computed in chunks of `size`; equal sizes share their compiled code.
+    """
+    return _of_part(method, "embed", params, part, size, space=space)
 
 
 def read_off(method: Method, params: dict[str, Params], part: Part, chunk_rows: int) -> dict[str, np.ndarray]:
     """What a method reads off all rows of a part, see `Method.read`; {} where it reads nothing off them."""
     if method.read is None:
         return {}
-    own, params = part.only(method.views), jax.device_put(params)
-    return over_rows(lambda views: _read(method, params, views), own, piece_size(len(part), chunk_rows))
+    return _of_part(method, "read", params, part, equal_pieces(len(part), chunk_rows)[1])
 
 
 def single_precision(method: Method, what: str, made: Any) -> Any:

@@ -5,81 +5,24 @@ classes and `syn_num` synthetic rows per unseen class, over all classes; zero-sh
 of unseen classes alone; the "seen" score on synthetic rows of seen classes alone.
 """
 
+import copy
 import dataclasses
+import weakref
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from zsl_jax.data.dataset import Part, Task
-from zsl_jax.errors import InputError
 from zsl_jax.evaluation import classifier, fits, metrics, rows
-from zsl_jax.evaluation.fits import Inputs, Numbers, Purpose, ScoredParts, Setup, gzsl_scores
-from zsl_jax.evaluation.prototype import Options as Prototype
+from zsl_jax.evaluation.options import EvalOptions
 from zsl_jax.train_steps.method import Method, Params, Tables
 
 DIRECT_SPACE, DIRECT_SAMPLER = "scores", "direct"
-
-
-@dataclasses.dataclass(frozen=True)
-class EvalOptions:
-    """How a method is scored.
-
-    Attributes:
-      syn_num: synthetic rows per class.
-      classifier: kind of classifier, one of `fits.KINDS`.
-      classifier_lr: Adam's rate of softmax classifiers.
-      classifier_epochs: their epochs.
-      classifier_batch: their minibatch; 0: `syn_num`, as published.
-      prototype: how prototype classifiers are trained.
-      seen_factor: what generalised scores of seen classes are multiplied with (published with prototypes: 0.95).
-      spaces: classifier inputs to try; those the method lacks are left out.
-      samplers: ways to sample; those the method lacks are left out.
-      chunk_rows: most rows synthesised, embedded or scored at once.
-      memory_mb: megabytes that stored rows may take, see `rows.choose_kind`.
-    """
-
-    syn_num: int
-    classifier_lr: float
-    spaces: tuple[str, ...]
-    classifier_epochs: int = 25
-    classifier_batch: int = 0
-    classifier: str = "softmax"
-    prototype: Prototype = dataclasses.field(default_factory=Prototype)
-    seen_factor: float = 1.0
-    samplers: tuple[str, ...] = ("one_step", "progressive")
-    chunk_rows: int = 4096
-    memory_mb: float = 1024
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of a fit."""
-        return {"softmax": self.classifier_epochs, "prototype": self.prototype.epochs, "nearest": 1}[self.classifier]
-
-    @property
-    def batch(self) -> int:
-        """Minibatch of a fit."""
-        return self.prototype.batch if self.classifier == "prototype" else self.classifier_batch or self.syn_num
-
-    def spaces_of(self, method: Method) -> tuple[str, ...]:
-        """The spaces that are asked for and that the method has; raises InputError if there is none."""
-        return restrict(self.spaces, method.spaces, "spaces", method.name)
-
-    def samplers_of(self, method: Method) -> tuple[str, ...]:
-        """The samplers that are asked for and that the method has; raises InputError if there is none."""
-        return restrict(self.samplers, method.samplers, "samplers", method.name)
-
-
-def restrict(asked: tuple[str, ...], offered: tuple[str, ...], what: str, name: str) -> tuple[str, ...]:
-    """What is both asked for and offered, in the order asked."""
-    shared = tuple(one for one in asked if one in offered)
-    if not shared:
-        raise InputError(f"evaluation {what}: {name} offers none of {asked}; choose from {offered}")
-    return shared
+Series = dict[str, list[float]]  # scores by name, over the epochs of a classifier, in percent
 
 
 def derive(key: jax.Array, *purpose: str) -> jax.Array:
@@ -104,143 +47,12 @@ def positions(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return np.searchsorted(classes, labels).astype(np.int32)
 
 
-def scored_rows(part: Part, classes: np.ndarray, chunk_rows: int) -> rows.ScoredRows:
-    """Test rows of one part, as views in chunks."""
-    numbers = np.arange(len(part))
-    views = {name: rows.chunked(rows.row_sources.read(view, numbers), chunk_rows) for name, view in part.views.items()}
-    labels = rows.chunked(positions(part.labels, classes), chunk_rows)
-    return rows.ScoredRows(views, labels, rows.chunked(metrics.class_balance(part.labels), chunk_rows))
-
-
-class Prepared(NamedTuple):
-    """One task on the device. real: views of the training rows; scored: test rows, as views; n_test: their number."""
-
-    task: Task
-    real: dict[str, jax.Array]
-    scored: ScoredParts
-    n_test: int
-
-
-@lru_cache(maxsize=1)
-def prepare(task: Task, views: tuple[str, ...], chunk_rows: int) -> Prepared:
-    """Uploads some views of the rows of a task. The last one stays, since a run scores one task again and again."""
-    seen = scored_rows(task.test_seen.only(views), task.seen, chunk_rows)
-    unseen = scored_rows(task.test_unseen.only(views), task.unseen, chunk_rows)
-    train = task.train.only(views)
-    real = {name: jnp.asarray(rows.row_sources.read(view, np.arange(len(train)))) for name, view in train.views.items()}
-    return Prepared(task, real, (seen, unseen), len(task.test_seen.labels) + len(task.test_unseen.labels))
-
-
-def direct_scores(
-    method: Method, params: dict[str, Params], task: Task, tables: Tables, chunk_rows: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """A method's own class scores of both test parts [n, C]: columns of the seen classes, then of the unseen ones."""
-    columns = np.concatenate([task.seen, task.unseen])
-    parts = (task.test_seen, task.test_unseen)
-    seen, unseen = (rows.class_scores(method, params, part, tables, chunk_rows)[:, columns] for part in parts)
-    return seen, unseen
-
-
-@partial(jax.jit, static_argnames=("n_seen",))
-def measures_of(
-    seen: jax.Array, unseen: jax.Array, labels: jax.Array, weights: jax.Array, n_seen: int, gamma: jax.Array
-) -> dict[str, jax.Array]:
-    """T1 and `gzsl_scores` of class scores of both test parts [n, C].
-
-    labels: columns of the rows of both parts [n]; weights: what a right answer counts [n].
-    """
-    gains = metrics.gains(jnp.concatenate([seen, unseen]), labels, weights, n_seen)
-    of_unseen = (unseen[:, n_seen:], labels[len(seen) :] - n_seen, weights[len(seen) :])
-    return {"T1": metrics.weighted_accuracy(*of_unseen), **gzsl_scores(gains, gamma)}
-
-
-def evaluate_directly(
-    method: Method, params: dict[str, Params], task: Task, tables: Tables, chunk_rows: int, gamma: float
-) -> dict[str, list[float]]:
-    """Scores of a method's own class scores, in percent, as lists of length 1."""
-    seen, unseen = direct_scores(method, params, task, tables, chunk_rows)
-    labels = np.concatenate(
-        [positions(task.test_seen.labels, task.seen), positions(task.test_unseen.labels, task.unseen) + len(task.seen)]
-    ).astype(np.int32)
-    weights = np.concatenate([metrics.class_balance(part.labels) for part in (task.test_seen, task.test_unseen)])
-    return percent(measures_of(seen, unseen, labels, weights, len(task.seen), np.float32(gamma)))  # pyright: ignore[reportArgumentType]
-
-
-class Synthesis(NamedTuple):
-    """Rows to train on for one sampler, shared by the spaces: their source, and their views if these fit."""
-
-    sampler: str
-    source: rows.Source
-    views: dict[str, jax.Array] | None
-
-
-def synthesise(source: rows.Source, method: Method, options: EvalOptions, sampler: str) -> Synthesis:
-    """Draws the synthetic rows of a source once for all spaces, if they fit into memory."""
-    recipe = rows.Recipe("views", method, options.spaces_of(method)[0], sampler, options.syn_num)
-    view_width, _ = rows.widths(recipe, source)
-    kind = rows.choose_kind(view_width, 0, recipe.rows_of(source), 0, options.memory_mb)
-    views = None if kind == "draws" else rows.all_views(recipe, source, options.chunk_rows)
-    return Synthesis(sampler, source, views)
-
-
-def unseen_rows(
-    method: Method, params: dict[str, Params], data: Prepared, key: jax.Array, options: EvalOptions, sampler: str
-) -> Synthesis:
-    """The real rows and `syn_num` synthetic rows of each unseen class."""
-    semantics = jnp.asarray(data.task.semantics[data.task.unseen])
-    source = rows.Source(params, data.real, semantics, derive(key, "rows", "unseen", sampler))
-    return synthesise(source, method, options, sampler)
-
-
-def seen_rows(
-    method: Method, params: dict[str, Params], data: Prepared, key: jax.Array, options: EvalOptions, sampler: str
-) -> Synthesis:
-    """`syn_num` synthetic rows of each seen class, without real ones."""
-    semantics = jnp.asarray(data.task.semantics[data.task.seen])
-    source = rows.Source(params, {}, semantics, derive(key, "rows", "seen", sampler))
-    return synthesise(source, method, options, sampler)
-
-
-class Held(NamedTuple):
-    """Rows to train on and to score in one space: recipe and arrays for `rows.fetch`, rows to score."""
-
-    recipe: rows.Recipe
-    arrays: Any
-    scored: ScoredParts
-
-
-def hold(
-    method: Method,
-    data: Prepared,
-    made: Synthesis,
-    options: EvalOptions,
-    space: str,
-    scored: ScoredParts | None = None,
-) -> Held:
-    """Holds training and test rows in one space as the memory allows; `scored`: test rows held so before."""
-    source = made.source
-    recipe = rows.Recipe("draws", method, space, made.sampler, options.syn_num)
-    kind = rows.choose_kind(
-        *rows.widths(recipe, source), recipe.rows_of(source), data.n_test, memory_mb=options.memory_mb
-    )
-    recipe, arrays = rows.hold(dataclasses.replace(recipe, kind=kind), source, made.views, options.chunk_rows)
-    if kind != "features":
-        return Held(recipe, arrays, data.scored)
-    return Held(recipe, arrays, scored or embed_parts(method, data, source.params, space))
-
-
-def embed_parts(method: Method, data: Prepared, params: dict[str, Params], space: str) -> ScoredParts:
-    """Test rows in one space."""
-    seen, unseen = (part._replace(inputs=rows.embed_chunks(method, space, params, part.inputs)) for part in data.scored)
-    return seen, unseen
-
-
-def columns(purpose: Purpose, task: Task) -> np.ndarray:
+def class_columns(purpose: fits.Purpose, task: Task) -> np.ndarray:
     """Class numbers in the order of a classifier's columns."""
     return {"gzsl": np.concatenate([task.seen, task.unseen]), "zsl": task.unseen, "seen": task.seen}[purpose]
 
 
-def training_labels(purpose: Purpose, task: Task, syn_num: int) -> np.ndarray:
+def training_labels(purpose: fits.Purpose, task: Task, syn_num: int) -> np.ndarray:
     """Columns of the training rows: the real ones of seen classes (gzsl), then `syn_num` for each synthesised class."""
     n_seen, n_unseen = len(task.seen), len(task.unseen)
     if purpose != "gzsl":
@@ -249,55 +61,21 @@ def training_labels(purpose: Purpose, task: Task, syn_num: int) -> np.ndarray:
     return np.concatenate([positions(task.train.labels, task.seen), made])
 
 
-def fit_setup(purpose: Purpose, data: Prepared, made: Synthesis, held: Held, options: EvalOptions):
-    """The static side and the arrays of one fit: (`Setup`, `Inputs`)."""
-    task = data.task
-    labels, classes = training_labels(purpose, task, options.syn_num), columns(purpose, task)
-    setup = Setup(
-        purpose,
-        options.classifier,
-        held.recipe,
-        n_train=len(labels),
-        first=len(task.train.labels) if purpose == "zsl" else 0,
-        n_seen=len(task.seen),
-        n_classes=len(classes),
-        epochs=options.epochs,
-        batch=options.batch,
-        chunk_rows=options.chunk_rows,
-        prototype=options.prototype,
+def gains_of(task: Task, seen: np.ndarray, unseen: np.ndarray) -> metrics.Gains:
+    """What class scores of test_seen and test_unseen [n, C], seen classes in the first columns, add to S and U."""
+    own = positions(task.test_seen.labels, task.seen), positions(task.test_unseen.labels, task.unseen)
+    return metrics.gains(
+        jnp.asarray(np.concatenate([seen, unseen]), jnp.float32),
+        jnp.asarray(np.concatenate([own[0], own[1] + np.int32(len(task.seen))])),
+        jnp.asarray(np.concatenate([metrics.class_balance(labels) for labels in own])),
+        len(task.seen),
     )
-    semantics = jnp.asarray(task.semantics[classes])
-    return setup, Inputs(held.arrays, jnp.asarray(labels), made.source.params, held.scored, semantics)
 
 
-def fit_numbers(options: EvalOptions, gamma: float) -> Numbers:
-    """The scalars of a fit."""
-    return Numbers(*map(jnp.float32, (options.classifier_lr, gamma, options.seen_factor)))
+_gzsl_scores = jax.jit(fits.gzsl_scores)
 
 
-def run_fits(
-    purpose: Purpose,
-    data: Prepared,
-    made: Sequence[Synthesis],
-    held: Sequence[Held],
-    space: str,
-    key: jax.Array,
-    options: EvalOptions,
-    gamma: float = 0.0,
-    epoch: int = -1,
-) -> Sequence[classifier.Fit]:
-    """Fits a classifier on the rows of each sampler; keeps its parameters after epoch `epoch` (-1: the last)."""
-    setup, inputs = fit_setup(purpose, data, made[0], held[0], options)
-    purposes = [(purpose, space, one.sampler) for one in made]
-    rest = fit_numbers(options, gamma), jnp.int32(epoch % options.epochs)
-    if len(made) == 1:
-        return [fits.train(setup, inputs, derive(key, *purposes[0]), *rest)]
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, np.stack([_code(one) for one in purposes]))
-    inputs = inputs._replace(held=None)
-    return fits.train_together(setup, tuple(one.arrays for one in held), inputs, keys, *rest)
-
-
-def percent(measures: dict[str, jax.Array]) -> dict[str, list[float]]:
+def percent(measures: Mapping[str, jax.Array]) -> Series:
     """Shares as lists of percentages over the classifier epochs; a gamma stays as it is.
 
     Percentages are rounded to 1e-4, below which float32 sums of hits say nothing.
@@ -309,108 +87,231 @@ def percent(measures: dict[str, jax.Array]) -> dict[str, list[float]]:
     return {name: [scale(name, value) for value in np.atleast_1d(values)] for name, values in measures.items()}
 
 
-def evaluate(
-    method: Method,
-    params: dict[str, Params],
-    task: Task,
-    key: jax.Array,
-    options: EvalOptions,
-    gammas: Mapping[str, float] | None = None,
-    tick: Callable[[], object] = lambda: None,
-) -> dict[str, Any]:
-    """Scores a method on a task.
+class OnDevice(NamedTuple):
+    """Rows of a task on the device. real: views of the training rows; scored: `n_test` test rows, as views."""
 
-    Args:
-      method: system to score; it has `synthesize` and `embed`, or `scores`. Compiled code is kept for it: pass the
-        same value each time.
-      params: its inference parameters.
-      task: what to train classifiers on and what to score.
-      key: of everything random. Rows depend on their class and sampler, a classifier on its space and sampler, so that
-        asking for one more space changes no other number.
-      options: see `EvalOptions`.
-      gammas: by space, the calibration (subtracted from the scores of seen classes) to report beside none; 0 if absent.
-      tick: called after each space and sampler, and after the "seen" score, e.g. to move a progress bar.
+    real: dict[str, jax.Array]
+    scored: fits.ScoredParts
+    n_test: int
 
-    Returns:
-      {"spaces": {space: {sampler: scores}}, "seen": {space: accuracies}}. The scores are lists over the classifier's
-      epochs, in percent: T1, U, S, H, AUSUC; gamma and H_gamma (the gamma of highest H on this task, and that H);
-      U_cal, S_cal, H_cal (at `gammas`). The "seen" score stands for the first space and sampler. Methods with `scores`
-      alone have the space "scores", the sampler "direct" and lists of length 1, and no "seen".
 
-    Raises:
-      InputError: the method has none of the spaces or samplers asked for.
+def upload(task: Task, views: tuple[str, ...], chunk_rows: int) -> OnDevice:
+    """Uploads some views of the rows of a task."""
+
+    def scored(part: Part, classes: np.ndarray) -> rows.ScoredRows:
+        arrays = rows.read_all(part.only(views)), positions(part.labels, classes), metrics.class_balance(part.labels)
+        return rows.ScoredRows(*jax.tree.map(lambda array: rows.chunked(array, chunk_rows), arrays))
+
+    parts = scored(task.test_seen, task.seen), scored(task.test_unseen, task.unseen)
+    real = jax.tree.map(jnp.asarray, rows.read_all(task.train.only(views)))
+    return OnDevice(real, parts, len(task.test_seen) + len(task.test_unseen))
+
+
+class Synthesis(NamedTuple):
+    """Rows to train on for one sampler, shared by the spaces: their source, and their views if these fit."""
+
+    sampler: str
+    source: rows.Source
+    views: dict[str, jax.Array] | None
+
+
+class InSpace(NamedTuple):
+    """Rows to train on and to score in one space.
+
+    made: where they come from. recipe, arrays: for `rows.fetch`. scored: rows to score; None for none.
     """
-    gammas = gammas or {}
-    if method.synthesize is None:
-        direct = evaluate_directly(
-            method, params, task, tables_of(task), options.chunk_rows, gammas.get(DIRECT_SPACE, 0.0)
-        )
-        return {"spaces": {DIRECT_SPACE: {DIRECT_SAMPLER: direct}}, "seen": {}}
-    data = prepare(task, method.views, options.chunk_rows)
-    spaces, samplers = options.spaces_of(method), options.samplers_of(method)
-    found: dict[str, dict[str, Any]] = {space: {} for space in spaces}
-    for group in side_by_side(method, params, data, options):
-        made = [unseen_rows(method, params, data, key, options, sampler) for sampler in group]
-        for space in spaces:
-            scores = score_space(method, data, made, space, key, options, gammas.get(space, 0.0))
-            found[space] |= dict(zip(group, scores, strict=True))
-            for _ in group:
-                tick()
-        del made  # before the next sampler's rows take as much memory
-    seen = seen_score(method, params, data, key, options, spaces[0], samplers[0])
-    tick()
-    return {"spaces": found, "seen": {spaces[0]: seen}}
+
+    made: Synthesis
+    space: str
+    recipe: rows.Recipe
+    arrays: Any
+    scored: fits.ScoredParts | None
 
 
-def side_by_side(
-    method: Method, params: dict[str, Params], data: Prepared, options: EvalOptions
-) -> Iterator[tuple[str, ...]]:
-    """The samplers, in groups whose classifiers are trained as one program: all of them, if their rows fit together."""
-    samplers = options.samplers_of(method)
-    semantics = jax.ShapeDtypeStruct((len(data.task.unseen), data.task.semantics.shape[1]), jnp.float32)
-    source = rows.Source(params, data.real, semantics, jax.eval_shape(lambda: jax.random.key(0)))  # pyright: ignore[reportArgumentType]
-    views, features = zip(
-        *(
-            rows.widths(rows.Recipe("draws", method, space, sampler, options.syn_num), source)
-            for space in options.spaces_of(method)
+_HOLDERS: "weakref.WeakSet[Scorer]" = weakref.WeakSet()  # scorers whose rows are on the device
+
+
+@dataclasses.dataclass(eq=False)
+class Scorer:
+    """Scores states of a method on a task.
+
+    The task's rows are uploaded when they are first needed and stay until `release`, or until the scorer goes; of the
+    scorers of a process one at a time has its rows there, however many runs are under way.
+
+    Attributes:
+      method: it has `synthesize` and `embed`, or `scores`. Compiled code is kept for it: pass the same value each time.
+      task: what to train classifiers on and what to score.
+      options: see `EvalOptions`.
+    """
+
+    method: Method
+    task: Task
+    options: EvalOptions
+    _data: OnDevice | None = dataclasses.field(default=None, init=False, repr=False)
+
+    @property
+    def data(self) -> OnDevice:
+        """The task's rows on the device."""
+        if self._data is None:
+            for other in tuple(_HOLDERS):
+                other.release()
+            self._data = upload(self.task, self.method.views, self.options.chunk_rows)
+            _HOLDERS.add(self)
+        return self._data
+
+    def release(self) -> None:
+        """Takes the rows off the device; the next evaluation uploads them again."""
+        self._data = None
+        _HOLDERS.discard(self)
+
+    def with_classifier(self, **options: Any) -> "Scorer":
+        """The same with other options of the classifier, and the same rows on the device."""
+        other = copy.copy(self)
+        other.options = dataclasses.replace(self.options, **options)
+        return other
+
+    def evaluate(
+        self,
+        params: dict[str, Params],
+        key: jax.Array,
+        gammas: Mapping[str, float] | None = None,
+        tick: Callable[[], object] = lambda: None,
+    ) -> dict[str, Any]:
+        """Scores one state.
+
+        Args:
+          params: inference parameters of the method.
+          key: of everything random. Rows depend on their class and sampler, a classifier on its space and sampler, so
+            that asking for one more space changes no other number.
+          gammas: by space, the calibration (subtracted from the scores of seen classes) to report beside none; 0 if
+            absent.
+          tick: called after each space and sampler, and after the "seen" score, e.g. to move a progress bar.
+
+        Returns:
+          {"spaces": {space: {sampler: scores}}, "seen": {space: accuracies}}. The scores are lists over the
+          classifier's epochs, in percent: T1, U, S, H, AUSUC; gamma and H_gamma (the gamma of highest H on this task,
+          and that H); U_cal, S_cal, H_cal (at `gammas`). The "seen" score stands for the first space and sampler.
+          Methods with `scores` alone have the space "scores", the sampler "direct" and lists of length 1, and no
+          "seen".
+
+        Raises:
+          InputError: the method has none of the spaces or samplers asked for.
+        """
+        gammas = gammas or {}
+        if self.method.synthesize is None:
+            direct = self.score_directly(params, gammas.get(DIRECT_SPACE, 0.0))
+            return {"spaces": {DIRECT_SPACE: {DIRECT_SAMPLER: direct}}, "seen": {}}
+        spaces, samplers = self.options.spaces_of(self.method), self.options.samplers_of(self.method)
+        found: dict[str, dict[str, Series]] = {space: {} for space in spaces}
+        for group in self.side_by_side(params):
+            made = [self.synthesise(params, key, sampler) for sampler in group]
+            for space in spaces:
+                scores = self.score_space(made, space, key, gammas.get(space, 0.0))
+                found[space] |= dict(zip(group, scores, strict=True))
+                for _ in group:
+                    tick()
+            del made  # before the next sampler's rows take as much memory
+        seen = self.seen_score(params, key, spaces[0], samplers[0])
+        tick()
+        return {"spaces": found, "seen": {spaces[0]: seen}}
+
+    def class_scores(self, params: dict[str, Params]) -> tuple[np.ndarray, np.ndarray]:
+        """The method's own class scores of both test parts [n, C]: columns of the seen, then of the unseen classes."""
+        tables, order = tables_of(self.task), class_columns("gzsl", self.task)
+        parts = self.task.test_seen, self.task.test_unseen
+        made = (rows.class_scores(self.method, params, part, tables, self.options.chunk_rows) for part in parts)
+        seen, unseen = (scores[:, order] for scores in made)
+        return seen, unseen
+
+    def score_directly(self, params: dict[str, Params], gamma: float) -> Series:
+        """Scores of the method's own class scores, as lists of length 1."""
+        task, (seen, unseen) = self.task, self.class_scores(params)
+        true = task.test_unseen.labels
+        given = unseen[:, len(task.seen) :], positions(true, task.unseen), metrics.class_balance(true)
+        t1 = metrics.weighted_accuracy(*map(jnp.asarray, given))
+        return percent({"T1": t1, **_gzsl_scores(gains_of(task, seen, unseen), jnp.float32(gamma))})
+
+    def side_by_side(self, params: dict[str, Params]) -> tuple[tuple[str, ...], ...]:
+        """The samplers, in groups whose classifiers are trained as one program: all, if their rows fit together."""
+        options, n_unseen = self.options, len(self.task.unseen)
+        samplers = options.samplers_of(self.method)
+        semantics = jax.ShapeDtypeStruct((n_unseen, self.task.semantics.shape[1]), jnp.float32)
+        source = rows.Source(params, self.data.real, semantics, jax.eval_shape(lambda: jax.random.key(0)))  # pyright: ignore[reportArgumentType]
+        recipes = [
+            rows.Recipe("draws", self.method, space, sampler, options.syn_num)
+            for space in options.spaces_of(self.method)
             for sampler in samplers
-        ),
-        strict=True,
-    )
-    k, n_train = len(samplers), source.n_real + len(data.task.unseen) * options.syn_num
-    # Features of each sampler, once more where they are stacked.
-    kind = rows.choose_kind(k * max(views), 2 * k * max(features), n_train, data.n_test, options.memory_mb)
-    yield from (samplers,) if kind == "features" else ((sampler,) for sampler in samplers)
+        ]
+        views, features = zip(*(rows.widths(recipe, source) for recipe in recipes), strict=True)
+        k, n_train = len(samplers), recipes[0].rows_of(source)
+        # Features of each sampler, once more where they are stacked.
+        kind = rows.choose_kind(k * max(views), 2 * k * max(features), n_train, self.data.n_test, options.memory_mb)
+        return (samplers,) if kind == "features" else tuple((sampler,) for sampler in samplers)
 
+    def synthesise(
+        self, params: dict[str, Params], key: jax.Array, sampler: str, of: Literal["unseen", "seen"] = "unseen"
+    ) -> Synthesis:
+        """`syn_num` synthetic rows of each unseen class beside the real rows, or of each seen class without these.
 
-def score_space(
-    method: Method,
-    data: Prepared,
-    made: Sequence[Synthesis],
-    space: str,
-    key: jax.Array,
-    options: EvalOptions,
-    gamma: float,
-) -> list[dict[str, list[float]]]:
-    """Scores of one space for the synthetic rows of each sampler: lists over classifier epochs, in percent."""
-    first = hold(method, data, made[0], options, space)
-    held = [first, *(hold(method, data, one, options, space, first.scored) for one in made[1:])]
-    gzsl = run_fits("gzsl", data, made, held, space, key, options, gamma)
-    zsl = run_fits("zsl", data, made, held, space, key, options)
-    return [percent({"T1": z.measures, **g.measures}) for z, g in zip(zsl, gzsl, strict=True)]
+        They are drawn once for all spaces, if they fit into memory.
+        """
+        task, options, real = self.task, self.options, self.data.real if of == "unseen" else {}
+        semantics = jnp.asarray(task.semantics[task.unseen if of == "unseen" else task.seen])
+        source = rows.Source(params, real, semantics, derive(key, "rows", of, sampler))
+        recipe = rows.Recipe("views", self.method, options.spaces_of(self.method)[0], sampler, options.syn_num)
+        kind = rows.choose_kind(rows.widths(recipe, source)[0], 0, recipe.rows_of(source), 0, options.memory_mb)
+        views = None if kind == "draws" else rows.all_views(recipe, source, options.chunk_rows)
+        return Synthesis(sampler, source, views)
 
+    def in_space(self, made: Synthesis, space: str, scored: fits.ScoredParts | None = None) -> InSpace:
+        """Training and test rows in one space, as the memory allows; `scored`: test rows in that space, if at hand."""
+        options, source = self.options, made.source
+        recipe = rows.Recipe("draws", self.method, space, made.sampler, options.syn_num)
+        sizes = *rows.widths(recipe, source), recipe.rows_of(source), self.data.n_test
+        kind = rows.choose_kind(*sizes, options.memory_mb)
+        if made.views is None or kind != "features":
+            recipe = dataclasses.replace(recipe, kind=kind)
+            return InSpace(made, space, recipe, (source, made.views), self.data.scored)
+        features = rows.all_features(self.method, space, source.params, made.views, options.chunk_rows)
+        return InSpace(made, space, rows.Recipe("features"), features, scored or self.embedded(source.params, space))
 
-def seen_score(
-    method: Method,
-    params: dict[str, Params],
-    data: Prepared,
-    key: jax.Array,
-    options: EvalOptions,
-    space: str,
-    sampler: str,
-) -> list[float]:
-    """Accuracy on the seen classes of a classifier that saw synthetic rows only, by classifier epoch, in percent."""
-    made = seen_rows(method, params, data, key, options, sampler)
-    held = hold(method, data, made, options, space)
-    (fit,) = run_fits("seen", data, [made], [held], space, key, options)
-    return percent({"seen": fit.measures})["seen"]
+    def embedded(self, params: dict[str, Params], space: str) -> fits.ScoredParts:
+        """Test rows in one space."""
+        seen, unseen = (
+            part._replace(inputs=rows.embed_chunks(self.method, space, params, part.inputs))
+            for part in self.data.scored
+        )
+        return seen, unseen
+
+    def fit_inputs(self, purpose: fits.Purpose, given: InSpace) -> tuple[fits.Setup, fits.Inputs]:
+        """The static side and the arrays of one fit."""
+        task, classes = self.task, class_columns(purpose, self.task)
+        labels = training_labels(purpose, task, self.options.syn_num)
+        first = len(task.train) if purpose == "zsl" else 0
+        setup = self.options.setup(purpose, given.recipe, len(labels), len(task.seen), len(classes), first)
+        arrays = jnp.asarray(labels), given.made.source.params, given.scored, jnp.asarray(task.semantics[classes])
+        return setup, fits.Inputs(given.arrays, *arrays)
+
+    def fit(
+        self, purpose: fits.Purpose, given: Sequence[InSpace], key: jax.Array, gamma: float = 0.0, epoch: int = -1
+    ) -> Sequence[classifier.Fit]:
+        """Fits a classifier on the rows of each sampler; keeps its parameters after epoch `epoch` (-1: the last)."""
+        setup, inputs = self.fit_inputs(purpose, given[0])
+        purposes = [(purpose, one.space, one.made.sampler) for one in given]
+        rest = self.options.numbers(gamma), jnp.int32(epoch % self.options.epochs)
+        if len(given) == 1:
+            return [fits.train(setup, inputs, derive(key, *purposes[0]), *rest)]
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, np.stack([_code(one) for one in purposes]))
+        return fits.train_together(setup, tuple(one.arrays for one in given), inputs._replace(held=None), keys, *rest)
+
+    def score_space(self, made: Sequence[Synthesis], space: str, key: jax.Array, gamma: float) -> list[Series]:
+        """Scores of one space for the synthetic rows of each sampler."""
+        first = self.in_space(made[0], space)
+        given = [first, *(self.in_space(one, space, first.scored) for one in made[1:])]
+        gzsl, zsl = self.fit("gzsl", given, key, gamma), self.fit("zsl", given, key)
+        return [percent({"T1": z.measures, **g.measures}) for z, g in zip(zsl, gzsl, strict=True)]
+
+    def seen_score(self, params: dict[str, Params], key: jax.Array, space: str, sampler: str) -> list[float]:
+        """Accuracy on the seen classes of a classifier that saw synthetic rows only, in percent, by its epochs."""
+        (fit,) = self.fit("seen", [self.in_space(self.synthesise(params, key, sampler, "seen"), space)], key)
+        return percent({"seen": fit.measures})["seen"]

@@ -60,7 +60,7 @@ def add(dataset: Dataset, source: Dataset, method: Method, params: dict[str, Par
       params: its inference parameters.
       whole: all rows of `source`, scaled as the stage's training rows were.
     """
-    made = rows.embedded(method, params, whole.only(method.views), method.produces, CHUNK_ROWS)
+    made = rows.embedded(method, params, whole, method.produces, rows.equal_pieces(len(whole), CHUNK_ROWS)[1])
     origin = next(source.origins[name] for name in method.views if name in source.views)
     return dataset.with_view(method.produces, processes.array_of_first(made), f"{origin}_{method.name}")
 

@@ -11,6 +11,7 @@ import numpy as np
 from zsl_jax.data.dataset import Task
 from zsl_jax.evaluation import baselines, metrics, protocol
 from zsl_jax.evaluation.detail import detail
+from zsl_jax.evaluation.scoring import Scorer
 from zsl_jax.experiment.problems import TEST, VALIDATION, Runs, Trained, eval_options
 from zsl_jax.train_steps.method import Params
 from zsl_jax.training.stage import Stage, load_inference
@@ -57,10 +58,9 @@ def conclude(config, runs: Runs) -> Outcome:
     place = rows[last.name][headline["protocol"]][headline["space"]]["found"]["H"]
     params = load_inference(last, place["epoch"])
     key = last.evaluation_key(place["epoch"])
-    options = eval_options(config, last.name, last.method)
-    where = {"space": headline["space"], "sampler": place["sampler"], "epoch": place["classifier_epoch"]}
-    scored_as = last.method, params, runs.test.task, key, options
-    details = detail(*scored_as, **where)
+    scorer = Scorer(last.method, runs.test.task, eval_options(config, last.name, last.method))
+    where = headline["space"], place["sampler"]
+    details = detail(scorer, params, key, *where, place["classifier_epoch"])
     result = {
         "method": config.method,
         "dataset": describe(runs),
@@ -70,7 +70,7 @@ def conclude(config, runs: Runs) -> Outcome:
         "seen": {name: found[-1]["scores"]["seen"] for name, found in scored(runs.test).items()},
         "stages": rows,
         "baselines": closed_form(runs),
-        "nearest": baselines.nearest_neighbour(*scored_as, headline["space"], place["sampler"]),
+        "nearest": baselines.nearest_neighbour(scorer, params, key, *where),
         "seconds": {TEST: runs.test.seconds} | ({VALIDATION: runs.validation.seconds} if runs.validation else {}),
     }
     synthetic = synthesise_unseen(last, params, runs.test.task)

@@ -15,7 +15,8 @@ from zsl_jax import data
 from zsl_jax.data.dataset import Dataset, Part, Task
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation import protocol, prototype
-from zsl_jax.evaluation.scoring import EvalOptions, evaluate, tables_of
+from zsl_jax.evaluation.options import EvalOptions
+from zsl_jax.evaluation.scoring import Scorer, tables_of
 from zsl_jax.experiment import made_views
 from zsl_jax.experiment.checks import check_options, rehearse, spec_of
 from zsl_jax.train_steps import registry
@@ -24,7 +25,8 @@ from zsl_jax.training import processes
 from zsl_jax.training.lockstep import Run
 from zsl_jax.training.loop import steps_per_epoch
 from zsl_jax.training.parallel import Layout, check_batch_sizes, make_layout
-from zsl_jax.training.stage import Evaluation, Stage, StopRequest, is_finished, load_inference, run_stage, shapes
+from zsl_jax.training.stage import Evaluation, Stage, is_finished, load_inference, run_stage, shapes
+from zsl_jax.training.stopping import StopRequest
 from zsl_jax.training.workdir import RunFiles, RunWriter, progress
 
 log = logging.getLogger(__name__)
@@ -146,7 +148,10 @@ def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Ru
             stage, task = processes.all_do(made)
             require_finished(config, stage)
             log.info("%s task, stage %s: %s", problem.name, name, sizes_line(stage))
-            done = yield from run_stage(stage, writer, tuple(config.stages), stop)
+            try:
+                done = yield from run_stage(stage, writer, tuple(config.stages), stop)
+            finally:
+                stage.release()
             stages[name], evaluations[name], seconds[name] = stage, done.evaluations, done.seconds
             digests |= {name: done.imported} if done.imported else {}
             del done  # or its state, in a sweep a stack of many, would be on the devices until the next stage is over
@@ -250,10 +255,11 @@ def scored_stage(config, name: str, method: Method, task: Task, problem: Problem
     choices = problem.choices.get(name, {})
     chosen = protocol.best_space(choices, config.eval.select)
     scored = len(task.test_seen.labels) + len(task.test_unseen.labels)
-    judged = judge(method, task, eval_options(config, name, method), choices, config, problem.bars)
+    scorer = Scorer(method, task, eval_options(config, name, method))
     return {
         "train": task.train.only(method.views),
-        "evaluate": judged if scored else unjudged,
+        "evaluate": judge(scorer, choices, config, problem.bars) if scored else unjudged,
+        "release": scorer.release,
         "eval_first": config.eval.first,
         "eval_every": config.eval.every,
         "keep_epochs": () if chosen is None else tuple(sorted({choices[chosen][of]["epoch"] for of in ("T1", "H")})),
@@ -278,7 +284,7 @@ def eval_options(config, name: str, method: Method) -> EvalOptions:
     )
 
 
-def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, Any], config, bars: bool) -> Callable:
+def judge(scorer: Scorer, choices: dict[str, Any], config, bars: bool) -> Callable:
     """An evaluation on the test rows: (params, epoch, key) -> {"scores", "log", "score"}.
 
     The score that ranks states is the best `config.eval.select` over spaces and samplers, the classifier trained to its
@@ -286,12 +292,11 @@ def judge(method: Method, task: Task, options: EvalOptions, choices: dict[str, A
     """
     gammas = protocol.chosen_gammas(choices) if choices else {}
     select, settled = config.eval.select, config.upstream != "oracle"
+    rounds = len(scorer.options.spaces) * len(scorer.options.samplers) + 1
 
     def run(params: dict[str, Params], epoch: int, key: jax.Array) -> dict[str, Any]:
-        with progress(
-            len(options.spaces) * len(options.samplers) + 1, f"evaluation, epoch {epoch}", "space", bars
-        ) as bar:
-            scores = evaluate(method, params, task, key, options, gammas, lambda: bar.update())
+        with progress(rounds, f"evaluation, epoch {epoch}", "space", bars) as bar:
+            scores = scorer.evaluate(params, key, gammas, lambda: bar.update())
         here = [{"epoch": epoch, "scores": scores}]
         logged = {
             f"{space}/{name}": row[name]

@@ -9,7 +9,7 @@ from zsl_jax.errors import InputError, one_line
 from zsl_jax.evaluation.protocol import SCORES
 from zsl_jax.experiment import sweep
 from zsl_jax.files import read_json
-from zsl_jax.training import stage
+from zsl_jax.training import stopping
 
 METHODS = {
     "zerodiff": "zerodiff_{data}",
@@ -152,8 +152,8 @@ def run_cell(cell: sweep.Cell, seeds: int, workdir: Path, minutes: float) -> lis
     ends = sweep.train([(cell, seed) for seed in range(seeds)], workdir, most=0, seconds=60 * minutes)
     lines = []
     for (_, seed), end in ends:
-        if isinstance(end, stage.Interrupted):
-            if end.signum != stage.TIME_IS_UP:
+        if isinstance(end, stopping.Interrupted):
+            if end.signum != stopping.TIME_IS_UP:
                 raise end
             lines.append(f"{cell.name}, seed {seed}: not within {minutes:g} minutes; the same command goes on")
         elif isinstance(end, Exception):  # e.g. no memory: the other methods may do better

@@ -110,7 +110,7 @@ def read_config(workdir: Path) -> dict[str, Any]:
     found = files.read_json(path) if path.exists() else {}
     if not isinstance(found, dict):
         raise InputError(f"{path}: not a configuration; import anew")
-    return found
+    return {name: value for name, value in found.items() if name != SIZES}
 
 
 def stages(directory: Path, names: Iterable[str]) -> list[str]:

@@ -3,11 +3,8 @@
 import dataclasses
 import functools
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +18,11 @@ from zsl_jax.training import feed, imported, loop, processes
 from zsl_jax.training.checkpoints import Checkpoints, has_steps, open_checkpoints
 from zsl_jax.training.lockstep import Answer, Held, Program, Request, Rows, Run
 from zsl_jax.training.parallel import Layout
+from zsl_jax.training.stopping import Interrupted, StopRequest
 from zsl_jax.training.workdir import RunFiles, RunWriter, progress
 
 RATES = ("lr", "dec_lr")  # hyper-parameters that are logged
-TIME_IS_UP = signal.SIGALRM  # what a time limit looks like to a run
 Evaluation = dict[str, Any]  # {"epoch": int, "scores": ..., "score": float, "log": {name: float}}
-
-
-class Interrupted(Exception):
-    """A signal asked the run to stop; its state has been saved. `signum` is the signal."""
-
-    def __init__(self, signum: int, where: str):
-        super().__init__(f"stopped by {signal.Signals(signum).name} {where}; the same command goes on from there")
-        self.signum = signum
 
 
 class Diverged(Exception):
@@ -63,6 +52,7 @@ class Stage:
       memory_mb: training rows that take more megabytes stay on the host.
       bars: whether to show progress bars.
       per_epoch: iterations of an epoch where they are not those of these rows: a stage that was trained on others.
+      release: frees what `evaluate` keeps on the devices from one evaluation to the next.
     """
 
     name: str
@@ -88,6 +78,7 @@ class Stage:
     memory_mb: float = math.inf
     bars: bool = True
     per_epoch: int = 0
+    release: Callable[[], None] = lambda: None
 
     @property
     def plan(self) -> loop.Plan:
@@ -117,8 +108,8 @@ class Stage:
         return init, train, evaluation
 
     def evaluation_key(self, epoch: int) -> jax.Array:
-        """Key of the evaluation after an epoch (0-based)."""
-        return jax.random.fold_in(self.keys()[2], epoch)
+        """Key of the evaluation after an epoch (0-based; -1: of a stage without training)."""
+        return jax.random.fold_in(self.keys()[2], np.uint32(epoch % 2**32))
 
     def step_of(self, epoch: int) -> int:
         """Iterations done when an epoch (0-based) is over."""
@@ -158,51 +149,6 @@ class Progress:
     evaluations: list[Evaluation]
     seconds: dict[str, float]
     imported: str = ""
-
-
-class StopRequest:
-    """Set by SIGINT or SIGTERM; a second signal of the kind acts as usual."""
-
-    signum: int | None = None
-
-    def heard(self) -> int:
-        """The signal that a process of the run got, 0 if none did; all processes must ask together."""
-        return processes.largest(self.signum or 0)
-
-
-@contextmanager
-def time_limit(stop: StopRequest, seconds: float) -> Iterator[None]:
-    """Asks to stop after some seconds (0: never), as a signal would."""
-
-    def ask() -> None:
-        stop.signum = stop.signum or TIME_IS_UP  # a signal that came before is what is heard
-
-    timer = threading.Timer(seconds, ask)
-    if seconds:
-        timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-@contextmanager
-def watch_signals() -> Iterator[StopRequest]:
-    """Turns SIGINT and SIGTERM into a request to save and stop, inside the block."""
-    request = StopRequest()
-    previous = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(signum: int, _frame: object) -> None:
-        request.signum = signum
-        signal.signal(signum, previous[signal.Signals(signum)])
-
-    for signum in previous:
-        signal.signal(signum, note)
-    try:
-        yield request
-    finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
 
 
 def read_evaluations(stage: Stage, step: int, last_alone: bool = False) -> list[Evaluation]:
