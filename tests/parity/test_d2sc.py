@@ -192,7 +192,7 @@ def dfg_critics(state: TrainState, batch: Batch, noise: CriticNoise):
 
     gradients, metrics = jax.grad(loss, has_aux=True)({name: state.params[name] for name in DFG_CRITICS})
     clipped = adversarial.clip(gradients, state.hyper["clip_norm"])
-    after, norms = d2sc.update_feature_critics(DFG_NETS, state, pairs, batch, noise.alphas)
+    after, norms = zerodiff_dfg.update_critics(DFG_NETS, state, pairs, batch, noise.alphas)
     return pairs, latents, gradients, clipped, metrics | norms, after
 
 

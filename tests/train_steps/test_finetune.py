@@ -196,9 +196,9 @@ def test_view_without_noise_is_the_input():
 
 
 def test_two_views_differ():
-    pair = finetune_paco.draw_noise(jax.random.key(1), 4, SPEC.x_dim, 12)
-    assert (pair.query.noise != pair.key.noise).all()
-    assert (pair.query.dropout != pair.key.dropout).all()
+    query, key = finetune_paco.draw_noise(jax.random.key(1), 4, SPEC.x_dim, 12)
+    assert (query.noise != key.noise).all()
+    assert (query.dropout != key.dropout).all()
 
 
 def test_cross_entropy_in_closed_form():

@@ -330,10 +330,10 @@ def test_progressive_sampling_goes_through_the_posterior():
 
 
 def test_with_one_diffusion_step_both_samplers_are_one():
-    single = config(n_steps=1)
-    used = zerodiff_dfg.make_nets(single, SPEC)
-    shapes = zerodiff_dfg.parameter_shapes(used, SPEC)
-    params = {"generator": random_like(shapes["generator"])} | start("dfg").frozen
+    used, frozen = nets("dfg", n_steps=1), start("dfg").frozen
+    upstream = {"drg": {"generator": frozen["representation"]}}
+    state = jax.eval_shape(method("dfg", n_steps=1).init, jax.random.key(0), upstream, numbers("dfg"))
+    params = {"generator": random_like(state.params["generator"])} | frozen
     a = one_batch().a
 
     @jax.jit

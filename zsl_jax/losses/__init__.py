@@ -4,6 +4,8 @@ B rows, D feature width, A semantics width, Z latent width. Every function retur
 none checks its arguments: shapes that do not fit end in JAX's own error.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -18,6 +20,11 @@ def gradient_penalty(gradient_norms: jax.Array) -> jax.Array:
 def row_norms(rows: jax.Array) -> jax.Array:
     """Euclidean norms [B] of rows [B, D], with a zero gradient where a row is zero."""
     return jnp.sqrt(jnp.maximum(jnp.sum(rows**2, axis=-1), SMALLEST_NORM))
+
+
+def squared_weights(params: Any) -> jax.Array:
+    """Sum of the squares of all weights of a tree, without biases."""
+    return sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(params) if leaf.ndim > 1), jnp.float32(0))
 
 
 def mean_squared(predicted: jax.Array, target: jax.Array) -> jax.Array:

@@ -36,6 +36,12 @@ def draw_published(key: jax.Array, shapes: Any) -> Any:
     return jax.tree.unflatten(structure, drawn)
 
 
+def init_published(key: jax.Array, nets: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
+    """Draws parameters of nets by name, as `draw_published`; `nets` has each with rows it may see: (net, *inputs)."""
+    shapes = {name: jax.eval_shape(net.init, jax.random.key(0), *rows) for name, (net, *rows) in nets.items()}
+    return draw_published(key, {name: variables["params"] for name, variables in shapes.items()})
+
+
 def apply(net: nn.Module, params: Any, *inputs: Any, method: Any = None) -> Any:
     """What a module makes of its inputs with the given parameters; no other collections take part."""
     return net.apply({"params": params}, *inputs, method=method)

@@ -1,7 +1,8 @@
 """What stages share: Adam's steps of named nets, for all but fine-tuning; noisy pairs, for those with a diffusion."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,16 +10,16 @@ import numpy as np
 import optax
 
 from zsl_jax import diffusion
-from zsl_jax.nets.zerodiff import Critic, Generator
+from zsl_jax.nets.zerodiff import Critic, Generator, SemanticDecoder
 from zsl_jax.train_steps import mapped
-from zsl_jax.train_steps.method import Metrics, Params, TrainState
+from zsl_jax.train_steps.method import Metrics, Numbers, Params, TrainState, Trees
 
 PUBLISHED_BETA1 = 0.5
 PUBLISHED_BETA2 = 0.999
 ADAM_EPSILON = 1e-8
 CLIP_EPSILON = 1e-6
 
-Loss = Callable[[dict[str, Params]], tuple[jax.Array, Metrics]]  # of the nets that are trained
+Loss = Callable[[Trees], tuple[jax.Array, Metrics]]  # of the nets that are trained
 
 
 class Pairs(NamedTuple):
@@ -56,20 +57,18 @@ class CriticNoise(NamedTuple):
 
     z: jax.Array
     pair: PairNoise
-    alphas: dict[str, jax.Array]
+    alphas: Numbers
 
 
-class DiffusionNets(Protocol):
-    """What drawing noise needs to know of a stage's nets."""
+@dataclasses.dataclass(frozen=True)
+class DiffusionNets:
+    """The static side of a stage with a diffusion: modules, schedule, width of the latent noise."""
 
-    @property
-    def schedule(self) -> diffusion.Schedule: ...
-    @property
-    def generator(self) -> Generator: ...
-    @property
-    def critics(self) -> dict[str, Critic]: ...
-    @property
-    def z_dim(self) -> int: ...
+    generator: Generator
+    critics: dict[str, Critic]
+    decoder: SemanticDecoder
+    schedule: diffusion.Schedule
+    z_dim: int
 
 
 def draw_generator_noise(nets: DiffusionNets, key: jax.Array, shape: tuple[int, ...]) -> GeneratorNoise:
@@ -90,31 +89,24 @@ def draw_critic_noise(nets: DiffusionNets, key: jax.Array, shape: tuple[int, ...
     return CriticNoise(*draw_generator_noise(nets, generator_key, shape), alphas)
 
 
-def complete_pairs(
-    schedule: diffusion.Schedule,
-    real: jax.Array,
-    real_t: jax.Array,
-    following: jax.Array,
-    fake: jax.Array,
-    noise: PairNoise,
-) -> Pairs:
-    """Adds the fake x_t, drawn from the posterior of the fake x_0 and the real x_{t+1}."""
+def make_pairs(schedule: diffusion.Schedule, real: jax.Array, noise: PairNoise, generate: Callable) -> Pairs:
+    """Diffuses real rows; `generate` makes the fake x_0 of (x_t, x_{t+1}); the posterior gives the fake x_t of both."""
+    real_t, following = diffusion.q_sample_pair(schedule, real, noise.t, noise.current, noise.following)
+    fake = generate(real_t, following)
     fake_t = diffusion.posterior_sample(schedule, fake, following, noise.t, noise.posterior)
     return Pairs(real, fake, real_t, fake_t, following, noise.t)
 
 
-def init_adam(params: dict[str, Params]) -> dict[str, optax.ScaleByAdamState]:
+def init_adam(params: Trees) -> dict[str, optax.ScaleByAdamState]:
     """Adam's state for each net (it does not depend on the rates)."""
-    return {name: _zero_moments(tree) for name, tree in params.items()}
+    zeros = optax.tree.zeros_like
+    return {
+        name: optax.ScaleByAdamState(jnp.zeros((), jnp.int32), zeros(tree), zeros(tree))
+        for name, tree in params.items()
+    }
 
 
-def _zero_moments(params: Params) -> optax.ScaleByAdamState:
-    return optax.ScaleByAdamState(
-        jnp.zeros((), jnp.int32), optax.tree.zeros_like(params), optax.tree.zeros_like(params)
-    )
-
-
-def fresh_state(params: dict[str, Params], frozen: dict[str, Params], hyper: dict, extra: dict) -> TrainState:
+def fresh_state(params: Trees, frozen: Trees, hyper: dict, extra: dict) -> TrainState:
     """A state before its first step. It holds no array twice and none of the caller's, since training donates it."""
     return TrainState(params, init_adam(params), *jax.tree.map(jnp.copy, (frozen, hyper, extra)))
 
@@ -140,12 +132,12 @@ def descend(
     return jax.tree.map(move, params, mean, square), optax.ScaleByAdamState(count, mean, square)
 
 
-def gradient_norms(gradients: dict[str, Params]) -> dict[str, jax.Array]:
+def gradient_norms(gradients: Trees) -> Numbers:
     """Global gradient norm of each net, as metrics."""
     return {f"grad_norm/{name}": optax.tree.norm(tree) for name, tree in gradients.items()}
 
 
-def clip(gradients: dict[str, Params], max_norm: jax.Array) -> dict[str, Params]:
+def clip(gradients: Trees, max_norm: jax.Array) -> Trees:
     """Shrinks each net's gradient to a global norm of at most `max_norm` (scalar), as torch's `clip_grad_norm_`."""
 
     def shrink(tree: Params) -> Params:
@@ -155,9 +147,7 @@ def clip(gradients: dict[str, Params], max_norm: jax.Array) -> dict[str, Params]
     return {name: shrink(tree) for name, tree in gradients.items()}
 
 
-def update(
-    state: TrainState, gradients: dict[str, Params], rates: dict[str, jax.Array], beta1: dict[str, float] | None = None
-) -> TrainState:
+def update(state: TrainState, gradients: Trees, rates: Numbers, beta1: dict[str, float] | None = None) -> TrainState:
     """One Adam step of each net in `gradients` at its own rate (and beta1, if not the published 0.5)."""
     params, opt = dict(state.params), dict(state.opt)
     for name, gradient in gradients.items():
@@ -167,14 +157,10 @@ def update(
 
 
 def minimise(
-    state: TrainState,
-    loss: Loss,
-    rates: dict[str, jax.Array],
-    axis: str | None = None,
-    beta1: dict[str, float] | None = None,
-    max_norm: jax.Array | None = None,
-) -> tuple[TrainState, Metrics, Metrics]:
-    """One Adam step down `loss` of each net named in `rates`; returns state, the loss's metrics and gradient norms.
+    state: TrainState, loss: Loss, rates: Numbers, axis: str | None = None,
+    beta1: dict[str, float] | None = None, max_norm: jax.Array | None = None, suffix: str = "",
+) -> tuple[TrainState, Metrics]:  # fmt: skip
+    """One Adam step down `loss` of each net named in `rates`; returns state, and the loss's metrics and gradient norms.
 
     Args:
       state: has the nets' parameters and optimiser states.
@@ -183,9 +169,10 @@ def minimise(
       axis: see `mapped`.
       beta1: as `update`.
       max_norm: clips the gradient of each net; the norms returned are those before.
+      suffix: of the norms' names, where a net has several updates.
     """
     trained = {name: state.params[name] for name in rates}
     gradients, metrics = mapped.mean(jax.grad(loss, has_aux=True)(trained), axis)
-    norms = gradient_norms(gradients)
+    norms = {f"{name}{suffix}": norm for name, norm in gradient_norms(gradients).items()}
     gradients = gradients if max_norm is None else clip(gradients, max_norm)
-    return update(state, gradients, rates, beta1), metrics, norms
+    return update(state, gradients, rates, beta1), metrics | norms

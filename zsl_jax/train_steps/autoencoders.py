@@ -32,16 +32,15 @@ import numpy as np
 from zsl_jax import losses
 from zsl_jax.errors import InputError
 from zsl_jax.nets.autoencoders import GaussianEncoder, RectifiedPerceptron
-from zsl_jax.nets.layers import apply, draw_published
+from zsl_jax.nets.layers import apply, init_published
 from zsl_jax.train_steps import adversarial, mapped
-from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Numbers, Spec, TrainState, Trees
 from zsl_jax.train_steps.seen_classifier import frozen_from, negative_log_likelihood, require_classifier
 
 NUMBERS = ("lr", "cls_weight", "weight_decay", "information_rate")
 NET_NAMES: tuple[str, ...] = ("encoder", "decoder")
 
-Terms = dict[str, jax.Array]
-Hyper = dict[str, jax.Array]
+Terms = Numbers
 Rows = tuple[jax.Array | None, jax.Array]  # x (unless it is not encoded) and a
 
 
@@ -79,18 +78,18 @@ class Objective(NamedTuple):
 
     make: Callable[[Any, Spec], tuple[nn.Module, nn.Module, Noise]]
     inputs: Callable[..., tuple[dict, dict]]
-    reconstruct: Callable[[Nets, dict[str, Params], Batch, Noise, Hyper], tuple[jax.Array, Terms]]
-    generate: Callable[[Nets, dict[str, Params], jax.Array, Noise, Hyper], jax.Array]
+    reconstruct: Callable[[Nets, Trees, Batch, Noise, Numbers], tuple[jax.Array, Terms]]
+    generate: Callable[[Nets, Trees, jax.Array, Noise, Numbers], jax.Array]
     decayed: tuple[str, ...] = NET_NAMES
     additive: bool = True
 
 
-def encode(nets: Nets, params: dict[str, Params], **inputs: jax.Array) -> Any:
+def encode(nets: Nets, params: Trees, **inputs: jax.Array) -> Any:
     """What the encoder makes of named rows."""
     return apply(nets.encoder, params["encoder"], inputs)
 
 
-def decode(nets: Nets, params: dict[str, Params], **inputs: jax.Array) -> jax.Array:
+def decode(nets: Nets, params: Trees, **inputs: jax.Array) -> jax.Array:
     """What the decoder makes of named rows."""
     return apply(nets.decoder, params["decoder"], inputs)
 
@@ -110,27 +109,25 @@ def direct_inputs(x: jax.Array, a: jax.Array, z: jax.Array, latent: jax.Array) -
     return {"a": a, "z": z}, {"x": x}
 
 
-def generate_direct(nets: Nets, params: dict[str, Params], a: jax.Array, noise: Noise, hyper: Hyper) -> jax.Array:
+def generate_direct(nets: Nets, params: Trees, a: jax.Array, noise: Noise, hyper: Numbers) -> jax.Array:
     """Features [n, D] straight from semantics [n, A] and noise."""
     del hyper
     return encode(nets, params, a=a, z=noise.z)
 
 
-def joint(nets: Nets, params: dict[str, Params], batch: Batch, noise: Noise, hyper: Hyper) -> tuple[jax.Array, Terms]:
+def joint(nets: Nets, params: Trees, batch: Batch, noise: Noise, hyper: Numbers) -> tuple[jax.Array, Terms]:
     """AE: semantics are decoded from the reconstructed features."""
     x = generate_direct(nets, params, batch.a, noise, hyper)
     return x, {"semantics": losses.sum_squared(decode(nets, params, x=x), batch.a)}
 
 
-def apart(nets: Nets, params: dict[str, Params], batch: Batch, noise: Noise, hyper: Hyper) -> tuple[jax.Array, Terms]:
+def apart(nets: Nets, params: Trees, batch: Batch, noise: Noise, hyper: Numbers) -> tuple[jax.Array, Terms]:
     """AE2: semantics are decoded from real features, which teaches the encoder nothing."""
     x = generate_direct(nets, params, batch.a, noise, hyper)
     return x, {"semantics": losses.sum_squared(decode(nets, params, x=batch.x), batch.a)}
 
 
-def apart_but_read(
-    nets: Nets, params: dict[str, Params], batch: Batch, noise: Noise, hyper: Hyper
-) -> tuple[jax.Array, Terms]:
+def apart_but_read(nets: Nets, params: Trees, batch: Batch, noise: Noise, hyper: Numbers) -> tuple[jax.Array, Terms]:
     """AE2 as meant: the decoder, frozen, also reads the reconstructed features."""
     x, terms = apart(nets, params, batch, noise, hyper)
     read = decode(nets, jax.lax.stop_gradient(params), x=x)
@@ -182,47 +179,13 @@ def latent_inputs(
     return ({"x": x, "a": a}, {"z": latent, "a": a}) if kind.conditional else ({"a": a, "z": z}, {"z": latent})
 
 
-def learned_deviation(log_variance: jax.Array, rate: jax.Array) -> jax.Array:
-    """VAE: what the encoder says [B, L]."""
-    del rate
-    return jnp.exp(log_variance / 2)
-
-
 def bounded_variance(log_variance: jax.Array, rate: jax.Array) -> jax.Array:
     """The variance at which L latent entries carry `rate` bits in all: 4^(-rate / L) (BIR-VAE, section 2)."""
     return 0.25 ** (rate / log_variance.shape[-1])
 
 
-def bounded_deviation(log_variance: jax.Array, rate: jax.Array) -> jax.Array:
-    """BIR-VAE as meant: the root of `bounded_variance`."""
-    return jnp.sqrt(bounded_variance(log_variance, rate))
-
-
-def towards_semantics(density: Density, batch: Batch, noise: Noise) -> Terms:
-    """VAE: squared distance of the means from the semantics; the variance costs nothing."""
-    del noise
-    return {"semantics": losses.sum_squared(density.mean, batch.a)}
-
-
-def divergence(density: Density, batch: Batch, noise: Noise) -> Terms:
-    """VAE as meant: the Kullback-Leibler divergence from N(0, 1)."""
-    del noise
-    return {"kl": len(batch.x) * losses.kl_to_standard_normal(density.mean, density.log_variance)}
-
-
-def kernel_sums(density: Density, batch: Batch, noise: Noise) -> Terms:
-    """BIR-VAE: the MMD as sums over all pairs of rows."""
-    del batch
-    return {"mmd": losses.discrepancy(noise.prior, density.latent)}
-
-
-def kernel_means(density: Density, batch: Batch, noise: Noise) -> Terms:
-    """BIR-VAE as meant: the MMD as means over pairs, once for each row."""
-    return {"mmd": losses.discrepancy(noise.prior, density.latent) / len(batch.x)}
-
-
 def through_latent(
-    kind: Latent, nets: Nets, params: dict[str, Params], rows: Rows, noise: Noise, hyper: Hyper
+    kind: Latent, nets: Nets, params: Trees, rows: Rows, noise: Noise, hyper: Numbers
 ) -> tuple[jax.Array, Density]:
     """Encodes `rows` (x, a), draws the latent, decodes it."""
     encoded, _ = latent_inputs(kind, *rows, noise.z, noise.latent)
@@ -251,14 +214,42 @@ def latent_objective(kind: Latent) -> Objective:
 PUBLISHED = {
     "ae": Objective(make_direct, direct_inputs, joint, generate_direct),
     "ae2": Objective(make_direct, direct_inputs, apart, generate_direct, decayed=("encoder",)),
-    "vae": latent_objective(Latent(False, True, learned_deviation, towards_semantics, compares=False)),
-    "bir_vae": latent_objective(Latent(False, False, bounded_variance, kernel_sums, compares=True)),
-}
+    "vae": latent_objective(
+        Latent(
+            conditional=False, anchored=True, compares=False,
+            deviation=lambda log_variance, rate: jnp.exp(log_variance / 2),
+            penalty=lambda density, batch, noise: {"semantics": losses.sum_squared(density.mean, batch.a)},
+        )
+    ),
+    "bir_vae": latent_objective(
+        Latent(
+            conditional=False, anchored=False, compares=True,
+            deviation=bounded_variance,
+            penalty=lambda density, batch, noise: {"mmd": losses.discrepancy(noise.prior, density.latent)},
+        )
+    ),
+}  # fmt: skip
 MEANT = {
     "ae2": Objective(make_direct, direct_inputs, apart_but_read, generate_direct, decayed=("encoder",)),
-    "vae": latent_objective(Latent(True, False, learned_deviation, divergence, compares=False)),
-    "bir_vae": latent_objective(Latent(True, False, bounded_deviation, kernel_means, compares=True)),
-}
+    "vae": latent_objective(
+        Latent(
+            conditional=True, anchored=False, compares=False,
+            deviation=lambda log_variance, rate: jnp.exp(log_variance / 2),
+            penalty=lambda density, batch, noise: {
+                "kl": len(batch.x) * losses.kl_to_standard_normal(density.mean, density.log_variance)
+            },
+        )
+    ),
+    "bir_vae": latent_objective(
+        Latent(
+            conditional=True, anchored=False, compares=True,
+            deviation=lambda log_variance, rate: jnp.sqrt(bounded_variance(log_variance, rate)),
+            penalty=lambda density, batch, noise: {
+                "mmd": losses.discrepancy(noise.prior, density.latent) / len(batch.x)
+            },
+        )
+    ),
+}  # fmt: skip
 
 
 def make_nets(section: Any, spec: Spec) -> Nets:
@@ -281,14 +272,9 @@ def draw_noise(nets: Nets, key: jax.Array, shape: tuple[int, ...]) -> Noise:
     return Noise(*jnp.split(normals, np.cumsum(nets.widths)[:-1], axis=-1))
 
 
-def squared_weights(params: Params) -> jax.Array:
-    """Sum of the squares of all weights, without biases."""
-    return sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(params) if leaf.ndim > 1), jnp.float32(0))
-
-
 def loss(
-    nets: Nets, params: dict[str, Params], frozen: dict[str, Params], batch: Batch, noise: Noise, hyper: Hyper,
-    shares: int = 1,
+    nets: Nets, params: Trees, frozen: Trees, batch: Batch, noise: Noise, hyper: Numbers,
+    shares: int = 1
 ) -> tuple[jax.Array, Metrics]:  # fmt: skip
     """The objective's loss of a batch [B, ...], a scalar, and its terms.
 
@@ -306,7 +292,7 @@ def loss(
     if frozen:
         terms["classification"] = negative_log_likelihood(frozen["classifier"], x, batch.labels)
         total += hyper["cls_weight"] * terms["classification"]
-    terms["decay"] = hyper["weight_decay"] * squared_weights([params[name] for name in nets.objective.decayed])
+    terms["decay"] = hyper["weight_decay"] * losses.squared_weights([params[name] for name in nets.objective.decayed])
     total += terms["decay"]
     return total, {"loss": total} | {f"loss/{name}": term for name, term in terms.items()}
 
@@ -320,12 +306,10 @@ def update(
     """
     shares = mapped.all_rows(1, axis)
 
-    def of(params: dict[str, Params]) -> tuple[jax.Array, Metrics]:
+    def of(params: Trees) -> tuple[jax.Array, Metrics]:
         return loss(nets, params, state.frozen, batch, noise, state.hyper, shares)
 
-    gradients, metrics = mapped.mean(jax.grad(of, has_aux=True)(state.params), axis)
-    rates = dict.fromkeys(NET_NAMES, state.hyper["lr"])
-    return adversarial.update(state, gradients, rates), metrics | adversarial.gradient_norms(gradients)
+    return adversarial.minimise(state, of, dict.fromkeys(NET_NAMES, state.hyper["lr"]), axis)
 
 
 def train_step(
@@ -338,31 +322,20 @@ def train_step(
     return update(nets, state, jax.tree.map(lambda leaf: leaf[0], batches), noise, axis)
 
 
-def parameter_shapes(nets: Nets, spec: Spec) -> dict[str, Params]:
-    """Shapes of all parameters by net."""
+def init(nets: Nets, spec: Spec, key: jax.Array, upstream: Trees, hyper: Numbers) -> TrainState:
+    """Fresh parameters and optimiser states; the seen classes' classifier is frozen, if there is one."""
     widths = (spec.x_dim, spec.a_dim, nets.widths.z, nets.widths.latent)
     encoded, decoded = nets.objective.inputs(*(jnp.zeros((1, width)) for width in widths))
-
-    def make(key):
-        return {
-            "encoder": nets.encoder.init(key, encoded)["params"],
-            "decoder": nets.decoder.init(key, decoded)["params"],
-        }
-
-    return jax.eval_shape(make, jax.random.key(0))
+    seen = {"encoder": (nets.encoder, encoded), "decoder": (nets.decoder, decoded)}
+    return adversarial.fresh_state(init_published(key, seen), frozen_from(upstream), hyper, {})
 
 
-def init(nets: Nets, spec: Spec, key: jax.Array, upstream: dict[str, Params], hyper: Hyper) -> TrainState:
-    """Fresh parameters and optimiser states; the seen classes' classifier is frozen, if there is one."""
-    return adversarial.fresh_state(draw_published(key, parameter_shapes(nets, spec)), frozen_from(upstream), hyper, {})
-
-
-def inference(state: TrainState) -> dict[str, Params]:
+def inference(state: TrainState) -> Trees:
     """Encoder and decoder, and the one number that synthesis needs."""
     return state.params | {"numbers": {"information_rate": state.hyper["information_rate"]}}
 
 
-def synthesize(nets: Nets, params: dict[str, Params], semantics: jax.Array, keys: jax.Array, sampler: str) -> dict:
+def synthesize(nets: Nets, params: Trees, semantics: jax.Array, keys: jax.Array, sampler: str) -> dict:
     """Features {"x": [n, D]}; row i from semantics[i] and keys[i]. There is one sampler."""
     del sampler
     noise = jax.vmap(lambda key: draw_noise(nets, key, ()))(keys)
@@ -379,17 +352,13 @@ def build(config: Any, spec: Spec) -> Method:
     """
     nets = make_nets(config.autoencoder, spec)
     require_classifier(config, "autoencoder")
-    on_shares = None
-    if nets.objective.additive:
-        on_shares = lambda state, batches, key, axis, tables=None: train_step(nets, state, batches, key, axis)  # noqa: E731
     return Method(
         name=f"autoencoder {config.autoencoder.objective}",
         batches_per_step=1,
         init=lambda key, upstream, hyper, tables=None: init(nets, spec, key, upstream, hyper),
-        train_step=lambda state, batches, key, tables=None: train_step(nets, state, batches, key),
-        mapped_step=on_shares,
+        **mapped.steps(functools.partial(train_step, nets), nets.objective.additive),
         inference=inference,
-        synthesize=lambda params, semantics, keys, sampler: synthesize(nets, params, semantics, keys, sampler),
+        synthesize=functools.partial(synthesize, nets),
         embed=lambda params, views, space: views["x"],
         spaces=("V",),
         samplers=("one_step",),

@@ -26,6 +26,7 @@ Source: the published code; no paper is known to us.
 """
 
 import dataclasses
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -36,7 +37,7 @@ from zsl_jax.errors import InputError
 from zsl_jax.nets.layers import apply
 from zsl_jax.train_steps import adversarial, mapped, zerodiff_dfg, zerodiff_drg
 from zsl_jax.train_steps.adversarial import GeneratorNoise, Pairs
-from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Numbers, Params, Spec, TrainState, Trees
 
 DRG, DFG = "d2sc_drg", "d2sc_dfg"
 NEGATIVES = ("none", "mismatched")
@@ -105,13 +106,7 @@ def make_negatives(noise: NegativeNoise, a: jax.Array, ratio: jax.Array) -> Nega
 
 
 def prior_critic_loss(
-    nets: PriorNets,
-    params: dict[str, Params],
-    pairs: Pairs,
-    a: jax.Array,
-    alphas: dict[str, jax.Array],
-    negatives: Negatives,
-    hyper: dict[str, jax.Array],
+    nets: PriorNets, params: Trees, pairs: Pairs, a: jax.Array, alphas: Numbers, negatives: Negatives, hyper: Numbers
 ) -> tuple[jax.Array, Metrics]:
     """ZeroDiff's loss of critics and decoder, and the r_0 critic's mean score of mismatched rows, times their share."""
     loss, metrics = zerodiff_drg.critic_loss(nets, params, pairs, a, alphas, hyper)
@@ -122,32 +117,11 @@ def prior_critic_loss(
     return loss + extra, metrics | changed
 
 
-def update_prior_critics(
-    nets: PriorNets,
-    state: TrainState,
-    pairs: Pairs,
-    a: jax.Array,
-    alphas: dict[str, jax.Array],
-    negatives: Negatives,
-    axis: str | None = None,
-) -> tuple[TrainState, Metrics]:
-    """One Adam step of critics and decoder on given pairs [B, R] and mismatched rows."""
-
-    def loss(params):
-        return prior_critic_loss(nets, params, pairs, a, alphas, negatives, state.hyper)
-
-    rates = zerodiff_drg.critic_rates(state.hyper)
-    state, metrics, norms = adversarial.minimise(state, loss, rates, axis)
-    return state, metrics | norms
+update_prior_critics = partial(zerodiff_drg.update_critics, objective=prior_critic_loss)
 
 
 def prior_generator_loss(
-    nets: PriorNets,
-    generator: Params,
-    frozen: dict[str, Params],
-    batch: Batch,
-    noise: GeneratorNoise,
-    hyper: dict[str, jax.Array],
+    nets: PriorNets, generator: Params, frozen: Trees, batch: Batch, noise: GeneratorNoise, hyper: Numbers
 ) -> tuple[jax.Array, Metrics]:
     """ZeroDiff's loss of R and timestep consistency: the sampled r_t shall be near the real r_t."""
     pairs = zerodiff_drg.make_pairs(nets, generator, batch.r, batch.a, noise)
@@ -157,52 +131,28 @@ def prior_generator_loss(
     return loss, metrics | {"loss/generator": loss, "loss/consistency": consistency}
 
 
-def prior_generator_step(
-    nets: PriorNets, state: TrainState, batch: Batch, noise: GeneratorNoise, axis: str | None = None
-) -> tuple[TrainState, Metrics]:
-    """One Adam step of R on one batch [B, ...]."""
-
-    def loss(trained):
-        return prior_generator_loss(nets, trained["generator"], state.params, batch, noise, state.hyper)
-
-    state, metrics, norms = adversarial.minimise(state, loss, {"generator": state.hyper["lr"]}, axis)
-    return state, metrics | norms
+prior_generator_step = partial(zerodiff_drg.generator_step, objective=prior_generator_loss)
 
 
 def prior_train_step(
     nets: PriorNets, state: TrainState, batches: Batch, key: jax.Array, axis: str | None = None
 ) -> tuple[TrainState, Metrics]:
-    """ZeroDiff's iteration with D2SC's updates; `axis`: see `mapped`."""
+    """ZeroDiff's iteration with D2SC's updates; `axis`: see `mapped`. Mismatched rows come from the whole batch."""
     if not nets.mismatched:
         return zerodiff_drg.train_step(nets, state, batches, key, axis, generator=prior_generator_step)
     key, negative_key = jax.random.split(key)
-    negatives = step_negatives(batches.a, state.hyper["negative_ratio"], negative_key, axis)
+    everyone = mapped.gather_rows(batches.a, axis, dim=1)
+    noise = draw_negative_noise(negative_key, everyone.shape[:2])
+    negatives = make_negatives(noise, everyone, state.hyper["negative_ratio"])
+    negatives = mapped.own_rows(negatives, batches.a.shape[1], axis, dim=1)
     updates = {"critics": update_prior_critics, "generator": prior_generator_step, "extras": (negatives,)}
     return zerodiff_drg.train_step(nets, state, batches, key, axis, **updates)
-
-
-def step_negatives(a: jax.Array, ratio: jax.Array, key: jax.Array, axis: str | None) -> Negatives:
-    """Mismatched rows of an iteration; a [updates, B, A] is this device's share, partners come from the whole batch."""
-    everyone = mapped.gather_rows(a, axis, dim=1)
-    negatives = make_negatives(draw_negative_noise(key, everyone.shape[:2]), everyone, ratio)
-    return mapped.own_rows(negatives, a.shape[1], axis, dim=1)
 
 
 def build_prior(config, spec: Spec) -> Method:
     """D2SC's representation stage as a method; `config` is a whole configuration with a section "d2sc_drg"."""
     nets = make_prior_nets(config, spec)
-    return Method(
-        name="D2SC DRG",
-        batches_per_step=config[DRG].critic_iter,
-        init=lambda key, upstream, hyper, tables=None: zerodiff_drg.init(nets, hyper, spec, key),
-        train_step=lambda state, batches, key, tables=None: prior_train_step(nets, state, batches, key),
-        mapped_step=lambda state, batches, key, axis, tables=None: prior_train_step(nets, state, batches, key, axis),
-        inference=lambda state: {"generator": state.params["generator"]},
-        synthesize=lambda params, a, keys, sampler: zerodiff_drg.synthesize(nets, params, a, keys, sampler),
-        embed=zerodiff_drg.embed,
-        spaces=("C",),
-        samplers=("one_step",),
-    )
+    return zerodiff_drg.as_method("D2SC DRG", nets, spec, config[DRG].critic_iter, prior_train_step)
 
 
 # Stage 2: features.
@@ -214,14 +164,7 @@ def make_feature_nets(config, spec: Spec) -> FeatureNets:
     return FeatureNets(**vars(nets), train_s2v=config[DFG].train_s2v)
 
 
-def draw_s2v(key: jax.Array, spec: Spec) -> dict[str, jax.Array]:
-    """Parameters of S2V, kernel [A, D] and bias [D]: uniform within 1 / sqrt(A), as torch starts a linear layer."""
-    bound = spec.a_dim**-0.5
-    drawn = jax.random.uniform(key, (spec.a_dim + 1, spec.x_dim), minval=-bound, maxval=bound)
-    return {"kernel": drawn[:-1], "bias": drawn[-1]}
-
-
-def centres(s2v: dict[str, jax.Array], a: jax.Array) -> jax.Array:
+def centres(s2v: Numbers, a: jax.Array) -> jax.Array:
     """S2V: visual centres [n, D] of semantics a [n, A]."""
     return a @ s2v["kernel"] + s2v["bias"][None, :]
 
@@ -246,7 +189,7 @@ def vae_loss(
 
 
 def alignment(
-    fake: jax.Array, batch: Batch, s2v: dict[str, jax.Array], hyper: dict[str, jax.Array], axis: str | None
+    fake: jax.Array, batch: Batch, s2v: Numbers, hyper: Numbers, axis: str | None
 ) -> tuple[jax.Array, Metrics]:
     """The weighted discrepancy of fake x [B, D] from the real batch and distance from S2V's centres, and both terms."""
     everyone, real = mapped.gather_rows((fake, batch.x), axis)
@@ -258,11 +201,11 @@ def alignment(
 
 def feature_generator_loss(
     nets: FeatureNets,
-    trained: dict[str, Params],
-    frozen: dict[str, Params],
+    trained: Trees,
+    frozen: Trees,
     batch: Batch,
     noise: GeneratorNoise,
-    hyper: dict[str, jax.Array],
+    hyper: Numbers,
     axis: str | None = None,
 ) -> tuple[jax.Array, Metrics]:
     """The loss of E and G (and of decoder and S2V when they are in `trained`, else in `frozen`), and its terms."""
@@ -276,18 +219,6 @@ def feature_generator_loss(
     return loss, metrics | terms | {"loss/generator": loss}
 
 
-def update_feature_critics(
-    nets: FeatureNets,
-    state: TrainState,
-    pairs: Pairs,
-    batch: Batch,
-    alphas: dict[str, jax.Array],
-    axis: str | None = None,
-) -> tuple[TrainState, Metrics]:
-    """As in ZeroDiff, with clipped gradients."""
-    return zerodiff_dfg.update_critics(nets, state, pairs, batch, alphas, axis, state.hyper["clip_norm"])
-
-
 def feature_generator_step(
     nets: FeatureNets, state: TrainState, batch: Batch, noise: GeneratorNoise, axis: str | None = None
 ) -> tuple[TrainState, Metrics]:
@@ -298,49 +229,44 @@ def feature_generator_step(
         return feature_generator_loss(nets, trained, frozen, batch, noise, hyper, axis)
 
     rates = zerodiff_dfg.generator_rates(nets, hyper) | ({"s2v": hyper["dec_lr"]} if nets.train_s2v else {})
-    return zerodiff_dfg.minimise_generator(state, loss, rates, axis, hyper["clip_norm"])
-
-
-def remember(seen: jax.Array, batches: Batch, axis: str | None) -> jax.Array:
-    """Enters the classes of the batches [updates, B, ...] into `seen` [C, A], the semantics of classes trained on."""
-    labels, a = mapped.gather_rows((batches.labels, batches.a), axis, dim=1)
-    return seen.at[labels].set(a)
+    return adversarial.minimise(state, loss, rates, axis, zerodiff_dfg.BETA1, hyper["clip_norm"], "_step")
 
 
 def feature_train_step(
     nets: FeatureNets, state: TrainState, batches: Batch, key: jax.Array, axis: str | None = None
 ) -> tuple[TrainState, Metrics]:
-    """ZeroDiff's iteration with D2SC's updates; `axis`: see `mapped`."""
-    updates = {"critics": update_feature_critics, "generator": feature_generator_step}
-    state, metrics = zerodiff_dfg.train_step(nets, state, batches, key, axis, **updates)
-    seen = remember(state.extra["seen"], batches, axis)
-    return state._replace(extra=state.extra | {"seen": seen}), metrics
+    """ZeroDiff's iteration with D2SC's updates, which remembers the semantics of classes seen; `axis`: see `mapped`."""
+    state, metrics = zerodiff_dfg.train_step(nets, state, batches, key, axis, feature_generator_step)
+    labels, a = mapped.gather_rows((batches.labels, batches.a), axis, dim=1)
+    return state._replace(extra=state.extra | {"seen": state.extra["seen"].at[labels].set(a)}), metrics
 
 
-def init_features(
-    nets: FeatureNets, hyper: dict[str, jax.Array], spec: Spec, key: jax.Array, upstream: dict[str, Params]
-) -> TrainState:
+def init_features(nets: FeatureNets, hyper: Numbers, spec: Spec, key: jax.Array, upstream: Trees) -> TrainState:
     """As ZeroDiff's, with S2V (among the frozen nets, unless it is trained) and no class seen (all infinite).
+
+    S2V, kernel [A, D] and bias [D], is uniform within 1 / sqrt(A), as torch starts a linear layer.
 
     Raises:
       InputError: there are no representations, or stage 1 is missing.
     """
     key, s2v_key = jax.random.split(key)
     state = zerodiff_dfg.init(nets, hyper, spec, key, upstream, DRG, DFG)
-    s2v = {"s2v": draw_s2v(s2v_key, spec)}
+    bound = spec.a_dim**-0.5
+    drawn = jax.random.uniform(s2v_key, (spec.a_dim + 1, spec.x_dim), minval=-bound, maxval=bound)
+    s2v = {"s2v": {"kernel": drawn[:-1], "bias": drawn[-1]}}
     state = state._replace(extra=state.extra | {"seen": jnp.full((spec.n_classes, spec.a_dim), jnp.inf)})
     if not nets.train_s2v:
         return state._replace(frozen=state.frozen | s2v)
     return state._replace(params=state.params | s2v, opt=state.opt | adversarial.init_adam(s2v))
 
 
-def inference(state: TrainState) -> dict[str, Params]:
+def inference(state: TrainState) -> Trees:
     """What synthesis and the feature spaces need."""
     latents = {"bias": state.hyper["unseen_bias"], "seen": state.extra["seen"]}
     return zerodiff_dfg.inference(state) | {"latents": latents}
 
 
-def latent_bias(latents: dict[str, jax.Array], a: jax.Array) -> jax.Array:
+def latent_bias(latents: Numbers, a: jax.Array) -> jax.Array:
     """What is added to the latents [n, 1] of semantics a [n, A]: `bias` for classes not in `seen` [C, A], else 0."""
     known = jnp.any(jnp.all(a[:, None, :] == latents["seen"][None, :, :], axis=-1), axis=-1)
     return jnp.where(known, 0.0, latents["bias"])[:, None]
@@ -348,7 +274,7 @@ def latent_bias(latents: dict[str, jax.Array], a: jax.Array) -> jax.Array:
 
 def sample(
     nets: FeatureNets, params: dict[str, Any], a: jax.Array, noise: zerodiff_dfg.SamplingNoise, progressive: bool
-) -> dict[str, jax.Array]:
+) -> Numbers:
     """Synthetic {"x": [n, D], "r": [n, R]} as ZeroDiff's, the latents of unseen classes moved by the bias."""
     moved = noise._replace(z=noise.z + latent_bias(params["latents"], a))
     return zerodiff_dfg.sample(nets, params, a, moved, progressive)
@@ -368,11 +294,10 @@ def build_features(config, spec: Spec) -> Method:
         name="D2SC DFG",
         batches_per_step=config[DFG].critic_iter,
         init=lambda key, upstream, hyper, tables=None: init_features(nets, hyper, spec, key, upstream),
-        train_step=lambda state, batches, key, tables=None: feature_train_step(nets, state, batches, key),
-        mapped_step=lambda state, batches, key, axis, tables=None: feature_train_step(nets, state, batches, key, axis),
+        **mapped.steps(partial(feature_train_step, nets)),
         inference=inference,
-        synthesize=lambda params, semantics, keys, sampler: synthesize(nets, params, semantics, keys, sampler),
-        embed=lambda params, views, space: zerodiff_dfg.embed(nets, params, views, space),
+        synthesize=partial(synthesize, nets),
+        embed=partial(zerodiff_dfg.embed, nets),
         spaces=zerodiff_dfg.SPACES,
         samplers=zerodiff_dfg.SAMPLERS,
     )

@@ -16,7 +16,7 @@ import optax
 from zsl_jax.errors import InputError
 from zsl_jax.nets.layers import apply
 from zsl_jax.nets.mlp import RectifiedMLP
-from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState, Views
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Numbers, Spec, TrainState, Trees, Views
 
 OPTIMISERS = ("sgd", "adam")
 NUMBERS = ("lr", "momentum", "weight_decay", "input_noise", "input_dropout", "embedding_dropout")
@@ -31,10 +31,11 @@ class ViewNoise(NamedTuple):
 
 
 class Nets(NamedTuple):
-    """Modules of the cross-entropy perceptron: [B, D] -> encoder -> [B, W] -> head -> [B, C]."""
+    """Modules of the cross-entropy perceptron: [B, D] -> encoder -> [B, W] -> head -> [B, C]; one of `OPTIMISERS`."""
 
     encoder: RectifiedMLP
     head: nn.Dense
+    optimiser: str
 
 
 def finetune_ce(config: Any, spec: Spec) -> Method:
@@ -54,15 +55,12 @@ def finetune_ce(config: Any, spec: Spec) -> Method:
     """
     section = config.finetune_x
     check_section(section, "finetune_x", spec)
-    nets = Nets(RectifiedMLP((*section.hidden, section.width)), nn.Dense(spec.n_classes))
-    rule = section.optimiser
+    nets = Nets(RectifiedMLP((*section.hidden, section.width)), nn.Dense(spec.n_classes), section.optimiser)
     return Method(
         name="finetune_ce",
         batches_per_step=1,
-        init=lambda key, upstream, hyper, tables=None: init(nets, rule, spec, hyper, key),
-        train_step=lambda state, batches, key, tables=None: train_step(
-            nets, section.optimiser, spec, state, batches, key
-        ),
+        init=lambda key, upstream, hyper, tables=None: init(nets, spec, hyper, key),
+        train_step=lambda state, batches, key, tables=None: train_step(nets, state, batches, key),
         inference=lambda state: state.params,
         embed=lambda params, views, space: apply(nets.encoder, params["encoder"], views["x"]),
         spaces=("x",),
@@ -88,7 +86,7 @@ def drop(values: jax.Array, uniform: jax.Array, rate: jax.Array | float) -> jax.
     return jnp.where(uniform < rate, 0.0, values / (1.0 - rate))
 
 
-def view(x: jax.Array, draws: ViewNoise, hyper: dict[str, jax.Array]) -> jax.Array:
+def view(x: jax.Array, draws: ViewNoise, hyper: Numbers) -> jax.Array:
     """One random view of feature vectors [B, D]: Gaussian noise, then dropped entries."""
     return drop(x + hyper["input_noise"] * draws.noise, draws.dropout, hyper["input_dropout"])
 
@@ -99,9 +97,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: jax.Array | f
     return optax.softmax_cross_entropy(logits, optax.smooth_labels(one_hot, smoothing)).mean()
 
 
-def ce_loss(
-    params: dict[str, Params], nets: Nets, batch: Batch, draws: ViewNoise, hyper: dict[str, jax.Array]
-) -> tuple[jax.Array, jax.Array]:
+def ce_loss(params: Trees, nets: Nets, batch: Batch, draws: ViewNoise, hyper: Numbers) -> tuple[jax.Array, jax.Array]:
     """Returns the loss of one view of a batch and its class logits [B, C]."""
     embedding = apply(nets.encoder, params["encoder"], view(batch.x, draws, hyper))
     dropped = drop(embedding, draws.embedding_dropout, hyper["embedding_dropout"])
@@ -109,7 +105,7 @@ def ce_loss(
     return cross_entropy(logits, batch.labels, hyper["label_smoothing"]), logits
 
 
-def optimiser(name: str, hyper: dict[str, jax.Array]) -> optax.GradientTransformation:
+def optimiser(name: str, hyper: Numbers) -> optax.GradientTransformation:
     """SGD with momentum (`sgd`: decay is added to the gradient) or Adam with decoupled weight decay (`adam`)."""
     if name == "adam":
         return optax.adamw(hyper["lr"], b1=hyper["momentum"], weight_decay=hyper["weight_decay"])
@@ -118,8 +114,8 @@ def optimiser(name: str, hyper: dict[str, jax.Array]) -> optax.GradientTransform
 
 
 def update_nets(
-    tool: optax.GradientTransformation, grads: dict[str, Params], opt: dict[str, Any], params: dict[str, Params]
-) -> tuple[dict[str, Params], dict[str, Any]]:
+    tool: optax.GradientTransformation, grads: Trees, opt: dict[str, Any], params: Trees
+) -> tuple[Trees, dict[str, Any]]:
     """One optimiser step of every net; returns (params, opt)."""
     with jax.numpy_dtype_promotion("standard"):  # optax raises Adam's decay rates to its int32 step counter
         pairs = {net: tool.update(grads[net], opt[net], params[net]) for net in grads}
@@ -133,15 +129,9 @@ def step_metrics(loss: jax.Array, logits: jax.Array, labels: jax.Array, grads: A
     return {"loss": loss, "accuracy": 100 * hits.mean(dtype=jnp.float32), "grad_norm": optax.tree.norm(grads)}
 
 
-def copies(tree: Any) -> Any:
-    """Copies every array, so that a state whose buffers are donated shares none."""
-    return jax.tree.map(jnp.copy, tree)
-
-
-def one_batch(batches: Batch, spec: Spec) -> Batch:
+def one_batch(batches: Batch) -> Batch:
     """Takes the only batch off the leading axis, after checking shapes."""
-    chex.assert_shape(batches.x, (1, None, spec.x_dim))
-    chex.assert_shape(batches.labels, batches.x.shape[:2])
+    chex.assert_shape(batches.labels, (1, *batches.x.shape[1:2]))
     return jax.tree.map(lambda rows: rows[0], batches)
 
 
@@ -160,30 +150,28 @@ def check_section(config: Any, section: str, spec: Spec) -> None:
         raise InputError(f"{section} needs features, found a width of {spec.x_dim}")
 
 
-def init(nets: Nets, optimiser_name: str, spec: Spec, hyper: dict[str, jax.Array], key: jax.Array) -> TrainState:
+def init(nets: Nets, spec: Spec, hyper: Numbers, key: jax.Array) -> TrainState:
     """Fresh parameters and optimiser states."""
     encoder, head = jax.random.split(key)
     params = {
         "encoder": nets.encoder.init(encoder, jnp.zeros((1, spec.x_dim)))["params"],
         "head": nets.head.init(head, jnp.zeros((1, nets.encoder.widths[-1])))["params"],
     }
-    tool = optimiser(optimiser_name, hyper)
-    return TrainState(params, {net: tool.init(params[net]) for net in params}, {}, copies(hyper), {})
+    tool = optimiser(nets.optimiser, hyper)
+    return TrainState(params, {net: tool.init(params[net]) for net in params}, {}, jax.tree.map(jnp.copy, hyper), {})
 
 
-def train_step(
-    nets: Nets, optimiser_name: str, spec: Spec, state: TrainState, batches: Batch, key: jax.Array
-) -> tuple[TrainState, Metrics]:
+def train_step(nets: Nets, state: TrainState, batches: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
     """One update of encoder and head on one batch (leading axis 1)."""
-    batch = one_batch(batches, spec)
-    draws = draw_noise(key, batch.x.shape[0], spec.x_dim, nets.encoder.widths[-1])
+    batch = one_batch(batches)
+    draws = draw_noise(key, *batch.x.shape, width=nets.encoder.widths[-1])
     differentiate = jax.value_and_grad(ce_loss, has_aux=True)
     (loss, logits), grads = differentiate(state.params, nets, batch, draws, state.hyper)
-    params, opt = update_nets(optimiser(optimiser_name, state.hyper), grads, state.opt, state.params)
+    params, opt = update_nets(optimiser(nets.optimiser, state.hyper), grads, state.opt, state.params)
     return state._replace(params=params, opt=opt), step_metrics(loss, logits, batch.labels, grads)
 
 
-def scores(nets: Nets, params: dict[str, Params], views: Views) -> jax.Array:
+def scores(nets: Nets, params: Trees, views: Views) -> jax.Array:
     """Class logits [n, C] of features without noise."""
     return apply(nets.head, params["head"], apply(nets.encoder, params["encoder"], views["x"]))
 

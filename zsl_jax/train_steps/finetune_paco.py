@@ -17,7 +17,7 @@ from zsl_jax.nets.layers import apply
 from zsl_jax.nets.mlp import Projector, RectifiedMLP
 from zsl_jax.train_steps import finetune
 from zsl_jax.train_steps.finetune import ViewNoise
-from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState, Views
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Numbers, Spec, TrainState, Trees, Views
 
 FOLLOWED = ("encoder", "projector")  # nets whose moving average makes the keys
 NUMBERS = (
@@ -28,18 +28,13 @@ QUEUE = ("queue", "queue_labels", "queue_pointer")
 
 
 class Nets(NamedTuple):
-    """Modules: [B, D] -> encoder -> [B, W]; from there projector -> [B, dim] and centres -> [B, C]."""
+    """Modules: [B, D] -> encoder -> [B, W]; from there projector -> [B, dim] and centres -> [B, C]. Queue: its rows."""
 
     encoder: RectifiedMLP
     projector: Projector
     centres: nn.Dense
-
-
-class TwoViewNoise(NamedTuple):
-    """Draws for the two views of a batch."""
-
-    query: ViewNoise
-    key: ViewNoise
+    optimiser: str
+    queue: int
 
 
 def finetune_paco(config: Any, spec: Spec) -> Method:
@@ -60,16 +55,13 @@ def finetune_paco(config: Any, spec: Spec) -> Method:
     section = config.finetune_r
     finetune.check_section(section, "finetune_r", spec)
     _check_paco(section)
-    nets = Nets(RectifiedMLP((*section.hidden, section.width)), Projector(section.paco.dim), nn.Dense(spec.n_classes))
+    encoder, centres = RectifiedMLP((*section.hidden, section.width)), nn.Dense(spec.n_classes)
+    nets = Nets(encoder, Projector(section.paco.dim), centres, section.optimiser, section.paco.queue)
     return Method(
         name="finetune_paco",
         batches_per_step=1,
-        init=lambda key, upstream, hyper, tables=None: init(
-            nets, section.optimiser, spec, hyper, section.paco.queue, key
-        ),
-        train_step=lambda state, batches, key, tables=None: train_step(
-            nets, section.optimiser, spec, state, batches, key
-        ),
+        init=lambda key, upstream, hyper, tables=None: init(nets, spec, hyper, key),
+        train_step=lambda state, batches, key, tables=None: train_step(nets, state, batches, key),
         inference=lambda state: {net: state.params[net] for net in ("encoder", "centres")},
         embed=lambda params, views, space: apply(nets.encoder, params["encoder"], views["x"]),
         spaces=("r",),
@@ -80,21 +72,14 @@ def finetune_paco(config: Any, spec: Spec) -> Method:
     )
 
 
-def draw_noise(key: jax.Array, batch: int, x_dim: int, width: int) -> TwoViewNoise:
-    """Draws what the two views of a batch need."""
-    query, other = jax.random.split(key)
-    return TwoViewNoise(
-        finetune.draw_noise(query, batch, x_dim, width), finetune.draw_noise(other, batch, x_dim, width)
-    )
-
-
-def make_keys(nets: Nets, key_params: dict[str, Params], x: jax.Array) -> jax.Array:
-    """Projections of a view [B, D] by the key encoder: unit rows [B, dim]."""
-    return apply(nets.projector, key_params["projector"], apply(nets.encoder, key_params["encoder"], x))
+def draw_noise(key: jax.Array, batch: int, x_dim: int, width: int) -> tuple[ViewNoise, ViewNoise]:
+    """Draws what the two views of a batch need, of the query encoder and of the key encoder."""
+    query, other = (finetune.draw_noise(view_key, batch, x_dim, width) for view_key in jax.random.split(key))
+    return query, other
 
 
 def query_loss(
-    params: dict[str, Params], nets: Nets, batch: Batch, keys: jax.Array, draws: ViewNoise, state: TrainState
+    params: Trees, nets: Nets, batch: Batch, keys: jax.Array, draws: ViewNoise, state: TrainState
 ) -> tuple[jax.Array, jax.Array]:
     """PaCo loss of the query view against keys [B, dim] and the queue in `state`.
 
@@ -111,15 +96,13 @@ def query_loss(
     return paco_loss(features, labels, logits, loss_weights(hyper)), logits
 
 
-def loss_weights(hyper: dict[str, jax.Array]) -> PacoWeights:
+def loss_weights(hyper: Numbers) -> PacoWeights:
     """The loss's numbers among the hyper-parameters; base temperature = temperature, so the loss is not rescaled."""
     own = {name: hyper[f"paco.{name}"] for name in PacoWeights._fields if name != "base_temperature"}
     return PacoWeights(base_temperature=hyper["paco.temperature"], **own)
 
 
-def init(
-    nets: Nets, optimiser: str, spec: Spec, hyper: dict[str, jax.Array], queue_size: int, key: jax.Array
-) -> TrainState:
+def init(nets: Nets, spec: Spec, hyper: Numbers, key: jax.Array) -> TrainState:
     """Fresh parameters and optimiser states; the key encoder starts as a copy of the query encoder, the queue empty."""
     keys = jax.random.split(key, 3)
     embedding = jnp.zeros((1, nets.encoder.widths[-1]))
@@ -128,30 +111,29 @@ def init(
         "projector": nets.projector.init(keys[1], embedding)["params"],
         "centres": nets.centres.init(keys[2], embedding)["params"],
     }
-    tool = finetune.optimiser(optimiser, hyper)
-    followers = {f"key_{net}": finetune.copies(params[net]) for net in FOLLOWED}
+    tool = finetune.optimiser(nets.optimiser, hyper)
+    followers = {f"key_{net}": jax.tree.map(jnp.copy, params[net]) for net in FOLLOWED}
     return TrainState(
         params={**params, **followers},
         opt={net: tool.init(params[net]) for net in params},
         frozen={},
-        hyper=finetune.copies(hyper),
-        extra=dict(zip(QUEUE, empty_queue(queue_size, nets.projector.dim), strict=True)),
+        hyper=jax.tree.map(jnp.copy, hyper),
+        extra=dict(zip(QUEUE, empty_queue(nets.queue, nets.projector.dim), strict=True)),
     )
 
 
-def train_step(
-    nets: Nets, optimiser: str, spec: Spec, state: TrainState, batches: Batch, key: jax.Array
-) -> tuple[TrainState, Metrics]:
+def train_step(nets: Nets, state: TrainState, batches: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
     """One iteration on one batch (leading axis 1): key encoder, keys, loss, update, queue - in this order."""
-    batch = finetune.one_batch(batches, spec)
-    draws = draw_noise(key, batch.x.shape[0], spec.x_dim, nets.encoder.widths[-1])
+    batch = finetune.one_batch(batches)
+    query_draws, key_draws = draw_noise(key, *batch.x.shape, width=nets.encoder.widths[-1])
     params = {net: state.params[net] for net in state.opt}
     followers = {net: state.params[f"key_{net}"] for net in FOLLOWED}
     followers = momentum_average(followers, {net: params[net] for net in FOLLOWED}, state.hyper["paco.momentum"])
-    keys = make_keys(nets, followers, finetune.view(batch.x, draws.key, state.hyper))
+    embedding = apply(nets.encoder, followers["encoder"], finetune.view(batch.x, key_draws, state.hyper))
+    keys = apply(nets.projector, followers["projector"], embedding)
     differentiate = jax.value_and_grad(query_loss, has_aux=True)
-    (loss, logits), grads = differentiate(params, nets, batch, keys, draws.query, state)
-    params, opt = finetune.update_nets(finetune.optimiser(optimiser, state.hyper), grads, state.opt, params)
+    (loss, logits), grads = differentiate(params, nets, batch, keys, query_draws, state)
+    params, opt = finetune.update_nets(finetune.optimiser(nets.optimiser, state.hyper), grads, state.opt, params)
     queue, queue_labels, pointer = (state.extra[name] for name in QUEUE)
     queue = enqueue(queue, queue_labels, pointer, keys, batch.labels)
     state = state._replace(
@@ -162,7 +144,7 @@ def train_step(
     return state, finetune.step_metrics(loss, logits, batch.labels, grads)
 
 
-def scores(nets: Nets, params: dict[str, Params], views: Views) -> jax.Array:
+def scores(nets: Nets, params: Trees, views: Views) -> jax.Array:
     """Class centre logits [n, C] of features without noise."""
     return apply(nets.centres, params["centres"], apply(nets.encoder, params["encoder"], views["x"]))
 

@@ -25,12 +25,12 @@ import numpy as np
 
 from zsl_jax import losses
 from zsl_jax.errors import InputError
+from zsl_jax.train_steps.method import Numbers
 
 LOG_EPSILON = 1e-8
 PLATEAU_THRESHOLD, PLATEAU_FACTOR = 0.01, 0.5
 PERTURBATION = 0.5  # of real rows, in units of their deviation (DRAGAN)
 
-Numbers = dict[str, jax.Array]
 Log = Callable[[jax.Array], jax.Array]
 
 
@@ -102,11 +102,6 @@ def raise_score(scores: Scores) -> jax.Array:
     return -jnp.mean(scores.fake)
 
 
-def lower_error(scores: Scores) -> jax.Array:
-    """Generator of BEGAN: the critic's error."""
-    return jnp.mean(scores.fake)
-
-
 def cramer(scores: Scores) -> jax.Array:
     """Critic of CramerGAN (algorithm 1): minus E[f(real) - f(fake)], f(x) = |h(x) - h(other fake)| - |h(x)|."""
     real, other, fake = scores.real, *scores.fake.T
@@ -129,11 +124,6 @@ def least_squares(scores: Scores) -> jax.Array:
     return 0.5 * jnp.mean((scores.real - 1) ** 2) + 0.5 * jnp.mean(scores.fake**2)
 
 
-def least_square(scores: Scores) -> jax.Array:
-    """Generator of LSGAN."""
-    return 0.5 * jnp.mean((scores.fake - 1) ** 2)
-
-
 def discriminate(log: Log, scores: Scores) -> jax.Array:
     """Critic of the first GANs (Goodfellow et al. 2014): cross-entropy of real against fake; `log` of a probability."""
     return -jnp.mean(log(scores.real)) - jnp.mean(log(-scores.fake))
@@ -142,11 +132,6 @@ def discriminate(log: Log, scores: Scores) -> jax.Array:
 def seem_real(log: Log, scores: Scores) -> jax.Array:
     """Generator of the non-saturating GAN."""
     return -jnp.mean(log(scores.fake))
-
-
-def not_seem_fake(log: Log, scores: Scores) -> jax.Array:
-    """Generator of the minimax GAN."""
-    return jnp.mean(log(-scores.fake))
 
 
 def twice_squashed(log: Log, scores: Scores) -> jax.Array:
@@ -159,12 +144,6 @@ def relativistic(log: Log, scores: Scores) -> jax.Array:
     """Critic of RaNSGAN: real rows beat the mean fake, fakes don't beat the mean real row."""
     real, fake = scores.real - jnp.mean(scores.fake), scores.fake - jnp.mean(scores.real)
     return -jnp.mean(log(real)) - jnp.mean(log(-fake))
-
-
-def relativistic_generator(log: Log, scores: Scores) -> jax.Array:
-    """Generator of RaNSGAN: the critic's loss with real and fake exchanged."""
-    real, fake = scores.real - jnp.mean(scores.fake), scores.fake - jnp.mean(scores.real)
-    return -jnp.mean(log(fake)) - jnp.mean(log(-real))
 
 
 def second_moments(scores: Scores) -> jax.Array:
@@ -208,36 +187,20 @@ def plateau(extra: Numbers, measure: jax.Array, patience: jax.Array) -> Numbers:
     }
 
 
-def perturb_fake(real: jax.Array, fake: jax.Array, uniform: jax.Array) -> jax.Array:
-    """DRAGAN as published: generated rows, raised by uniform noise of their deviation."""
-    del real
-    return fake + jnp.std(fake, ddof=1) * uniform
-
-
-def perturb_real(real: jax.Array, fake: jax.Array, uniform: jax.Array) -> jax.Array:
-    """DRAGAN: real rows, raised by uniform noise of half their deviation."""
-    del fake
-    return real + PERTURBATION * jnp.std(real, ddof=1) * uniform
-
-
-def divergence(activate: Log, conjugate: Log, scores: Scores) -> jax.Array:
-    """Critic of f-GAN (Nowozin et al. 2016, equation 6); `conjugate` is f* of the output activation."""
-    return jnp.mean(conjugate(scores.fake)) - jnp.mean(activate(scores.real))
-
-
-def lower_divergence(conjugate: Log, scores: Scores) -> jax.Array:
-    """Generator of f-GAN."""
-    return -jnp.mean(conjugate(scores.fake))
-
-
 def half_tanh(score: jax.Array) -> jax.Array:
     """Total variation: 0.5 tanh, for which f* is the identity."""
     return 0.5 * jnp.tanh(score)
 
 
 def fgan(activate: Log, conjugate: Log) -> Objective:
-    """The f-GAN of a divergence; where its activation falls with the score, the critic just changes sign."""
-    return Objective(partial(divergence, activate, conjugate), partial(lower_divergence, conjugate))
+    """The f-GAN of a divergence (Nowozin et al. 2016, equation 6); `conjugate` is f* of the output activation.
+
+    Where the activation falls with the score, the critic just changes sign.
+    """
+    return Objective(
+        lambda scores: jnp.mean(conjugate(scores.fake)) - jnp.mean(activate(scores.real)),
+        lambda scores: -jnp.mean(conjugate(scores.fake)),
+    )
 
 
 def with_log(log: Log) -> tuple[dict[str, Objective], dict[str, Objective]]:
@@ -246,17 +209,17 @@ def with_log(log: Log) -> tuple[dict[str, Objective], dict[str, Objective]]:
     binary = partial(Objective, partial(discriminate, log), probability=True)
     dragan = partial(Objective, wasserstein, raise_score, additive=False)
     began = Objective(
-        equilibrium, lower_error, autoencoder=True, after_iteration=control,
+        equilibrium, lambda scores: jnp.mean(scores.fake), autoencoder=True, after_iteration=control,
         extra={"k": 0.0, "best": np.inf, "stale": 0.0, "rate_scale": 1.0},
     )  # fmt: skip
     published = {
         "wgan": wgan,
         "cramergan": Objective(cramer, raise_score, fakes=2, penalty="sixth_power"),
-        "lsgan": Objective(least_squares, least_square),
+        "lsgan": Objective(least_squares, lambda scores: 0.5 * jnp.mean((scores.fake - 1) ** 2)),
         "nsgan": binary(partial(seem_real, log)),
-        "mmgan": binary(partial(not_seem_fake, log)),
+        "mmgan": binary(lambda scores: jnp.mean(log(-scores.fake))),
         "ransgan": Objective(partial(twice_squashed, log), partial(seem_real, log), probability=True, additive=False),
-        "dragan": dragan(partner=perturb_fake),
+        "dragan": dragan(partner=lambda real, fake, uniform: fake + jnp.std(fake, ddof=1) * uniform),
         "fishergan": Objective(
             fisher, raise_score, extra={"lambda": 0.0}, additive=False,
             watch=lambda scores: {"omega": second_moments(scores)}, after_update=move_multiplier,
@@ -272,14 +235,17 @@ def with_log(log: Log) -> tuple[dict[str, Objective], dict[str, Objective]]:
     }  # fmt: skip
     meant = {
         "cramergan": Objective(cramer, raise_score_and_approach, fakes=2, generator_fakes=2),
-        "ransgan": Objective(partial(relativistic, log), partial(relativistic_generator, log), additive=False),
-        "dragan": dragan(partner=perturb_real),
+        "ransgan": Objective(
+            partial(relativistic, log), additive=False,
+            generator=lambda scores: relativistic(log, scores._replace(real=scores.fake, fake=scores.real)),
+        ),
+        "dragan": dragan(partner=lambda real, fake, uniform: real + PERTURBATION * jnp.std(real, ddof=1) * uniform),
         "began": dataclasses.replace(began, penalty="none"),
         "infogan": dataclasses.replace(wgan, info="joint"),
         "fgan_jensen_shannon": fgan(
             lambda v: jnp.log(2.0) - jax.nn.softplus(-v), lambda v: jax.nn.softplus(v) - jnp.log(2.0)
         ),
-    }
+    }  # fmt: skip
     return published, meant
 
 

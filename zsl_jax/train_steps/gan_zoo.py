@@ -21,10 +21,10 @@ import optax
 from zsl_jax import losses
 from zsl_jax.nets.autoencoders import RectifiedPerceptron
 from zsl_jax.nets.gan_zoo import CodeReader, Critic
-from zsl_jax.nets.layers import apply, draw_published
+from zsl_jax.nets.layers import apply, init_published
 from zsl_jax.train_steps import adversarial, mapped
-from zsl_jax.train_steps.gan_objectives import PENALTIES, Numbers, Objective, Scores, choose
-from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState
+from zsl_jax.train_steps.gan_objectives import PENALTIES, Objective, Scores, choose
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Numbers, Params, Spec, TrainState, Trees
 from zsl_jax.train_steps.seen_classifier import frozen_from, negative_log_likelihood, require_classifier
 
 NUMBERS = (
@@ -135,7 +135,7 @@ def all_rows(objective: Objective, batch: Batch, fakes: Fakes, noise: CriticNois
 
 def critic_loss(
     nets: Nets, critic: Params, batch: Batch, fakes: Fakes, noise: CriticNoise,
-    extra: Numbers, hyper: Numbers,
+    extra: Numbers, hyper: Numbers
 ) -> tuple[jax.Array, Metrics]:  # fmt: skip
     """The critic's loss on a batch [B, ...] and on `make_fakes`, and its terms."""
     objective = nets.objective
@@ -150,24 +150,21 @@ def critic_loss(
     return loss, {"loss/critic": loss, "penalty": penalty} | means | objective.watch(scores)
 
 
-def rates(state: TrainState, names: tuple[str, ...]) -> dict[str, jax.Array]:
+def rates(state: TrainState, names: tuple[str, ...]) -> Numbers:
     """The learning rate, which BEGAN scales for critic and generator alike."""
     return dict.fromkeys(names, state.hyper["lr"] * state.extra.get("rate_scale", jnp.float32(1)))
 
 
 def update_critic(
-    nets: Nets, state: TrainState, batch: Batch, fakes: Fakes, noise: CriticNoise,
-    axis: str | None = None,
-) -> tuple[TrainState, Metrics]:  # fmt: skip
+    nets: Nets, state: TrainState, batch: Batch, fakes: Fakes, noise: CriticNoise, axis: str | None = None
+) -> tuple[TrainState, Metrics]:
     """One Adam step of the critic on given rows; `axis`: see `mapped`."""
 
-    def loss(critic: Params):
-        return critic_loss(nets, critic, batch, fakes, noise, state.extra, state.hyper)
+    def loss(trained: Trees):
+        return critic_loss(nets, trained["critic"], batch, fakes, noise, state.extra, state.hyper)
 
-    gradient, metrics = mapped.mean(jax.grad(loss, has_aux=True)(state.params["critic"]), axis)
-    extra = nets.objective.after_update(state.extra, metrics, state.hyper)
-    state = adversarial.update(state, {"critic": gradient}, rates(state, ("critic",)))
-    return state._replace(extra=extra), metrics | adversarial.gradient_norms({"critic": gradient})
+    after, metrics = adversarial.minimise(state, loss, rates(state, ("critic",)), axis)
+    return after._replace(extra=nets.objective.after_update(state.extra, metrics, state.hyper)), metrics
 
 
 def critic_step(nets: Nets, state: TrainState, batch: Batch, noise: CriticNoise) -> tuple[TrainState, Metrics]:
@@ -188,7 +185,7 @@ def information(nets: Nets, reader: Params, x: jax.Array, z: jax.Array) -> jax.A
 
 
 def generator_loss(
-    nets: Nets, params: dict[str, Params], state: TrainState, batch: Batch, noise: Noise
+    nets: Nets, params: Trees, state: TrainState, batch: Batch, noise: Noise
 ) -> tuple[jax.Array, Metrics]:
     """The generator's loss on a batch [B, ...] with noise [B, K, ...], and its terms.
 
@@ -200,8 +197,7 @@ def generator_loss(
     critic = state.params["critic"]
     scores = Scores(score(nets, critic, batch.x, batch.a), score(nets, critic, fake, a), state.extra, hyper)
     terms = {"adversarial": objective.generator(scores)}
-    kernels = [leaf for leaf in jax.tree.leaves(params["generator"]) if leaf.ndim > 1]
-    terms["decay"] = hyper["weight_decay"] * sum((jnp.sum(kernel**2) for kernel in kernels), jnp.float32(0))
+    terms["decay"] = hyper["weight_decay"] * losses.squared_weights(params["generator"])
     if "classifier" in state.frozen:
         labels = jnp.broadcast_to(batch.labels[:, None], fake.shape[:2])
         likelihood = negative_log_likelihood(state.frozen["classifier"], fake, labels)
@@ -218,12 +214,10 @@ def generator_step(
     """One Adam step of the generator (and of a joint InfoGAN's Q) on one batch [B, ...]; noise [B, K, ...]."""
     names = ("generator", "reader") if nets.objective.info == "joint" else ("generator",)
 
-    def loss(params: dict[str, Params]):
+    def loss(params: Trees):
         return generator_loss(nets, params, state, batch, noise)
 
-    learning = {name: state.params[name] for name in names}
-    gradients, metrics = mapped.mean(jax.grad(loss, has_aux=True)(learning), axis)
-    return adversarial.update(state, gradients, rates(state, names)), metrics | adversarial.gradient_norms(gradients)
+    return adversarial.minimise(state, loss, rates(state, names), axis)
 
 
 def reader_step(
@@ -232,12 +226,11 @@ def reader_step(
     """One Adam step of InfoGAN's Q alone, on newly generated rows; noise [B, K, ...]."""
     fake, _ = make_fakes(nets, state, batch.a, noise)
 
-    def loss(reader: Params) -> jax.Array:
-        return information(nets, reader, fake, noise.z)
+    def loss(trained: Trees) -> tuple[jax.Array, Metrics]:
+        value = information(nets, trained["reader"], fake, noise.z)
+        return value, {"loss/information": value}
 
-    value, gradient = mapped.mean(jax.value_and_grad(loss)(state.params["reader"]), axis)
-    state = adversarial.update(state, {"reader": gradient}, rates(state, ("reader",)))
-    return state, {"loss/information": value} | adversarial.gradient_norms({"reader": gradient})
+    return adversarial.minimise(state, loss, rates(state, ("reader",)), axis)
 
 
 def generator_steps(objective: Objective) -> tuple[Callable, ...]:
@@ -273,33 +266,22 @@ def train_step(
     return state._replace(extra=extra), {name: jnp.mean(value) for name, value in metrics.items()} | numbers
 
 
-def parameter_shapes(nets: Nets, spec: Spec) -> dict[str, Params]:
-    """Shapes of all parameters by net."""
-    x, a = jnp.zeros((1, spec.x_dim)), jnp.zeros((1, spec.a_dim))
-    z = jnp.zeros((1, nets.z_dim + nets.categories + nets.continuous))
-
-    def make(key):
-        made = {"critic": nets.critic.init(key, x, a), "generator": nets.generator.init(key, {"a": a, "z": z})}
-        made |= {"reader": nets.reader.init(key, x)} if nets.objective.info else {}
-        return {name: variables["params"] for name, variables in made.items()}
-
-    return jax.eval_shape(make, jax.random.key(0))
-
-
-def init(nets: Nets, spec: Spec, key: jax.Array, upstream: dict[str, Params], hyper: Numbers) -> TrainState:
+def init(nets: Nets, spec: Spec, key: jax.Array, upstream: Trees, hyper: Numbers) -> TrainState:
     """Fresh parameters and optimiser states; the classifier of seen classes is frozen, if there is one."""
     extra = {name: jnp.float32(value) for name, value in nets.objective.extra.items()}
-    return adversarial.fresh_state(
-        draw_published(key, parameter_shapes(nets, spec)), frozen_from(upstream), hyper, extra
-    )
+    x, a = jnp.zeros((1, spec.x_dim)), jnp.zeros((1, spec.a_dim))
+    z = jnp.zeros((1, nets.z_dim + nets.categories + nets.continuous))
+    seen = {"critic": (nets.critic, x, a), "generator": (nets.generator, {"a": a, "z": z})}
+    seen |= {"reader": (nets.reader, x)} if nets.objective.info else {}
+    return adversarial.fresh_state(init_published(key, seen), frozen_from(upstream), hyper, extra)
 
 
-def inference(state: TrainState) -> dict[str, Params]:
+def inference(state: TrainState) -> Trees:
     """The generator, and the one number that synthesis needs."""
     return {"generator": state.params["generator"], "synthesis_noise": state.hyper["synthesis_noise"]}
 
 
-def synthesize(nets: Nets, params: dict[str, Params], semantics: jax.Array, keys: jax.Array, sampler: str) -> dict:
+def synthesize(nets: Nets, params: Trees, semantics: jax.Array, keys: jax.Array, sampler: str) -> dict:
     """Features {"x": [n, D]}; row i from semantics[i] and keys[i], whose coin says if its semantics get noise."""
     del sampler
 
@@ -322,15 +304,11 @@ def build(config: Any, spec: Spec) -> Method:
     """
     nets = make_nets(config.gan, spec)
     require_classifier(config, "gan")
-    step = partial(train_step, nets)
     return Method(
         name=f"gan {config.gan.objective}",
         batches_per_step=config.gan.critic_iter,
         init=lambda key, upstream, hyper, tables=None: init(nets, spec, key, upstream, hyper),
-        train_step=lambda state, batches, key, tables=None: step(state, batches, key),
-        mapped_step=(lambda state, batches, key, axis, tables=None: step(state, batches, key, axis))
-        if nets.objective.additive
-        else None,
+        **mapped.steps(partial(train_step, nets), nets.objective.additive),
         inference=inference,
         synthesize=partial(synthesize, nets),
         embed=lambda params, views, space: views["x"],

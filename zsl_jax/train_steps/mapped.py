@@ -4,6 +4,7 @@ Noise is drawn for the whole batch on every device, which then keeps its own row
 means over rows, are averaged over the axis. Without an axis (None) these functions change nothing.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -27,6 +28,22 @@ def gather_rows(tree: Any, axis: str | None, dim: int = 0) -> Any:
     if axis is None:
         return tree
     return jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, axis, axis=dim, tiled=True), tree)
+
+
+def steps(train_step: Callable, additive: bool = True) -> dict[str, Any]:
+    """A method's `train_step`, and its `mapped_step` where losses are means over rows (`additive`), else None.
+
+    Args:
+      train_step: (state, batches, key, axis) -> (state, metrics); it needs no tables.
+      additive: whether devices may share a batch.
+    """
+
+    def mapped_step(state, batches, key, axis, tables=None):
+        del tables
+        return train_step(state, batches, key, axis)
+
+    whole = lambda state, batches, key, tables=None: train_step(state, batches, key, None)  # noqa: E731
+    return {"train_step": whole, "mapped_step": mapped_step if additive else None}
 
 
 def mean(tree: Any, axis: str | None) -> Any:

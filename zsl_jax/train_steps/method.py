@@ -16,7 +16,9 @@ import numpy as np
 from zsl_jax.train_steps import sampling
 
 Params = Any
-Metrics = dict[str, jax.Array]
+Trees = dict[str, Params]  # of several nets, by name
+Numbers = dict[str, jax.Array]
+Metrics = Numbers
 Views = Mapping[str, jax.Array]
 
 

@@ -13,7 +13,7 @@ import optax
 from zsl_jax.errors import InputError
 from zsl_jax.nets.layers import draw_published
 from zsl_jax.train_steps import adversarial, mapped
-from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Numbers, Params, Spec, TrainState, Trees
 
 NAME = "seen_classifier"  # of the stage
 NEVER = -1e9  # logit of a class without training rows
@@ -45,28 +45,27 @@ def train_step(
     own = jnp.max(jax.nn.one_hot(labels, state.extra["seen"].shape[0]), axis=0)
     seen = jnp.maximum(state.extra["seen"], jnp.ceil(mapped.mean(own, axis)))
 
-    def loss(classifier: Params) -> jax.Array:
-        return negative_log_likelihood(among(classifier, seen), x, labels)
+    def loss(trained: Trees) -> tuple[jax.Array, Metrics]:
+        value = negative_log_likelihood(among(trained["classifier"], seen), x, labels)
+        return value, {"loss": value}
 
-    value, gradient = mapped.mean(jax.value_and_grad(loss)(state.params["classifier"]), axis)
-    gradients = {"classifier": gradient}
-    state = adversarial.update(state, gradients, {"classifier": state.hyper["lr"]})
-    return state._replace(extra={"seen": seen}), {"loss": value} | adversarial.gradient_norms(gradients)
+    state, metrics = adversarial.minimise(state, loss, {"classifier": state.hyper["lr"]}, axis)
+    return state._replace(extra={"seen": seen}), metrics
 
 
-def init(spec: Spec, key: jax.Array, hyper: dict[str, jax.Array]) -> TrainState:
+def init(spec: Spec, key: jax.Array, hyper: Numbers) -> TrainState:
     """Fresh weights; which classes have training rows is found out while training."""
     shapes = {"kernel": (spec.x_dim, spec.n_classes), "bias": (spec.n_classes,)}
     drawn = draw_published(key, {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()})
     return adversarial.fresh_state({"classifier": drawn}, {}, hyper, {"seen": jnp.zeros(spec.n_classes)})
 
 
-def inference(state: TrainState) -> dict[str, Params]:
+def inference(state: TrainState) -> Trees:
     """The classifier among the classes that have training rows."""
     return {"classifier": among(state.params["classifier"], state.extra["seen"])}
 
 
-def frozen_from(upstream: dict[str, Params]) -> dict[str, Params]:
+def frozen_from(upstream: Trees) -> Trees:
     """The frozen nets of a later stage: {"classifier": ...} if an earlier one trained it, else none."""
     return {"classifier": upstream[NAME]["classifier"]} if NAME in upstream else {}
 
@@ -89,8 +88,7 @@ def build(config: Any, spec: Spec) -> Method:
         name="seen classifier",
         batches_per_step=1,
         init=lambda key, upstream, hyper, tables=None: init(spec, key, hyper),
-        train_step=lambda state, batches, key, tables=None: train_step(state, batches, key),
-        mapped_step=lambda state, batches, key, axis, tables=None: train_step(state, batches, key, axis),
+        **mapped.steps(train_step),
         inference=inference,
         scores=lambda params, views, tables=None: logits_of(params["classifier"], views["x"]),
         kind="auxiliary",

@@ -9,6 +9,7 @@ loop counts as one epoch here: n published epochs are 2n epochs.
 """
 
 import dataclasses
+from functools import partial
 from typing import NamedTuple
 
 import chex
@@ -17,11 +18,11 @@ import jax.numpy as jnp
 
 from zsl_jax import losses
 from zsl_jax.errors import InputError
-from zsl_jax.nets.layers import apply, draw_published
+from zsl_jax.nets.layers import apply, init_published
 from zsl_jax.nets.tfvaegan import Feedback, Generator
 from zsl_jax.nets.zerodiff import Critic, Encoder, SemanticDecoder
 from zsl_jax.train_steps import adversarial, mapped
-from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState, Views
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Numbers, Params, Spec, TrainState, Trees, Views
 
 HYPER = ("lr", "dec_lr", "feed_lr", "gamma_d", "gamma_g", "gamma_recons", "a1", "a2", "penalty_weight")
 SPACES = ("V", "VS")
@@ -106,29 +107,27 @@ def draw_critic_noise(nets: Nets, key: jax.Array, shape: tuple[int, ...]) -> Cri
     return CriticNoise(z, jax.random.uniform(alpha_key, (*shape, 1)))
 
 
-def begin(nets: Nets, params: dict[str, Params], z: jax.Array, a: jax.Array) -> jax.Array:
+def begin(nets: Nets, params: Trees, z: jax.Array, a: jax.Array) -> jax.Array:
     """G's hidden layer [..., W] of latents z [..., Z] and semantics a [..., A]."""
     return apply(nets.generator, params["generator"], z, a, method=Generator.begin)
 
 
-def finish(nets: Nets, params: dict[str, Params], hidden: jax.Array) -> jax.Array:
+def finish(nets: Nets, params: Trees, hidden: jax.Array) -> jax.Array:
     """Features [..., D] from G's hidden layer [..., W]."""
     return apply(nets.generator, params["generator"], hidden, method=Generator.finish)
 
 
-def decoder_hidden(nets: Nets, params: dict[str, Params], x: jax.Array) -> jax.Array:
+def decoder_hidden(nets: Nets, params: Trees, x: jax.Array) -> jax.Array:
     """V2S's hidden layer of generated x [..., D]; no gradient flows through it, as published."""
     return jax.lax.stop_gradient(apply(nets.decoder, params["decoder"], x)[1])
 
 
-def second_pass(
-    nets: Nets, params: dict[str, Params], hidden: jax.Array, decoded: jax.Array, amount: jax.Array
-) -> jax.Array:
+def second_pass(nets: Nets, params: Trees, hidden: jax.Array, decoded: jax.Array, amount: jax.Array) -> jax.Array:
     """Features [..., D] from G's hidden layer and `amount` times F's feedback on V2S's (`decoded`), both [..., W]."""
     return finish(nets, params, hidden + amount * apply(nets.feedback, params["feedback"], decoded))
 
 
-def features(nets: Nets, params: dict[str, Params], hidden: jax.Array, amount: jax.Array | None) -> jax.Array:
+def features(nets: Nets, params: Trees, hidden: jax.Array, amount: jax.Array | None) -> jax.Array:
     """Features [..., D] from G's hidden layer [..., W]: of one pass, or after `amount` of feedback from that one."""
     first = finish(nets, params, hidden)
     if amount is None:
@@ -136,7 +135,7 @@ def features(nets: Nets, params: dict[str, Params], hidden: jax.Array, amount: j
     return second_pass(nets, params, hidden, decoder_hidden(nets, params, first), amount)
 
 
-def critic_latents(nets: Nets, params: dict[str, Params], batch: Batch, noise: CriticNoise) -> jax.Array:
+def critic_latents(nets: Nets, params: Trees, batch: Batch, noise: CriticNoise) -> jax.Array:
     """What G generates from for the critic [..., B, Z]: the encoder's latents, or the noise itself."""
     if not nets.encoded_noise:
         return noise.z
@@ -144,7 +143,7 @@ def critic_latents(nets: Nets, params: dict[str, Params], batch: Batch, noise: C
     return mean + jnp.exp(0.5 * log_variance) * noise.z
 
 
-def decoder_loss(nets: Nets, decoder: Params, batch: Batch, hyper: dict[str, jax.Array]) -> tuple[jax.Array, Metrics]:
+def decoder_loss(nets: Nets, decoder: Params, batch: Batch, hyper: Numbers) -> tuple[jax.Array, Metrics]:
     """Weighted L1 between V2S of real x and its semantics."""
     decoded, _ = apply(nets.decoder, decoder, batch.x)
     loss = hyper["gamma_recons"] * losses.weighted_l1(decoded, batch.a)
@@ -157,19 +156,13 @@ def decoder_step(nets: Nets, state: TrainState, batch: Batch, axis: str | None =
     def loss(trained):
         return decoder_loss(nets, trained["decoder"], batch, state.hyper)
 
-    state, metrics, norms = adversarial.minimise(state, loss, {"decoder": state.hyper["dec_lr"]}, axis)
-    return state, metrics | norms
+    return adversarial.minimise(state, loss, {"decoder": state.hyper["dec_lr"]}, axis)
 
 
 def critic_loss(
-    nets: Nets,
-    critic: Params,
-    batch: Batch,
-    fake: jax.Array,
-    alpha: jax.Array,
-    hyper: dict[str, jax.Array],
-    penalty_weight: jax.Array,
-) -> tuple[jax.Array, Metrics]:
+    nets: Nets, critic: Params, batch: Batch, fake: jax.Array, alpha: jax.Array,
+    hyper: Numbers, penalty_weight: jax.Array,
+) -> tuple[jax.Array, Metrics]:  # fmt: skip
     """WGAN-GP on real and generated rows [B, D], times gamma_d; and its terms."""
     scores = apply(nets.critic, critic, batch.x, fake, alpha, {"a": batch.a}, method=Critic.compare)
     wasserstein = jnp.mean(scores.real) - jnp.mean(scores.fake)
@@ -186,8 +179,7 @@ def critic_step(
     def loss(trained):
         return critic_loss(nets, trained["critic"], batch, fake, alpha, state.hyper, state.extra["penalty_weight"])
 
-    state, metrics, norms = adversarial.minimise(state, loss, {"critic": state.hyper["lr"]}, axis)
-    return state, metrics | norms
+    return adversarial.minimise(state, loss, {"critic": state.hyper["lr"]}, axis)
 
 
 def update_decoder(
@@ -230,9 +222,7 @@ def critic_updates(
     return state, jax.tree.map(jnp.mean, of_decoder | of_critic)
 
 
-def generate(
-    nets: Nets, params: dict[str, Params], batch: Batch, noise: GeneratorNoise, amount: jax.Array | None
-) -> Made:
+def generate(nets: Nets, params: Trees, batch: Batch, noise: GeneratorNoise, amount: jax.Array | None) -> Made:
     """The reconstruction of real rows and the fakes of a generator update; `amount` of feedback, None in loop 0."""
     mean, log_variance = apply(nets.encoder, params["encoder"], batch.x, batch.a)
     z = mean + jnp.exp(0.5 * log_variance) * noise.z
@@ -249,13 +239,7 @@ def generate(
 
 
 def generator_loss(
-    nets: Nets,
-    trained: dict[str, Params],
-    frozen: dict[str, Params],
-    batch: Batch,
-    noise: GeneratorNoise,
-    hyper: dict[str, jax.Array],
-    feedback: bool,
+    nets: Nets, trained: Trees, frozen: Trees, batch: Batch, noise: GeneratorNoise, hyper: Numbers, feedback: bool
 ) -> tuple[jax.Array, Metrics]:
     """VAE, adversarial and semantic reconstruction loss of the nets in `trained`; `frozen` holds the others."""
     params = frozen | trained
@@ -270,7 +254,7 @@ def generator_loss(
     return loss, metrics
 
 
-def generator_rates(nets: Nets, hyper: dict[str, jax.Array], feedback: bool) -> dict[str, jax.Array]:
+def generator_rates(nets: Nets, hyper: Numbers, feedback: bool) -> Numbers:
     """Learning rates of the nets that a generator update trains."""
     rates = {"encoder": hyper["lr"], "generator": hyper["lr"]}
     rates |= {"feedback": hyper["feed_lr"]} if feedback else {}
@@ -286,9 +270,8 @@ def generator_step(
         return generator_loss(nets, trained, state.params, batch, noise, state.hyper, feedback)
 
     rates = generator_rates(nets, state.hyper, feedback)
-    state, metrics, norms = adversarial.minimise(state, loss, rates, axis, BETA1)
-    norms = {f"{name}_step": value for name, value in norms.items()}  # the decoder's, apart from that on real rows
-    return state, {"grad_norm/feedback_step": jnp.float32(0)} | metrics | norms
+    state, metrics = adversarial.minimise(state, loss, rates, axis, BETA1, suffix="_step")
+    return state, {"grad_norm/feedback_step": jnp.float32(0)} | metrics
 
 
 def adapt_penalty_weight(state: TrainState, penalty: jax.Array) -> TrainState:
@@ -330,48 +313,40 @@ def train_step(
     return state, metrics | generated | {"lambda": state.extra["penalty_weight"]}
 
 
-def parameter_shapes(nets: Nets, spec: Spec) -> dict[str, Params]:
-    """Shapes of all parameters by net."""
-
-    def make(key, x, a):
-        z, hidden = jnp.zeros((1, nets.z_dim)), jnp.zeros((1, nets.decoder.width))
-        return {
-            "generator": nets.generator.init(key, z, a)["params"],
-            "feedback": nets.feedback.init(key, hidden)["params"],
-            "encoder": nets.encoder.init(key, x, a)["params"],
-            "critic": nets.critic.init(key, x, {"a": a})["params"],
-            "decoder": nets.decoder.init(key, x)["params"],
-        }
-
-    return jax.eval_shape(make, jax.random.key(0), jnp.zeros((1, spec.x_dim)), jnp.zeros((1, spec.a_dim)))
-
-
-def init(nets: Nets, hyper: dict[str, jax.Array], spec: Spec, key: jax.Array) -> TrainState:
+def init(nets: Nets, hyper: Numbers, spec: Spec, key: jax.Array) -> TrainState:
     """Fresh parameters and optimiser states; `extra` holds lambda and the number of iterations done (int32)."""
-    params = draw_published(key, parameter_shapes(nets, spec))
+    rows = (spec.x_dim, spec.a_dim, nets.z_dim, nets.decoder.width)
+    x, a, z, hidden = (jnp.zeros((1, width)) for width in rows)
+    seen = {
+        "generator": (nets.generator, z, a),
+        "feedback": (nets.feedback, hidden),
+        "encoder": (nets.encoder, x, a),
+        "critic": (nets.critic, x, {"a": a}),
+        "decoder": (nets.decoder, x),
+    }
     extra = {"penalty_weight": hyper["penalty_weight"], "iteration": jnp.int32(0)}
-    return adversarial.fresh_state(params, {}, hyper, extra)
+    return adversarial.fresh_state(init_published(key, seen), {}, hyper, extra)
 
 
-def inference(state: TrainState) -> dict[str, Params]:
+def inference(state: TrainState) -> Trees:
     """What synthesis and the feature spaces need: nets, and the amount of feedback a2 (scalar)."""
     nets = {name: state.params[name] for name in ("generator", "feedback", "decoder")}
     return nets | {"a2": state.hyper["a2"]}
 
 
-def sample(nets: Nets, params: dict[str, Params], a: jax.Array, z: jax.Array) -> jax.Array:
+def sample(nets: Nets, params: Trees, a: jax.Array, z: jax.Array) -> jax.Array:
     """Features [n, D] of semantics a [n, A] from noise z [n, Z], in two passes with feedback a2."""
     return features(nets, params, begin(nets, params, z, a), params["a2"])
 
 
-def synthesize(nets: Nets, params: dict[str, Params], semantics: jax.Array, keys: jax.Array, sampler: str) -> dict:
+def synthesize(nets: Nets, params: Trees, semantics: jax.Array, keys: jax.Array, sampler: str) -> dict:
     """Features {"x": [n, D]}; row i from semantics[i] and keys[i]. There is one sampler."""
     del sampler
     z = jax.vmap(lambda key: jax.random.normal(key, (nets.z_dim,)))(keys)
     return {"x": sample(nets, params, semantics, z)}
 
 
-def embed(nets: Nets, params: dict[str, Params], views: Views, space: str) -> jax.Array:
+def embed(nets: Nets, params: Trees, views: Views, space: str) -> jax.Array:
     """Classifier inputs [n, F]: "V" = x; "VS" = [x, V2S(x), its hidden layer], as published (section 3.3)."""
     x = views["x"]
     return x if space == "V" else jnp.concatenate([x, *apply(nets.decoder, params["decoder"], x)], axis=-1)
@@ -384,11 +359,10 @@ def build(config, spec: Spec) -> Method:
         name="TF-VAEGAN",
         batches_per_step=config.tfvaegan.critic_iter,
         init=lambda key, upstream, hyper, tables=None: init(nets, hyper, spec, key),
-        train_step=lambda state, batches, key, tables=None: train_step(nets, state, batches, key),
-        mapped_step=lambda state, batches, key, axis, tables=None: train_step(nets, state, batches, key, axis),
+        **mapped.steps(partial(train_step, nets)),
         inference=inference,
-        synthesize=lambda params, semantics, keys, sampler: synthesize(nets, params, semantics, keys, sampler),
-        embed=lambda params, views, space: embed(nets, params, views, space),
+        synthesize=partial(synthesize, nets),
+        embed=partial(embed, nets),
         spaces=SPACES,
         samplers=SAMPLERS,
     )

@@ -7,6 +7,7 @@ update of the encoder E and of G, then one adjustment of the gradient-penalty we
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import chex
@@ -16,17 +17,11 @@ import numpy as np
 
 from zsl_jax import diffusion, losses
 from zsl_jax.errors import InputError
-from zsl_jax.nets.layers import apply, draw_published
+from zsl_jax.nets.layers import apply, init_published
 from zsl_jax.nets.zerodiff import Critic, Encoder, Generator, Scores, SemanticDecoder
 from zsl_jax.train_steps import adversarial, mapped, zerodiff_drg
-from zsl_jax.train_steps.adversarial import (
-    CriticNoise,
-    GeneratorNoise,
-    Pairs,
-    draw_critic_noise,
-    draw_generator_noise,
-)
-from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState, Views
+from zsl_jax.train_steps.adversarial import CriticNoise, GeneratorNoise, Pairs, draw_critic_noise, draw_generator_noise
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Numbers, Spec, TrainState, Trees, Views
 
 CRITICS = ("x0", "xt", "xc")
 HYPER = (
@@ -36,12 +31,12 @@ HYPER = (
 SPACES = ("V", "VS", "C", "VC", "VCS")
 SAMPLERS = ("one_step", "progressive")
 EMBED_TYPES = ("VA", "V")
-ENCODER_BETA1 = 0.9
+BETA1 = {"encoder": 0.9}  # of the others: the published 0.5
 
 
 @dataclasses.dataclass(frozen=True)
-class Nets:
-    """The static side of the stage: modules, schedule, latent width, switches, and the frozen stage 1.
+class Nets(adversarial.DiffusionNets):
+    """The static side of the stage: modules, switches, and the frozen stage 1.
 
     freeze_decoder: the generator update does not train the decoder.
     use_r: G and the x_t critic see r (an ablation: without it they don't; switch the x_c critic off with gamma_xc = 0).
@@ -49,12 +44,7 @@ class Nets:
     published code does.
     """
 
-    generator: Generator
     encoder: Encoder
-    critics: dict[str, Critic]
-    decoder: SemanticDecoder
-    schedule: diffusion.Schedule
-    z_dim: int
     freeze_decoder: bool
     use_r: bool
     x0_gates_xt: bool
@@ -94,24 +84,26 @@ def make_nets(config, spec: Spec, drg_name: str = "drg", dfg_name: str = "dfg") 
 
 
 def make_pairs(
-    nets: Nets, params: dict[str, Params], batch: Batch, noise: CriticNoise | GeneratorNoise
+    nets: Nets, params: Trees, batch: Batch, noise: CriticNoise | GeneratorNoise
 ) -> tuple[Pairs, jax.Array, jax.Array]:
     """Encodes and diffuses real x [..., B, D] and lets G generate; also the latent mean and log-variance."""
-    pair = noise.pair
     mean, log_variance = apply(nets.encoder, params["encoder"], batch.x, batch.a)
     z = mean + jnp.exp(0.5 * log_variance) * noise.z
-    real_t, following = diffusion.q_sample_pair(nets.schedule, batch.x, pair.t, pair.current, pair.following)
-    fake = apply(nets.generator, params["generator"], z, batch.a, following, pair.t, batch.r if nets.use_r else None)
-    return adversarial.complete_pairs(nets.schedule, batch.x, real_t, following, fake, pair), mean, log_variance
+    r = batch.r if nets.use_r else None
+
+    def generate(_: jax.Array, following: jax.Array) -> jax.Array:
+        return apply(nets.generator, params["generator"], z, batch.a, following, noise.pair.t, r)
+
+    return adversarial.make_pairs(nets.schedule, batch.x, noise.pair, generate), mean, log_variance
 
 
-def conditions(nets: Nets, pairs: Pairs, a: jax.Array, r: jax.Array) -> dict[str, dict[str, jax.Array]]:
+def conditions(nets: Nets, pairs: Pairs, a: jax.Array, r: jax.Array) -> dict[str, Numbers]:
     """What each critic sees beside its first argument."""
     noisy = {"next": pairs.following, "a": a} | ({"r": r} if nets.use_r else {}) | {"t": pairs.t}
     return {"x0": {"a": a}, "xt": noisy, "xc": {"r": r}}
 
 
-def critic_weights(nets: Nets, hyper: dict[str, jax.Array]) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+def critic_weights(nets: Nets, hyper: Numbers) -> tuple[Numbers, Numbers]:
     """Weights of each critic's fake score (and penalty), and of its real score."""
     fake = {name: hyper[f"gamma_{name}"] for name in CRITICS}
     real = dict(fake)
@@ -120,9 +112,7 @@ def critic_weights(nets: Nets, hyper: dict[str, jax.Array]) -> tuple[dict[str, j
     return fake, real
 
 
-def compare(
-    nets: Nets, params: dict[str, Params], pairs: Pairs, batch: Batch, alphas: dict[str, jax.Array]
-) -> dict[str, Scores]:
+def compare(nets: Nets, params: Trees, pairs: Pairs, batch: Batch, alphas: Numbers) -> dict[str, Scores]:
     """Scores of real and fake rows and penalty gradients of the three critics, each in one pass."""
     given = conditions(nets, pairs, batch.a, batch.r)
     clean, noisy = (pairs.real, pairs.fake), (pairs.real_t, pairs.fake_t)
@@ -133,7 +123,7 @@ def compare(
     }
 
 
-def distillation(nets: Nets, scores: dict[str, Scores], t: jax.Array, hyper: dict[str, jax.Array]) -> jax.Array:
+def distillation(nets: Nets, scores: dict[str, Scores], t: jax.Array, hyper: Numbers) -> jax.Array:
     """Mutual learning between the critics; one that is switched off takes part as a constant zero."""
     estimates = {
         name: jnp.where(hyper[f"gamma_{name}"] > 0, score.real - score.fake, 0.0) for name, score in scores.items()
@@ -143,13 +133,7 @@ def distillation(nets: Nets, scores: dict[str, Scores], t: jax.Array, hyper: dic
 
 
 def critic_loss(
-    nets: Nets,
-    params: dict[str, Params],
-    pairs: Pairs,
-    batch: Batch,
-    alphas: dict[str, jax.Array],
-    hyper: dict[str, jax.Array],
-    penalty_weight: jax.Array,
+    nets: Nets, params: Trees, pairs: Pairs, batch: Batch, alphas: Numbers, hyper: Numbers, penalty_weight: jax.Array
 ) -> tuple[jax.Array, Metrics]:
     """The loss of critics and decoder: WGAN-GP, mutual learning and the decoder's weighted L1 on real x; and its terms.
 
@@ -174,22 +158,15 @@ def critic_loss(
 
 
 def update_critics(
-    nets: Nets,
-    state: TrainState,
-    pairs: Pairs,
-    batch: Batch,
-    alphas: dict[str, jax.Array],
-    axis: str | None = None,
-    max_norm: jax.Array | None = None,
+    nets: Nets, state: TrainState, pairs: Pairs, batch: Batch, alphas: Numbers, axis: str | None = None
 ) -> tuple[TrainState, Metrics]:
-    """One Adam step of critics and decoder on given pairs [B, D]; `max_norm` clips the gradient of each."""
+    """One Adam step of critics and decoder on given pairs [B, D]; a "clip_norm" in hyper clips the gradient of each."""
 
     def loss(params):
         return critic_loss(nets, params, pairs, batch, alphas, state.hyper, state.extra["penalty_weight"])
 
     rates = dict.fromkeys(CRITICS, state.hyper["lr"]) | {"decoder": state.hyper["dec_lr"]}
-    state, metrics, norms = adversarial.minimise(state, loss, rates, axis, max_norm=max_norm)
-    return state, metrics | norms
+    return adversarial.minimise(state, loss, rates, axis, max_norm=state.hyper.get("clip_norm"))
 
 
 def critic_step(nets: Nets, state: TrainState, batch: Batch, noise: CriticNoise) -> tuple[TrainState, Metrics]:
@@ -199,12 +176,7 @@ def critic_step(nets: Nets, state: TrainState, batch: Batch, noise: CriticNoise)
 
 
 def generator_loss(
-    nets: Nets,
-    trained: dict[str, Params],
-    frozen: dict[str, Params],
-    batch: Batch,
-    noise: GeneratorNoise,
-    hyper: dict[str, jax.Array],
+    nets: Nets, trained: Trees, frozen: Trees, batch: Batch, noise: GeneratorNoise, hyper: Numbers
 ) -> tuple[jax.Array, Metrics]:
     """VAE, adversarial and semantic reconstruction loss of E and G (and of the decoder when it is in `trained`)."""
     pairs, mean, log_variance = make_pairs(nets, trained, batch, noise)
@@ -214,9 +186,7 @@ def generator_loss(
     return weigh_generator_terms(vae, cost, reconstruction, hyper)
 
 
-def adversarial_cost(
-    nets: Nets, frozen: dict[str, Params], pairs: Pairs, batch: Batch, hyper: dict[str, jax.Array]
-) -> jax.Array:
+def adversarial_cost(nets: Nets, frozen: Trees, pairs: Pairs, batch: Batch, hyper: Numbers) -> jax.Array:
     """The critics' weighted mean scores of what was generated, negated; scalar."""
     given = conditions(nets, pairs, batch.a, batch.r)
     rows = {"x0": pairs.fake, "xt": pairs.fake_t, "xc": pairs.fake}
@@ -224,9 +194,7 @@ def adversarial_cost(
     return jnp.asarray(-sum(hyper[f"gamma_{name}"] * jnp.mean(score) for name, score in scores.items()))
 
 
-def decoded_error(
-    nets: Nets, trained: dict[str, Params], frozen: dict[str, Params], fake: jax.Array, a: jax.Array
-) -> jax.Array:
+def decoded_error(nets: Nets, trained: Trees, frozen: Trees, fake: jax.Array, a: jax.Array) -> jax.Array:
     """The decoder's weighted L1 on fake x [B, D] of semantics a [B, A]; scalar. The decoder may be in either tree."""
     decoder = trained.get("decoder", frozen["decoder"])
     decoded, _ = apply(nets.decoder, decoder, fake)
@@ -234,7 +202,7 @@ def decoded_error(
 
 
 def weigh_generator_terms(
-    vae: jax.Array, cost: jax.Array, reconstruction: jax.Array, hyper: dict[str, jax.Array]
+    vae: jax.Array, cost: jax.Array, reconstruction: jax.Array, hyper: Numbers
 ) -> tuple[jax.Array, Metrics]:
     """The loss of a generator update from its terms (scalars), and all of them as metrics."""
     loss = hyper["gamma_vae"] * vae + hyper["gamma_adv"] * cost + hyper["gamma_recons"] * reconstruction
@@ -242,7 +210,7 @@ def weigh_generator_terms(
     return loss, metrics
 
 
-def generator_rates(nets: Nets, hyper: dict[str, jax.Array]) -> dict[str, jax.Array]:
+def generator_rates(nets: Nets, hyper: Numbers) -> Numbers:
     """Learning rates of what a generator update trains."""
     decoder = {} if nets.freeze_decoder else {"decoder": hyper["dec_lr"]}
     return {"encoder": hyper["lr"], "generator": hyper["lr"]} | decoder
@@ -256,19 +224,7 @@ def generator_step(
     def loss(params):
         return generator_loss(nets, params, state.params, batch, noise, state.hyper)
 
-    return minimise_generator(state, loss, generator_rates(nets, state.hyper), axis)
-
-
-def minimise_generator(
-    state: TrainState,
-    loss: adversarial.Loss,
-    rates: dict[str, jax.Array],
-    axis: str | None,
-    max_norm: jax.Array | None = None,
-) -> tuple[TrainState, Metrics]:
-    """As `adversarial.minimise`, with E's own beta1; norms are named apart from those of the critic updates."""
-    state, metrics, norms = adversarial.minimise(state, loss, rates, axis, {"encoder": ENCODER_BETA1}, max_norm)
-    return state, metrics | {f"{name}_step": value for name, value in norms.items()}
+    return adversarial.minimise(state, loss, generator_rates(nets, state.hyper), axis, BETA1, suffix="_step")
 
 
 def adapt_penalty_weight(state: TrainState, penalty: jax.Array) -> TrainState:
@@ -279,19 +235,13 @@ def adapt_penalty_weight(state: TrainState, penalty: jax.Array) -> TrainState:
 
 
 def train_step(
-    nets: Any,
-    state: TrainState,
-    batches: Batch,
-    key: jax.Array,
-    axis: str | None = None,
-    critics: Callable[..., tuple[TrainState, Metrics]] = update_critics,
-    generator: Callable[..., tuple[TrainState, Metrics]] = generator_step,
-) -> tuple[TrainState, Metrics]:
+    nets: Any, state: TrainState, batches: Batch, key: jax.Array, axis: str | None = None,
+    generator: Callable = generator_step,
+) -> tuple[TrainState, Metrics]:  # fmt: skip
     """`critic_iter` critic updates, the adaptation of lambda, then one update of E and G on the last batch.
 
     E and G are frozen while the critics learn, so their fakes for all updates are made in one pass. For `axis` see
-    `zsl_jax.train_steps.mapped`. Systems that extend this one pass their nets with updates of their own: `critics` as
-    `update_critics`, `generator` as `generator_step`.
+    `zsl_jax.train_steps.mapped`. A system that extends this one passes its nets with a `generator_step` of its own.
     """
     updates, rows, width = batches.x.shape
     chex.assert_shape(batches.a, (updates, rows, None))
@@ -303,7 +253,7 @@ def train_step(
     pairs, _, _ = make_pairs(nets, state.params, batches, noise)
 
     def one_update(state, given):
-        return critics(nets, state, *given, axis=axis)
+        return update_critics(nets, state, *given, axis=axis)
 
     state, metrics = jax.lax.scan(one_update, state, (pairs, batches, noise.alphas))
     metrics = {name: jnp.mean(value) for name, value in metrics.items()}
@@ -314,29 +264,12 @@ def train_step(
     return state, metrics | generated | {"lambda": state.extra["penalty_weight"]}
 
 
-def parameter_shapes(nets: Nets, spec: Spec) -> dict[str, Params]:
-    """Shapes of all parameters by net."""
-
-    def make(key, x, r, a, t):
-        given = conditions(nets, Pairs(x, x, x, x, x, t), a, r)
-        params = {name: nets.critics[name].init(key, x, given[name])["params"] for name in CRITICS}
-        params["decoder"] = nets.decoder.init(key, x)["params"]
-        params["encoder"] = nets.encoder.init(key, x, a)["params"]
-        params["generator"] = nets.generator.init(key, jnp.zeros((1, nets.z_dim)), a, x, t, r if nets.use_r else None)[
-            "params"
-        ]
-        return params
-
-    rows = [jnp.zeros((1, width)) for width in (spec.x_dim, spec.r_dim, spec.a_dim)]
-    return jax.eval_shape(make, jax.random.key(0), *rows, jnp.zeros((1,), jnp.int32))
-
-
 def init(
     nets: Nets,
-    hyper: dict[str, jax.Array],
+    hyper: Numbers,
     spec: Spec,
     key: jax.Array,
-    upstream: dict[str, Params],
+    upstream: Trees,
     drg_name: str = "drg",
     dfg_name: str = "dfg",
 ) -> TrainState:
@@ -350,10 +283,15 @@ def init(
         raise InputError(
             f"config.stages: {dfg_name!r} needs {drg_name!r} before it, which makes the representations it builds on"
         )
-    params = draw_published(key, parameter_shapes(nets, spec))
+    x, r, a, z = (jnp.zeros((1, width)) for width in (spec.x_dim, spec.r_dim, spec.a_dim, nets.z_dim))
+    t = jnp.zeros((1,), jnp.int32)
+    given = conditions(nets, Pairs(x, x, x, x, x, t), a, r)
+    seen: dict[str, Any] = {name: (nets.critics[name], x, given[name]) for name in CRITICS}
+    seen |= {"decoder": (nets.decoder, x), "encoder": (nets.encoder, x, a)}
+    seen |= {"generator": (nets.generator, z, a, x, t, r if nets.use_r else None)}
     frozen = {"representation": upstream[drg_name]["generator"]}
     extra = {"penalty_weight": hyper["penalty_weight"]}
-    return adversarial.fresh_state(params, frozen, hyper, extra)
+    return adversarial.fresh_state(init_published(key, seen), frozen, hyper, extra)
 
 
 def draw_sampling_noise(nets: Nets, keys: jax.Array, progressive: bool) -> SamplingNoise:
@@ -366,9 +304,7 @@ def draw_sampling_noise(nets: Nets, keys: jax.Array, progressive: bool) -> Sampl
     return SamplingNoise(z, z_r, x_t, r_t, jnp.swapaxes(posterior.reshape(len(keys), steps, width), 0, 1))
 
 
-def sample(
-    nets: Nets, params: dict[str, Params], a: jax.Array, noise: SamplingNoise, progressive: bool
-) -> dict[str, jax.Array]:
+def sample(nets: Nets, params: Trees, a: jax.Array, noise: SamplingNoise, progressive: bool) -> Numbers:
     """Synthetic {"x": [n, D], "r": [n, R]} of semantics a [n, A].
 
     r comes from R in one step; x from G in one step at t = T - 1, or progressively: T steps through the posterior,
@@ -388,13 +324,13 @@ def sample(
     return {"x": x, "r": r}
 
 
-def synthesize(nets: Nets, params: dict[str, Params], semantics: jax.Array, keys: jax.Array, sampler: str) -> dict:
+def synthesize(nets: Nets, params: Trees, semantics: jax.Array, keys: jax.Array, sampler: str) -> dict:
     """Synthetic {"x", "r"}; row i from semantics[i] and keys[i]; sampler "one_step" or "progressive"."""
     progressive = sampler == "progressive"
     return sample(nets, params, semantics, draw_sampling_noise(nets, keys, progressive), progressive)
 
 
-def embed(nets: Nets, params: dict[str, Params], views: Views, space: str) -> jax.Array:
+def embed(nets: Nets, params: Trees, views: Views, space: str) -> jax.Array:
     """Classifier inputs [n, F] of a space: V = x; S = [V2S(x), its hidden layer]; C = r; concatenated as named."""
     parts = []
     if "V" in space:
@@ -406,7 +342,7 @@ def embed(nets: Nets, params: dict[str, Params], views: Views, space: str) -> ja
     return jnp.concatenate(parts, axis=-1)
 
 
-def inference(state: TrainState) -> dict[str, Params]:
+def inference(state: TrainState) -> Trees:
     """What synthesis and the feature spaces need."""
     return {name: state.params[name] for name in ("generator", "decoder")} | state.frozen
 
@@ -418,11 +354,10 @@ def build(config, spec: Spec) -> Method:
         name="ZeroDiff DFG",
         batches_per_step=config.dfg.critic_iter,
         init=lambda key, upstream, hyper, tables=None: init(nets, hyper, spec, key, upstream),
-        train_step=lambda state, batches, key, tables=None: train_step(nets, state, batches, key),
-        mapped_step=lambda state, batches, key, axis, tables=None: train_step(nets, state, batches, key, axis),
+        **mapped.steps(partial(train_step, nets)),
         inference=inference,
-        synthesize=lambda params, semantics, keys, sampler: synthesize(nets, params, semantics, keys, sampler),
-        embed=lambda params, views, space: embed(nets, params, views, space),
+        synthesize=partial(synthesize, nets),
+        embed=partial(embed, nets),
         spaces=SPACES,
         samplers=SAMPLERS,
     )

@@ -6,6 +6,7 @@ is `critic_iter` updates of the critics (on r_0 and on r_t) and of the semantic 
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import chex
@@ -14,17 +15,11 @@ import jax.numpy as jnp
 
 from zsl_jax import diffusion, losses
 from zsl_jax.errors import InputError
-from zsl_jax.nets.layers import apply, draw_published
+from zsl_jax.nets.layers import apply, init_published
 from zsl_jax.nets.zerodiff import Critic, Generator, SemanticDecoder
 from zsl_jax.train_steps import adversarial, mapped
-from zsl_jax.train_steps.adversarial import (
-    CriticNoise,
-    GeneratorNoise,
-    Pairs,
-    draw_critic_noise,
-    draw_generator_noise,
-)
-from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Params, Spec, TrainState
+from zsl_jax.train_steps.adversarial import CriticNoise, GeneratorNoise, Pairs, draw_critic_noise, draw_generator_noise
+from zsl_jax.train_steps.method import Batch, Entry, Method, Metrics, Numbers, Params, Spec, TrainState, Trees
 
 CRITICS = ("r0", "rt")
 FEEDS = ("current", "following")
@@ -32,18 +27,13 @@ HYPER = ("lr", "dec_lr", "gamma_x0", "gamma_xt", "penalty_weight")
 
 
 @dataclasses.dataclass(frozen=True)
-class Nets:
-    """The static side of the stage: modules, schedule, latent width and what R is fed while training.
+class Nets(adversarial.DiffusionNets):
+    """The static side of the stage, and what R is fed while training.
 
     feed: "current" gives R the less noisy r_t, as the published code does (its authors report that the evidently meant
     r_{t+1} scores clearly worse); "following" gives it r_{t+1}.
     """
 
-    generator: Generator
-    critics: dict[str, Critic]
-    decoder: SemanticDecoder
-    schedule: diffusion.Schedule
-    z_dim: int
     feed: str
 
 
@@ -65,20 +55,21 @@ def make_nets(config, spec: Spec, section: str = "drg") -> Nets:
 
 def make_pairs(nets: Nets, generator: Params, r: jax.Array, a: jax.Array, noise: CriticNoise | GeneratorNoise) -> Pairs:
     """Diffuses r [..., B, R] and lets R generate for semantics a [..., B, A]."""
-    pair = noise.pair
-    real_t, following = diffusion.q_sample_pair(nets.schedule, r, pair.t, pair.current, pair.following)
-    noisy = real_t if nets.feed == "current" else following
-    fake = apply(nets.generator, generator, noise.z, a, noisy, pair.t)
-    return adversarial.complete_pairs(nets.schedule, r, real_t, following, fake, pair)
+
+    def generate(real_t: jax.Array, following: jax.Array) -> jax.Array:
+        noisy = real_t if nets.feed == "current" else following
+        return apply(nets.generator, generator, noise.z, a, noisy, noise.pair.t)
+
+    return adversarial.make_pairs(nets.schedule, r, noise.pair, generate)
 
 
-def conditions(pairs: Pairs, a: jax.Array) -> dict[str, dict[str, jax.Array]]:
+def conditions(pairs: Pairs, a: jax.Array) -> dict[str, Numbers]:
     """What each critic sees beside its first argument."""
     return {"r0": {"a": a}, "rt": {"next": pairs.following, "a": a, "t": pairs.t}}
 
 
 def critic_loss(
-    nets: Nets, params: dict[str, Params], pairs: Pairs, a: jax.Array, alphas: dict[str, jax.Array], hyper: dict
+    nets: Nets, params: Trees, pairs: Pairs, a: jax.Array, alphas: Numbers, hyper: Numbers
 ) -> tuple[jax.Array, Metrics]:
     """WGAN-GP loss of both critics plus the decoder's squared error on real r; scalar and its terms."""
     given = conditions(pairs, a)
@@ -97,21 +88,16 @@ def critic_loss(
     return loss + reconstruction, metrics
 
 
-def critic_rates(hyper: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """Learning rates of what a critic update trains."""
-    return dict.fromkeys(CRITICS, hyper["lr"]) | {"decoder": hyper["dec_lr"]}
-
-
 def update_critics(
-    nets: Nets, state: TrainState, pairs: Pairs, a: jax.Array, alphas: dict[str, jax.Array], axis: str | None = None
+    nets: Nets, state: TrainState, *given: Any, axis: str | None = None, objective: Callable = critic_loss
 ) -> tuple[TrainState, Metrics]:
-    """One Adam step of critics and decoder on given pairs [B, R]."""
+    """One Adam step of critics and decoder on given pairs [B, R], a [B, A], penalty weights: see `objective`."""
 
     def loss(params):
-        return critic_loss(nets, params, pairs, a, alphas, state.hyper)
+        return objective(nets, params, *given, state.hyper)
 
-    state, metrics, norms = adversarial.minimise(state, loss, critic_rates(state.hyper), axis)
-    return state, metrics | norms
+    rates = dict.fromkeys(CRITICS, state.hyper["lr"]) | {"decoder": state.hyper["dec_lr"]}
+    return adversarial.minimise(state, loss, rates, axis)
 
 
 def critic_step(nets: Nets, state: TrainState, batch: Batch, noise: CriticNoise) -> tuple[TrainState, Metrics]:
@@ -121,14 +107,14 @@ def critic_step(nets: Nets, state: TrainState, batch: Batch, noise: CriticNoise)
 
 
 def generator_loss(
-    nets: Nets, generator: Params, frozen: dict[str, Params], batch: Batch, noise: GeneratorNoise, hyper: dict
+    nets: Nets, generator: Params, frozen: Trees, batch: Batch, noise: GeneratorNoise, hyper: Numbers
 ) -> tuple[jax.Array, Metrics]:
     """The loss of R on one batch [B, ...], and its terms."""
     return generator_objective(nets, frozen, make_pairs(nets, generator, batch.r, batch.a, noise), batch.a, hyper)
 
 
 def generator_objective(
-    nets: Nets, frozen: dict[str, Params], pairs: Pairs, a: jax.Array, hyper: dict
+    nets: Nets, frozen: Trees, pairs: Pairs, a: jax.Array, hyper: Numbers
 ) -> tuple[jax.Array, Metrics]:
     """The critics' mean score of what R generated, negated; the decoder's error is logged and gives no gradient."""
     given = conditions(pairs, a)
@@ -140,27 +126,21 @@ def generator_objective(
 
 
 def generator_step(
-    nets: Nets, state: TrainState, batch: Batch, noise: GeneratorNoise, axis: str | None = None
-) -> tuple[TrainState, Metrics]:
-    """One Adam step of R on one batch [B, ...]."""
+    nets: Nets, state: TrainState, batch: Batch, noise: GeneratorNoise, axis: str | None = None,
+    objective: Callable = generator_loss,
+) -> tuple[TrainState, Metrics]:  # fmt: skip
+    """One Adam step of R down its `objective` on one batch [B, ...]."""
 
     def loss(trained):
-        return generator_loss(nets, trained["generator"], state.params, batch, noise, state.hyper)
+        return objective(nets, trained["generator"], state.params, batch, noise, state.hyper)
 
-    state, metrics, norms = adversarial.minimise(state, loss, {"generator": state.hyper["lr"]}, axis)
-    return state, metrics | norms
+    return adversarial.minimise(state, loss, {"generator": state.hyper["lr"]}, axis)
 
 
 def train_step(
-    nets: Any,
-    state: TrainState,
-    batches: Batch,
-    key: jax.Array,
-    axis: str | None = None,
-    critics: Callable[..., tuple[TrainState, Metrics]] = update_critics,
-    generator: Callable[..., tuple[TrainState, Metrics]] = generator_step,
-    extras: tuple[Any, ...] = (),
-) -> tuple[TrainState, Metrics]:
+    nets: Any, state: TrainState, batches: Batch, key: jax.Array, axis: str | None = None,
+    critics: Callable = update_critics, generator: Callable = generator_step, extras: tuple[Any, ...] = (),
+) -> tuple[TrainState, Metrics]:  # fmt: skip
     """`critic_iter` critic updates, then one generator update on the last batch; `axis`: see `mapped`.
 
     R is frozen while the critics learn, so its fakes for all updates are made in one pass. Systems that extend this one
@@ -194,29 +174,19 @@ def require_representations(spec: Spec) -> None:
         )
 
 
-def parameter_shapes(nets: Nets, spec: Spec) -> dict[str, Params]:
-    """Shapes of all parameters by net."""
-
-    def make(key, r, a, t):
-        given = conditions(Pairs(r, r, r, r, r, t), a)
-        params = {name: nets.critics[name].init(key, r, given[name])["params"] for name in CRITICS}
-        params["decoder"] = nets.decoder.init(key, r)["params"]
-        params["generator"] = nets.generator.init(key, jnp.zeros((1, nets.z_dim)), a, r, t)["params"]
-        return params
-
-    rows = [jnp.zeros((1, width)) for width in (spec.r_dim, spec.a_dim)]
-    return jax.eval_shape(make, jax.random.key(0), *rows, jnp.zeros((1,), jnp.int32))
-
-
-def init(nets: Nets, hyper: dict[str, jax.Array], spec: Spec, key: jax.Array) -> TrainState:
+def init(nets: Nets, hyper: Numbers, spec: Spec, key: jax.Array) -> TrainState:
     """Fresh parameters and optimiser states.
 
     Raises:
       InputError: there are no representations.
     """
     require_representations(spec)
-    params = draw_published(key, parameter_shapes(nets, spec))
-    return adversarial.fresh_state(params, {}, hyper, {})
+    r, a, z = (jnp.zeros((1, width)) for width in (spec.r_dim, spec.a_dim, nets.z_dim))
+    t = jnp.zeros((1,), jnp.int32)
+    given = conditions(Pairs(r, r, r, r, r, t), a)
+    seen: dict[str, Any] = {name: (nets.critics[name], r, given[name]) for name in CRITICS}
+    seen |= {"decoder": (nets.decoder, r), "generator": (nets.generator, z, a, r, t)}
+    return adversarial.fresh_state(init_published(key, seen), {}, hyper, {})
 
 
 def sample(nets: Nets, generator: Params, a: jax.Array, z: jax.Array, r_t: jax.Array) -> jax.Array:
@@ -225,37 +195,32 @@ def sample(nets: Nets, generator: Params, a: jax.Array, z: jax.Array, r_t: jax.A
     return apply(nets.generator, generator, z, a, r_t, t)
 
 
-def synthesize(nets: Nets, params: dict[str, Params], semantics: jax.Array, keys: jax.Array, sampler: str) -> dict:
+def synthesize(nets: Nets, params: Trees, semantics: jax.Array, keys: jax.Array, sampler: str) -> dict:
     """Representations {"r": [n, R]}; row i from semantics[i] and keys[i]. There is one sampler."""
     del sampler
-
-    width = nets.generator.out
-    drawn = jax.vmap(lambda key: jax.random.normal(key, (nets.z_dim + width,)))(keys)
+    drawn = jax.vmap(lambda key: jax.random.normal(key, (nets.z_dim + nets.generator.out,)))(keys)
     z, r_t = jnp.split(drawn, [nets.z_dim], axis=1)
     return {"r": sample(nets, params["generator"], semantics, z, r_t)}
 
 
-def embed(params: dict[str, Params], views, space: str) -> jax.Array:
-    """Classifier input of space "C": the representation itself [n, R]."""
-    del params, space
-    return views["r"]
+def as_method(name: str, nets: Nets, spec: Spec, critic_iter: int, train_step: Callable = train_step) -> Method:
+    """A representation stage as a method."""
+    return Method(
+        name=name,
+        batches_per_step=critic_iter,
+        init=lambda key, upstream, hyper, tables=None: init(nets, hyper, spec, key),
+        **mapped.steps(partial(train_step, nets)),
+        inference=lambda state: {"generator": state.params["generator"]},
+        synthesize=partial(synthesize, nets),
+        embed=lambda params, views, space: views["r"],
+        spaces=("C",),
+        samplers=("one_step",),
+    )
 
 
 def build(config, spec: Spec) -> Method:
     """ZeroDiff's representation stage as a method; `config` is a whole configuration with a "drg" section."""
-    nets = make_nets(config.drg, spec)
-    return Method(
-        name="ZeroDiff DRG",
-        batches_per_step=config.drg.critic_iter,
-        init=lambda key, upstream, hyper, tables=None: init(nets, hyper, spec, key),
-        train_step=lambda state, batches, key, tables=None: train_step(nets, state, batches, key),
-        mapped_step=lambda state, batches, key, axis, tables=None: train_step(nets, state, batches, key, axis),
-        inference=lambda state: {"generator": state.params["generator"]},
-        synthesize=lambda params, semantics, keys, sampler: synthesize(nets, params, semantics, keys, sampler),
-        embed=embed,
-        spaces=("C",),
-        samplers=("one_step",),
-    )
+    return as_method("ZeroDiff DRG", make_nets(config.drg, spec), spec, config.drg.critic_iter)
 
 
 STAGES = {"drg": Entry(build, HYPER)}
