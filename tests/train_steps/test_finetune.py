@@ -93,8 +93,8 @@ def _step(method: Method, state: TrainState, batch: Batch, key: jax.Array) -> tu
 def _train(method: Method, state: TrainState, batches: Batch, key: jax.Array) -> tuple[TrainState, np.ndarray]:
     """Returns the state after the batches and the loss of each step."""
     losses = []
-    for batch, step_key in zip(zip(*batches, strict=True), jax.random.split(key, batches.x.shape[0]), strict=True):
-        state, metrics = _step(method, state, batch, step_key)
+    for number, step_key in enumerate(jax.random.split(key, len(batches.labels))):
+        state, metrics = _step(method, state, jax.tree.map(lambda rows, number=number: rows[number], batches), step_key)
         losses.append(metrics["loss"])
     return state, np.asarray(losses)
 
