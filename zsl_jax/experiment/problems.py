@@ -211,7 +211,7 @@ def make_stage(
         name=name,
         method=method,
         tables=tables_of(task),
-        digest=digest_of(source, task, method.kind, section, config),
+        digest=digest_of(source, task, method, section, config),
         key=jax.random.fold_in(problem.key, config.stages.index(name)),
         directory=problem.directory,
         batch_size=section.batch_size,
@@ -230,9 +230,9 @@ def make_stage(
     return stage, task
 
 
-def digest_of(source: Dataset, task: Task, kind: str, section, config) -> str:
-    """Equal for stages that train on the same rows of the same data, scaled and held out alike."""
-    choices = [config.data.scaling, kind, section.get("scaling"), section.get("holdout")]
+def digest_of(source: Dataset, task: Task, method: Method, section, config) -> str:
+    """Equal for stages that train on the same views of the same rows of the same data, scaled and held out alike."""
+    choices = [method.views, method.kind, config.data.scaling, section.get("scaling"), section.get("holdout")]
     choices += [] if section.get("holdout") is None else [config.seed]
     said = f"{source.fingerprint()} {task.name} {choices}".encode()
     return hashlib.sha256(said + task.train_rows.tobytes() + task.fit_rows.tobytes()).hexdigest()
