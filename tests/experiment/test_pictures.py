@@ -3,6 +3,7 @@
 The method is `tests/pictures.py`; as a program with two processes it is in `test_main.py`.
 """
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,16 @@ def test_rows_of_one_epoch_are_as_many_as_asked_for(whole):
     _, runs, _ = whole
     assert runs.test.last.plan.total == 2 * 6
     assert float(runs.test.last.hyper["steps_per_epoch"]) == 6
+
+
+def test_rows_of_other_views_are_other_rows(whole):
+    """Stages of one run, or runs side by side, that read different views do not share what is on the device."""
+    _, runs, _ = whole
+    config, method = pictures.tiny_run(), runs.test.last.method
+    methods = [method, dataclasses.replace(method, views=("x",)), method]
+    digests = [problems.digest_of(runs.dataset, runs.test.task, one, config.pictures, config) for one in methods]
+    assert digests[0] == digests[2] != digests[1]
+    assert digests[0] == runs.test.last.digest
 
 
 def test_what_a_method_reads_off_rows(whole):
