@@ -23,10 +23,8 @@ from zsl_jax.errors import InputError
 from zsl_jax.files import Bounded, opened, require_room, size_of
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # at the head of torch's older format
-MOST_ENTRIES = 100_000
+MOST_ENTRIES, MOST_DIMENSIONS, DEEPEST = 100_000, 32, 64
 LARGEST_PICKLE = 2**26  # bytes of data.pkl, which holds no numbers of tensors
-MOST_DIMENSIONS = 32
-DEEPEST = 64
 AMPLE, AT_LEAST = 4, 2**18  # times the file's size, and bytes: what all values may hold, since they may share parts
 STORAGES = {
     "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
@@ -52,15 +50,14 @@ def load(path: str | os.PathLike) -> Any:
         try:
             return _load(stream, Budget(AMPLE * size_of(stream) + AT_LEAST))
         except Refused as refused:
-            raise InputError(
-                f"{path}: refused, since it asks for {refused}; nothing of it was run. {_advice(refused)}"
-            ) from refused
+            found = f"refused, since it asks for {refused}; nothing of it was run. {_advice(refused)}"
+            raise InputError(f"{path}: {found}") from refused
         except OSError:
             raise
         except Exception as error:  # damage shows as nearly any exception
-            raise InputError(
-                f"{path}: damaged, or neither an archive of torch.save nor a pickle of arrays ({_one_line(error)})"
-            ) from error
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+            found = f"damaged, or neither an archive of torch.save nor a pickle of arrays ({said})"
+            raise InputError(f"{path}: {found}") from error
 
 
 def _advice(refused: Refused) -> str:
@@ -70,10 +67,6 @@ def _advice(refused: Refused) -> str:
     if name.startswith("torch.nn.") or name.partition(".")[0] not in known:
         return "Of a whole model save its state_dict() instead"
     return "Save the nets without it"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:160]
 
 
 def _load(stream: BinaryIO, budget: Budget) -> Any:
