@@ -1,9 +1,7 @@
-"""ZeroDiff on a data set of one's own, made by tools/make_dataset.py or tools/import_features.py.
+"""ZeroDiff on a data set of one's own, made by `zsl-jax data import`.
 
-    zsl-jax train own_data --workdir runs/mine --config.data.root=ROOT \
-        --config.data.dataset=MINE
-    zsl-jax train own_data:representations --workdir runs/mine_r --config.data.root=ROOT \
-        --config.data.dataset=MINE
+    zsl-jax train own_data --workdir runs/mine --config.data.root=ROOT --config.data.dataset=MINE
+    zsl-jax train own_data:representations --workdir runs/mine_r --config.data.root=ROOT --config.data.dataset=MINE
 
 The first makes representations r out of the given features x (PaCo); the second takes r as imported. Files below
 ROOT/MINE: features.mat, att_splits.mat, for the second also representations.mat. Sizes are moderate: a few hundred rows
@@ -11,8 +9,8 @@ train in one or two minutes on two cores. For tens of thousands take fewer epoch
 --config.dfg.epochs=10`, `--config.eval.first=4 --config.eval.every=5`), for wide features wider layers
 (`--config.dfg.generator_width=1024` and so on); all options: zsl_jax/config/defaults.py.
 
-Descriptions are taken as they are; where entries are larger than 1, add `--config.data.normalize_semantics=True`; the
-tools print the command with what is needed.
+Descriptions are taken as they are; where entries are larger than 1, add `--config.data.normalize_semantics=True`;
+`zsl-jax data import` prints the command with what is needed.
 
 On the data set of docs/own_data.md (digits; three, six, eight unseen) T1 is 67.7 by the first command above, and 49.1
 with normalised attributes (seed 0, protocol `last`, space VCS; chance 33.3). That attributes are not normalised and

@@ -36,7 +36,7 @@ def build(config: Any, spec: Spec) -> Method:
         del tables
         kernel = 0.02 * jax.random.normal(key, (spec.a_dim, spec.x_dim))
         fresh = {"map": {"kernel": kernel, "bias": jnp.zeros(spec.x_dim)}}
-        return adversarial.fresh_state([fresh, *upstream.values()][-1], {}, hyper, {})
+        return adversarial.fresh_state([fresh, *(one for one in upstream.values() if "map" in one)][-1], {}, hyper, {})
 
     def train_step(state: TrainState, batches, key, tables):
         del tables

@@ -37,10 +37,10 @@ class Net(nn.Module):
     @nn.compact
     def __call__(self, image: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
         x = image.astype(self.dtype) / BRIGHTEST
-        x = nn.relu(BatchNorm()(nn.Conv(8, (3, 3), dtype=self.dtype)(x), train))
-        x = nn.relu(BatchNorm()(nn.Conv(8, (3, 3), strides=2, dtype=self.dtype)(x), train))
-        hidden = x.reshape(len(x), -1)
-        return hidden.astype(jnp.float32), nn.Dense(self.a_dim, dtype=self.dtype)(hidden).astype(jnp.float32)
+        x = nn.relu(BatchNorm()(nn.Conv(8, (3, 3), use_bias=False, dtype=self.dtype)(x), train))
+        x = nn.relu(BatchNorm()(nn.Conv(8, (3, 3), strides=2, use_bias=False, dtype=self.dtype)(x), train))
+        hidden, dense = x.reshape(len(x), -1), nn.Dense(self.a_dim, dtype=self.dtype)
+        return hidden.astype(jnp.float32), dense(hidden).astype(jnp.float32)
 
 
 def unit(rows: jax.Array) -> jax.Array:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from tests import linear
+from tests import linear, pictures
 from tests.data.toy import write_toy
 from tests.tiny import untimed
 from zsl_jax import __main__ as program
@@ -108,7 +108,7 @@ def test_a_run_leaves_a_result_and_pictures_and_prints_a_table(finished):
     assert schema <= set(result)
     assert result["config"]["figures"]
     claimed = json.loads((workdir / "config.json").read_text())
-    assert claimed.pop("data_sizes")["views"] == {"x": [10]}
+    assert claimed.pop("data_sizes") == {"views": {"x": [10]}, "a_dim": 4, "n_classes": 8, "word_dim": 0}
     assert claimed == result["config"] | {"data_fingerprint": result["dataset"]["fingerprint"]}
     pictures = {"losses_first", "losses_second", "per_class_accuracy", "confusion_unseen", "tsne", "seen_unseen_curve"}
     assert pictures <= {path.stem for path in (workdir / "figures").iterdir()}
@@ -262,6 +262,21 @@ def test_two_processes_have_the_numbers_of_one(linear_run, tmp_path, environment
     for left, right in zip(one, two, strict=True):
         losses = [name for name in left if name.startswith("loss")]
         np.testing.assert_allclose([right[name] for name in losses], [left[name] for name in losses], rtol=1e-3)
+
+
+def test_two_processes_have_the_numbers_of_one_where_rows_are_streamed(tmp_path, environment, capsys):
+    """Each process reads the rows of its own devices; the numbers are those of resident rows on one device."""
+    file = pictures.write_config(tmp_path / "pictures.py")
+    base = ["--config", file, "--config.validate=False", "--config.upstream=last", "--config.matmul_precision=highest"]
+    code, _, errors = call_here(command(*base, "--workdir", str(tmp_path / "alone")), capsys)
+    assert code == 0, errors
+    two = command(*base, "--workdir", str(tmp_path / "two"), "--config.memory_mb=0", "--config.parallel.devices=0")
+    for code, said in run_pair(environment | {"JAX_NUM_CPU_DEVICES": "2"}, two, two):
+        assert code == 0, said
+    one, other = (untimed(read_metrics(tmp_path / name / METRICS)) for name in ("alone", "two"))
+    losses = [[line["loss"] for line in lines if "loss" in line] for lines in (one, other)]
+    assert len(losses[0]) == len(losses[1]) > 2
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
 
 
 def test_processes_end_together_when_one_has_no_data(linear_run, tmp_path, environment):

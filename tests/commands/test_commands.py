@@ -63,8 +63,9 @@ def test_help_has_every_flag_and_the_fields(name, capsys):
     out = helped(capsys, *name.split(), "--help")
     assert (program.load(name).__doc__ or "").splitlines()[0] in out
     assert "--help" in out
-    takes_fields = name in ("train", "sweep", "bench", "checkpoint import")
+    takes_fields = name in ("train", "sweep", "bench", "leaderboard", "checkpoint import")
     assert ("  dfg.gamma_recons=1.0 " in out and "weight of the semantics' reconstruction" in out) == takes_fields
+    assert ("  root='' " in out and "folder of the data sets" in out) == (name in ("evaluate", "synthesize"))
 
 
 @pytest.mark.parametrize(

@@ -233,12 +233,12 @@ def test_damaged_runs_are_one_line(damage, said, copy, capsys):
     [
         (["--data=nothing=1"], "--data data.nothing: the configuration has no such field"),
         (["--data=percent=all"], "--data data.percent: 'all', but the field holds 100 (int)"),
-        (["--data=percent=50,100"], "--data percent=50,100: one value is needed"),
+        (["--data=percent=50,100"], "--data data.percent: '50,100', but the field holds"),
         (["--data=synthetic.a_dim=5"], "doesn't fit this run"),
         (["--out={run}/again.json"], "lies in the workdir"),
         (["--out={run}/result.json"], "is there already"),
         (["--out={run}_none/again.json"], "is no folder; make it"),
-        (["--wordir=x"], "Unknown command line flag 'wordir'"),
+        (["--wordir=x"], "unrecognized arguments: --wordir=x"),
     ],
 )
 def test_bad_options_are_one_line_and_leave_no_trace(options, said, workdir, capsys):

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from tests import linear, tiny
 from tests.tiny import untimed
+from zsl_jax import data
 from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import runs, sweep
@@ -169,3 +170,11 @@ def test_a_precision_cannot_be_swept(config):
 def test_a_missing_file_is_refused(config):
     with pytest.raises(InputError, match=r"--also nowhere\.py"):
         sweep.make_cells(config, ["nowhere.py"], (), ())
+
+
+def test_finished_runs_on_other_data_are_not_told_as_if_nothing_had_happened(swept, monkeypatch):
+    workdir, ends = swept
+    source = data.SOURCES["synthetic"]
+    monkeypatch.setitem(data.SOURCES, "synthetic", lambda section, seed: source(section, seed + 9))
+    with pytest.raises(InputError, match=r"seed_0: finished on other data than those at hand"):
+        sweep.train([one for one, _ in ends], workdir, most=0)

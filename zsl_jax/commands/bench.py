@@ -25,7 +25,7 @@ from zsl_jax.errors import InputError
 from zsl_jax.report.table import Row, Table
 
 
-def flags(parser: argparse.ArgumentParser) -> None:
+def flags(parser: cli.Parser) -> None:
     """Adds the flags."""
     cli.config_flags(parser)
     add = parser.add_argument

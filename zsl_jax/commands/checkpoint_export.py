@@ -16,7 +16,7 @@ from zsl_jax.commands import cli
 from zsl_jax.errors import InputError
 
 
-def flags(parser: argparse.ArgumentParser) -> None:
+def flags(parser: cli.Parser) -> None:
     """Adds the flags."""
     add = parser.add_argument
     add("workdir", nargs="*", type=cli.path, help="Folder of the run or of the import.")

@@ -18,7 +18,7 @@ from zsl_jax.config.options import flat
 from zsl_jax.errors import InputError
 
 
-def flags(parser: argparse.ArgumentParser) -> None:
+def flags(parser: cli.Parser) -> None:
     """Adds the flags."""
     add = parser.add_argument
     add("archives", nargs="*", type=cli.expanded, help="Archives.")

@@ -17,19 +17,17 @@ EXAMPLE = "zerodiff_digits"
 
 
 class Parser(argparse.ArgumentParser):
-    """Reads arguments; what is wrong with them is an `InputError`."""
+    """Reads arguments; what is wrong with them is an `InputError`.
+
+    Attributes:
+      fields: the fields of a configuration that can be set: their section ("" for all), and how; None: none can.
+    """
+
+    fields: tuple[str, str] | None = None
 
     def error(self, message: str) -> Any:
         """Raises InputError."""
         raise InputError(f"{' '.join(message.split())}; see --help")
-
-
-class Configured(argparse.Action):
-    """The action of `config_flags`, by which a parser is known to take a configuration."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        """Keeps the name."""
-        setattr(namespace, self.dest, values)
 
 
 def expanded(text: str) -> str:
@@ -61,7 +59,7 @@ def number(kind: type, least: float, most: float = float("inf")) -> Callable[[st
     return read
 
 
-def switch(parser: argparse.ArgumentParser, name: str, default: bool, what: str) -> None:
+def switch(parser: Parser, name: str, default: bool, what: str) -> None:
     """Adds --name and --noname."""
     parser.add_argument(f"--{name}", action="store_true", default=default, help=what)
     dest = name.replace("-", "_")
@@ -70,17 +68,19 @@ def switch(parser: argparse.ArgumentParser, name: str, default: bool, what: str)
     )
 
 
-def config_flags(parser: argparse.ArgumentParser, what: str = "Configuration", needed: bool = True) -> None:
+def config_flags(parser: Parser, what: str = "Configuration", needed: bool = True) -> None:
     """Adds the flags of a command that takes a configuration."""
     where = "NAME or path[:ARGUMENT]"
     if needed:
         parser.add_argument("name", nargs="*", metavar="CONFIG", help=f"{what}: {where}, e.g. {EXAMPLE}.")
-    parser.add_argument("--config", metavar="CONFIG", action=Configured, help=f"{what}: {where}.")
+    parser.add_argument("--config", metavar="CONFIG", help=f"{what}: {where}.")
+    parser.fields = "", f"{FIELD}FIELD=VALUE"
 
 
-def workdir_flags(parser: argparse.ArgumentParser) -> None:
+def workdir_flags(parser: Parser) -> None:
     """Adds the flags of a command that reads what a run left."""
     parser.add_argument("--workdir", type=path, help="Folder of the run or of the import.")
+    parser.fields = "data.", "--data FIELD=VALUE"
     parser.add_argument(
         "--data", action="append", default=[],
         help="FIELD=VALUE of the data section, where the data are others or elsewhere; root=ROOT.",
@@ -102,12 +102,13 @@ def parse(command: ModuleType, title: str, arguments: Sequence[str]) -> argparse
     )  # fmt: skip
     command.flags(parser)
     parser.add_argument("--help", "-h", action="store_true", help="Print this and end.")
-    configured = any(isinstance(action, Configured) for action in parser._actions)
-    rest, fields = split_fields(arguments) if configured else (list(arguments), [])
+    section, how = parser.fields or ("", "")
+    rest, fields = split_fields(arguments) if how.startswith(FIELD) else (list(arguments), [])
     if {"--help", "-h"} & set(rest):
         print(parser.format_help())
-        if configured:
-            print(describe(asked_for(parser, rest), fields))
+        if how:
+            print(f"fields of the configuration, set by {how}:\n")
+            print(describe(asked_for(parser, rest), fields, section))
         raise SystemExit(0)
     said = parser.parse_intermixed_args(rest)
     said.fields, said.arguments = fields, list(arguments)
@@ -141,7 +142,7 @@ def config_name(said: argparse.Namespace) -> str:
     if not given:
         raise InputError(f"--config is missing; e.g. {EXAMPLE} --workdir runs/digits")
     if len(given) > 1:
-        raise InputError(f"{given[0]!r} is not a flag; name one configuration, not {' and '.join(given)}")
+        raise InputError(f"{said.name[-1]!r} is not a flag; name one configuration, not {' and '.join(given)}")
     return given[0]
 
 
@@ -173,23 +174,29 @@ def asked_for(parser: Parser, arguments: list[str]) -> str:
         said = parser.parse_intermixed_args(arguments)
     except InputError:
         return ""
-    return next(iter([*getattr(said, "name", ()), said.config or ""]))
+    return next(iter([*getattr(said, "name", ()), getattr(said, "config", None) or ""]))
 
 
-def describe(name: str, fields: Sequence[str]) -> str:
-    """The fields of a configuration, or of all systems, a line each: name, value, meaning."""
-    if name:
-        values = options.flat(options.load(name, fields).to_dict())
-        head = f"fields of {name} with their values, set by --config.FIELD=VALUE:"
-    else:
-        values = {}
-        for config in meanings.everything():
-            values = options.flat(config.to_dict()) | values
-        head = f"fields with their defaults, set by --config.FIELD=VALUE ({EXAMPLE} --help shows that one's values):"
+def describe(name: str, fields: Sequence[str] = (), section: str = "") -> str:
+    """A line for each field of a configuration, or of the systems' defaults: value and meaning.
+
+    Args:
+      name: of the configuration; "" for the defaults.
+      fields: "field=value" each, set in it.
+      section: of the fields that are listed, e.g. "data."; their lines go without it.
+    """
+    configs = [options.load(name, fields)] if name else meanings.everything()
+    values: dict[str, Any] = {}
+    for config in configs:
+        values = options.flat(config.to_dict()) | values
     known = meanings.meanings()
-    lines = [(f"{field}={value!r}", known.get(field, "")) for field, value in values.items()]
-    width = min(max(len(left) for left, _ in lines), 48)
-    return "\n".join([head, "", *(f"  {left:<{width}}  {meaning}".rstrip() for left, meaning in lines)])
+    lines = {
+        f"{field.removeprefix(section)}={value!r}": known.get(field, "")
+        for field, value in values.items()
+        if field.startswith(section)
+    }
+    width = min(max(map(len, lines)), 48)
+    return "\n".join(f"  {left:<{width}}  {meaning}".rstrip() for left, meaning in lines.items())
 
 
 def exit_code(program: Callable[[], int]) -> int:

@@ -12,7 +12,7 @@ import sys
 from zsl_jax.commands import cli
 
 
-def flags(parser: argparse.ArgumentParser) -> None:
+def flags(parser: cli.Parser) -> None:
     """Adds the flags."""
     parser.add_argument("--root", default=os.environ.get("ZSL_JAX_DATA"), help="Folder of data sets (ZSL_JAX_DATA).")
     parser.add_argument("--dataset", help="Only this one, e.g. AWA2.")

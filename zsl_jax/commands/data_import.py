@@ -29,7 +29,7 @@ FRACTION = 0.2
 ROLES = ("features", "representations", "labels", "semantics", "names", "class-names", "label-names")
 
 
-def flags(parser: argparse.ArgumentParser) -> None:
+def flags(parser: cli.Parser) -> None:
     """Adds the flags."""
     add = parser.add_argument
     add("sources", nargs="*", type=cli.path, help="The pictures, or files.")

@@ -14,7 +14,7 @@ import argparse
 from zsl_jax.commands import cli
 
 
-def flags(parser: argparse.ArgumentParser) -> None:
+def flags(parser: cli.Parser) -> None:
     """Adds the flags."""
     cli.workdir_flags(parser)
     parser.add_argument("--out", type=cli.path, help="File for the scores as JSON; must not be there yet.")

@@ -16,8 +16,9 @@ import sys
 from zsl_jax.commands import cli
 
 
-def flags(parser: argparse.ArgumentParser) -> None:
+def flags(parser: cli.Parser) -> None:
     """Adds the flags."""
+    parser.fields = "", "--set FIELD=VALUE"
     add = parser.add_argument
     add("--data", default="digits", help="digits or awa1, or another variant that all configurations have (digits).")
     add(

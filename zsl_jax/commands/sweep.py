@@ -15,7 +15,7 @@ from zsl_jax.commands import cli
 from zsl_jax.errors import InputError
 
 
-def flags(parser: argparse.ArgumentParser) -> None:
+def flags(parser: cli.Parser) -> None:
     """Adds the flags."""
     cli.config_flags(parser, "Configuration to vary")
     add = parser.add_argument

@@ -16,12 +16,11 @@ on the seed, on its class's name and description, and on its number alone: not o
 import argparse
 
 from zsl_jax.commands import cli
+from zsl_jax.config.options import MOST_SEED
 from zsl_jax.errors import InputError
 
-MOST_SEED = 2**32 - 1  # keys of larger seeds are those of smaller ones
 
-
-def flags(parser: argparse.ArgumentParser) -> None:
+def flags(parser: cli.Parser) -> None:
     """Adds the flags."""
     cli.workdir_flags(parser)
     add = parser.add_argument

@@ -16,7 +16,7 @@ from typing import Any
 from zsl_jax.commands import cli
 
 
-def flags(parser: argparse.ArgumentParser) -> None:
+def flags(parser: cli.Parser) -> None:
     """Adds the flags."""
     cli.config_flags(parser)
     parser.add_argument("--workdir", type=cli.path, help="Folder of the run: checkpoints, metrics, figures, results.")
@@ -48,7 +48,7 @@ def run(said: argparse.Namespace) -> int:
         print(tables.result_table(finished.result, finished.outcome and draw(finished.outcome, said.workdir)))
         if finished.before:
             print(f"{said.workdir}: this run is finished; nothing was done. Use another --workdir to train anew.")
-            print(runs.compare_data(config, said.workdir))
+            print(runs.compare_data(config, said.workdir, {}))
     return 0
 
 

@@ -16,7 +16,10 @@ from ml_collections import ConfigDict
 from zsl_jax.errors import InputError, one_line
 
 PACKAGE = Path(__file__).parents[1]
+MOST_SEED = 2**32 - 1  # keys of larger seeds are those of smaller ones; no other whole number needs more
 TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+# Fields that runs of earlier versions lack, with the values that say what these did: so they can be gone on with.
+ADDED = {"memory_mb": 8192.0, "data.pictures": False}
 NEAREST = 3  # names that are proposed for one that is unknown
 
 
@@ -193,3 +196,12 @@ def flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in fields.items():
         found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return found
+
+
+def completed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration that was written as JSON, perhaps by an earlier version, with the fields `ADDED` since then."""
+    whole = copy.deepcopy(dict(fields))
+    for name, value in ADDED.items():
+        section, _, field = name.rpartition(".")
+        (whole.get(section, {}) if section else whole).setdefault(field, value)
+    return whole

@@ -11,9 +11,9 @@ import numpy as np
 from sklearn.utils import check_array, check_random_state
 
 from zsl_jax.config import presets
+from zsl_jax.config.options import MOST_SEED
 from zsl_jax.data.sources.xlsa17 import normalize_semantics
 from zsl_jax.errors import InputError
-from zsl_jax.experiment.checks import MOST_SEED
 
 
 def is_count(value: Any) -> bool:

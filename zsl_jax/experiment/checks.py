@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from zsl_jax import data
+from zsl_jax.config.options import MOST_SEED
 from zsl_jax.data import rows as row_sources
 from zsl_jax.data.dataset import Dataset, Part
 from zsl_jax.errors import InputError
@@ -35,7 +36,6 @@ LOWEST_SIZES = {  # 0: as wide as the semantics, or none
     "z_dim": 0, "embed_dim": 0, "time_dim": 0, "categories": 0, "continuous": 0, "n_steps": 1, "width": 1,
     "generator_width": 1, "critic_width": 1, "decoder_width": 1, "encoder_width": 1,
 }  # fmt: skip
-MOST_SEED = 2**32 - 1  # keys of larger seeds are those of smaller ones; no other whole number needs more
 
 
 def check_options(config) -> None:
@@ -210,6 +210,8 @@ def embedded_shape(method: Method, params: Any, spec: Spec, space: str) -> tuple
 def _check_offered(what: str, asked: Iterable[str], offered: list[tuple[str, ...]]) -> None:
     """The last stage must offer something that is asked for; names that no stage offers are left out, and said."""
     last = offered[-1]
+    if not any(offered):  # of methods that score directly
+        return
     if last and not set(asked) & set(last):
         raise InputError(f"config.eval.{what}: {tuple(asked)}; the last stage offers {last}")
     for name in asked:

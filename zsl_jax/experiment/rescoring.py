@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
+from zsl_jax.config.options import completed
 from zsl_jax.data.dataset import Dataset
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation import protocol
@@ -82,7 +83,7 @@ def as_config(fields: dict[str, Any], path: Path) -> Any:
       InputError: it is none of this version.
     """
     with of_this_version(path):
-        config: Any = ConfigDict(_with_tuples(fields))
+        config: Any = ConfigDict(_with_tuples(completed(fields)))
         config.parallel.devices, config.parallel.mode = 1, "sharded"
         config.compilation_cache, config.stage = "", ""
         return config.lock()

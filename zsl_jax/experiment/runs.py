@@ -97,18 +97,25 @@ def result_of(config: Any, folder: Path) -> dict[str, Any] | None:
     return read_json(folder / RESULT)
 
 
-def compare_data(config: Any, folder: Path) -> str:
+def compare_data(config: Any, folder: Path, known: dict[str, str]) -> str:
     """One line on whether the data of a finished run are as they were.
+
+    Args:
+      config: of the run.
+      folder: of the run.
+      known: fingerprints by options, to which this one's is added: runs of a sweep have the same data.
 
     Raises:
       InputError: they are others.
     """
-    there = read_json(folder / CONFIG)[FINGERPRINT]
-    try:
-        now = data.load(config.data, config.seed).fingerprint()
-    except InputError as error:
-        return f"Its data are not at hand, so they were not compared: {str(error).splitlines()[0]}"
-    if now != there:
+    there, options = read_json(folder / CONFIG)[FINGERPRINT], config.data.to_json()
+    options += f" {config.seed}" if config.data.source == "synthetic" else ""
+    if options not in known:
+        try:
+            known[options] = data.load(config.data, config.seed).fingerprint()
+        except InputError as error:
+            return f"Its data are not at hand, so they were not compared: {str(error).splitlines()[0]}"
+    if there != (now := known[options]):
         raise InputError(
             f"{folder}: finished on other data than those at hand: fingerprint {there[:12]} then, {now[:12]} now; the "
             "scores are of the former. Restore these data, or use another --workdir"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import logging
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,8 @@ from zsl_jax.evaluation.protocol import SCORES
 from zsl_jax.experiment import runs
 from zsl_jax.training import lockstep, stage
 from zsl_jax.training.workdir import progress
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +99,19 @@ def train(
             bar.update()
 
         lockstep.drive_all(started, most, tuple(jax.devices()), finish)
-    return [(one, ends[number]) for number, one in enumerate(work)]
+    found = [(one, ends[number]) for number, one in enumerate(work)]
+    compare_data(found, workdir)
+    return found
+
+
+def compare_data(ends: Iterable[tuple[tuple[Cell, int], Any]], workdir: Path) -> None:
+    """Says of runs that were finished before if their data are not at hand; raises InputError if they are others."""
+    known: dict[str, str] = {}
+    for (cell, seed), end in ends:
+        if isinstance(end, runs.Finished) and end.before:
+            folder = folder_of(cell, seed, workdir)
+            if "not compared" in (line := runs.compare_data(with_seed(cell, seed), folder, known)):
+                log.warning("%s: %s", folder, line)
 
 
 def require_known(ends: Iterable[Any]) -> None:
@@ -112,12 +127,23 @@ def require_one_precision(configs: Iterable[Any]) -> None:
         raise InputError("matmul_precision: one process has one; sweep it by a command for each value")
 
 
-def _start(cell: Cell, seed: int, workdir: Path, stop: stage.StopRequest) -> lockstep.Run[runs.Finished]:
+def with_seed(cell: Cell, seed: int) -> Any:
+    """The configuration of a cell's run: without pictures, on one device, since devices share runs, not batches."""
     config: Any = ConfigDict(cell.config.to_dict())
     config.seed, config.figures = seed, False
-    config.parallel.devices, config.parallel.mode = 1, "sharded"  # devices share runs, not batches
+    config.parallel.devices, config.parallel.mode = 1, "sharded"
+    return config
+
+
+def folder_of(cell: Cell, seed: int, workdir: Path) -> Path:
+    """The workdir of a cell's run."""
+    return workdir / cell.name / f"seed_{seed}"
+
+
+def _start(cell: Cell, seed: int, workdir: Path, stop: stage.StopRequest) -> lockstep.Run[runs.Finished]:
     # On a terminal bars of many runs would hide each other; elsewhere one line in half a minute says where some are.
-    return runs.complete(config, workdir / cell.name / f"seed_{seed}", stop, bars=not sys.stderr.isatty())
+    bars = not sys.stderr.isatty()
+    return runs.complete(with_seed(cell, seed), folder_of(cell, seed, workdir), stop, bars)
 
 
 def row_of(cell: Cell, seed: int, result: dict[str, Any]) -> dict[str, Any]:

@@ -27,19 +27,20 @@ class BatchNorm(nn.Module):
         width = x.shape[-1:]
         running_mean = self.variable("stats", "mean", jnp.zeros, width)
         running_variance = self.variable("stats", "variance", jnp.ones, width)
-        wide, axes = x.astype(jnp.float32), tuple(range(x.ndim - 1))
+        rows = x.astype(jnp.float32).reshape(-1, *width)
         mean, variance = running_mean.value, running_variance.value
         if train:
-            mean = self._over_devices(wide.mean(axes))
-            variance = self._over_devices(jnp.square(wide - mean).mean(axes))
+            mean = self._over_devices(rows.mean(0))
+            variance = self._over_devices(jnp.square(rows - mean[None, :]).mean(0))
             if not self.is_initializing():
-                count = x.size // x.shape[-1] * (1 if self.axis_name is None else jax.lax.axis_size(self.axis_name))
+                count = len(rows) * (1 if self.axis_name is None else jax.lax.axis_size(self.axis_name))
                 unbiased = variance * (count / max(count - 1, 1))
                 running_mean.value += self.momentum * (mean - running_mean.value)
                 running_variance.value += self.momentum * (unbiased - running_variance.value)
         scale = self.param("scale", nn.initializers.ones, width)
         bias = self.param("bias", nn.initializers.zeros, width)
-        return ((wide - mean) * jax.lax.rsqrt(variance + self.epsilon) * scale + bias).astype(x.dtype)
+        scale *= jax.lax.rsqrt(variance + self.epsilon)
+        return ((rows - mean[None, :]) * scale[None, :] + bias[None, :]).astype(x.dtype).reshape(x.shape)
 
     def _over_devices(self, mean: jax.Array) -> jax.Array:
         return mean if self.axis_name is None else jax.lax.pmean(mean, self.axis_name)

@@ -195,7 +195,8 @@ def fitting(request: Request, device: Any) -> int:
     held = request.held
     stacked = sum(leaf.nbytes for leaf in jax.tree.leaves(held.stack))
     state = stacked if held.index is None else stacked // len(jax.tree.leaves(held.stack)[0])
-    rows = sum(leaf.nbytes for leaf in jax.tree.leaves(request.rows.data))
+    data = request.rows.data
+    rows = 0 if isinstance(data, feed.Streamed) else sum(leaf.nbytes for leaf in jax.tree.leaves(data))
     return min(MOST, max(1, int(SHARE * memory_of(device) / max(COPIES * state + rows, 1))))
 
 

@@ -117,8 +117,8 @@ class Stage:
         return init, train, evaluation
 
     def evaluation_key(self, epoch: int) -> jax.Array:
-        """Key of the evaluation after an epoch (0-based)."""
-        return jax.random.fold_in(self.keys()[2], epoch)
+        """Key of the evaluation after an epoch (0-based; -1: of a stage without training)."""
+        return jax.random.fold_in(self.keys()[2], np.uint32(epoch % 2**32))
 
     def step_of(self, epoch: int) -> int:
         """Iterations done when an epoch (0-based) is over."""

@@ -19,6 +19,7 @@ from typing import Any, Self, SupportsFloat
 
 from tqdm import tqdm
 
+from zsl_jax.config.options import completed
 from zsl_jax.errors import InputError
 from zsl_jax.files import read_json, to_json, write_json, write_text
 from zsl_jax.training import processes
@@ -280,7 +281,7 @@ def claim_workdir(workdir: Path, config: Mapping[str, Any], ignore: Sequence[str
     if not path.exists():
         write_json(path, config)
         return
-    listed = differences(read_json(path), config, ignore)
+    listed = differences(completed(read_json(path)), config, ignore)
     if listed:
         raise InputError(f"{path}: made with other options: {listed}. Use the same options or another workdir")
 
