@@ -15,6 +15,7 @@ import pytest
 from tensorboardX.proto import event_pb2
 from tensorboardX.record_writer import RecordWriter
 
+from zsl_jax.config.options import completed
 from zsl_jax.errors import InputError
 from zsl_jax.files import read_json
 from zsl_jax.training import processes
@@ -144,7 +145,7 @@ def test_a_damaged_line_is_named(tmp_path, line):
         read_metrics(path)
 
 
-CONFIG = {"seed": 1, "data": {"root": "/a", "name": "SUN", "unseen": (3, 6)}, "lr": 1e-4, "extra": {}}
+CONFIG = completed({"seed": 1, "data": {"root": "/a", "name": "SUN", "unseen": (3, 6)}, "lr": 1e-4, "extra": {}})
 
 
 def test_a_workdir_is_claimed_once_and_by_the_same_options(tmp_path):
@@ -158,7 +159,7 @@ def test_a_workdir_is_claimed_once_and_by_the_same_options(tmp_path):
 
 def test_another_config_is_refused_with_the_fields(tmp_path):
     claim_workdir(tmp_path, CONFIG)
-    other = {"seed": 2, "data": CONFIG["data"] | {"root": "/b"}, "lr": 1e-4, "extra": {}, "new": True}
+    other = CONFIG | {"seed": 2, "data": CONFIG["data"] | {"root": "/b"}, "new": True}
     with pytest.raises(InputError) as caught:
         claim_workdir(tmp_path, other, ignore=("data.root",))
     message = str(caught.value)
@@ -171,7 +172,7 @@ def test_another_config_is_refused_with_the_fields(tmp_path):
 def test_at_most_ten_differences_are_listed(tmp_path):
     claim_workdir(tmp_path, {f"field{i:02d}": 0 for i in range(13)})
     with pytest.raises(InputError, match=r"field09 is 0 there, 1 now; and 3 more\.") as caught:
-        claim_workdir(tmp_path, {f"field{i:02d}": 1 for i in range(13)})
+        claim_workdir(tmp_path, completed({f"field{i:02d}": 1 for i in range(13)}))
     assert "field10" not in str(caught.value)
 
 
