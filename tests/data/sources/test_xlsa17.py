@@ -284,8 +284,10 @@ def test_fingerprint_sees_every_array(tmp_path):
     dataset = load_xlsa17(toy_options(tmp_path))
     swapped = dataclasses.replace(dataset.splits, train=dataset.splits.val, val=dataset.splits.train)
     changes = [
-        {"x": dataset.x + np.float32(1)},
-        {"r": dataset.x},
+        {"views": {"x": dataset.x + np.float32(1)}},
+        {"views": {"x": dataset.x, "r": dataset.x}},
+        {"views": {"x": dataset.x, "map": dataset.x}},
+        {"attribute_vectors": dataset.x},
         {"labels": dataset.labels[::-1]},
         {"semantics": dataset.semantics[::-1]},
         {"splits": swapped},
