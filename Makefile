@@ -6,7 +6,7 @@ BIN := .venv/bin
 
 .PHONY: demo test lint format clean
 
-demo: .venv/installed  ## Train ZeroDiff on the embedded digits: scores, figures, under two minutes on two cores.
+demo: .venv/installed  ## Train ZeroDiff on the embedded digits: scores, figures, one to two and a half minutes on two cores.
 	$(BIN)/zsl-jax train zerodiff_digits --workdir runs/digits
 
 test: .venv/dev  ## Run all tests.
