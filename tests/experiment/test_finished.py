@@ -74,7 +74,7 @@ def test_the_length_of_an_epoch_is_in_the_checkpoint(tmp_path, monkeypatch):
     info = checkpoints.Checkpoints.info
     monkeypatch.setattr(checkpoints.Checkpoints, "info", lambda *given: {"seconds": info(*given)["seconds"]})
     bare = dataclasses.replace(stage, train=Part({}, np.zeros(0, np.int32)))
-    left = rescoring.left_by(bare)
+    left = rescoring.finished_stage(bare)
     assert left is not None
     assert left.stage.plan.steps_per_epoch == test_stage.PER_EPOCH
     assert [one["epoch"] for one in left.evaluations] == [0, 1]

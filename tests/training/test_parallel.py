@@ -21,7 +21,7 @@ from zsl_jax.errors import InputError
 from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Method, TrainState, hyper_parameters
 from zsl_jax.training import feed, lockstep, loop
-from zsl_jax.training.lockstep import Held, Program, Request, Uploads
+from zsl_jax.training.lockstep import DeviceState, Program, Request, Uploads
 from zsl_jax.training.parallel import Layout, Mapped, Sharded, check_batch_sizes, make_layout
 from zsl_jax.training.stage import raw
 
@@ -67,7 +67,7 @@ def request(stage: str, layout: Layout, rate: float | None = None, seed: int = 0
     rows = lockstep.Rows(f"{seed} {n_rows}", arrays)
     state = layout.start(starting(method), raw(jax.random.key(seed)), upstream(stage), hyper)
     key = raw(jax.random.key(100 + seed))
-    return Request(Program(method, ROWS, STEPS, layout), Held(state), rows, key, 0, STEPS)
+    return Request(Program(method, ROWS, STEPS, layout), DeviceState(state), rows, key, 0, STEPS)
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from zsl_jax.experiment import checks, problems
 from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Params, Spec
 from zsl_jax.training import parallel
-from zsl_jax.training.lockstep import Held, Program, Request
+from zsl_jax.training.lockstep import DeviceState, Program, Request
 from zsl_jax.training.stage import Stage, raw, require_rows, shapes, starting
 
 WEIGHT_STD = 0.02  # of weights that stand in for trained ones
@@ -222,7 +222,7 @@ def requests_of(stage: Stage, seeds: int, iterations: int) -> list[Request]:
     runs = [dataclasses.replace(stage, key=jax.random.fold_in(stage.key, number)) for number in range(seeds)]
     states = [run.layout.start(*starting(run)) for run in runs]
     return [
-        Request(program, Held(state), rows, raw(run.keys()[1]), 0, iterations)
+        Request(program, DeviceState(state), rows, raw(run.keys()[1]), 0, iterations)
         for run, state in zip(runs, states, strict=True)
     ]
 

@@ -18,7 +18,7 @@ from zsl_jax.benchmarking.torch_worker import Worker
 from zsl_jax.benchmarking.work import Machine, Work
 from zsl_jax.evaluation import classifier
 from zsl_jax.training import lockstep
-from zsl_jax.training.lockstep import Held, Request, Uploads
+from zsl_jax.training.lockstep import DeviceState, Request, Uploads
 from zsl_jax.training.parallel import Devices
 
 ROWS, BATCH, CLASSES, EPOCHS, RATE = 20_400, 400, 50, 5, 1e-3  # of the classifier that is timed: about AWA2's
@@ -54,7 +54,7 @@ class Chunks:
 
     def empty_seconds(self) -> float:
         """A chunk of no iterations, on copies: what Python, transfers and the launch of a program take."""
-        held = [Held(jax.tree.map(jnp.copy, ask.held.state())) for ask in self.requests]
+        held = [DeviceState(jax.tree.map(jnp.copy, ask.held.state())) for ask in self.requests]
         copies = Chunks(
             [ask._replace(length=0, held=own) for ask, own in zip(self.requests, held, strict=True)], self._devices
         )

@@ -34,7 +34,7 @@ ALIKE: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-class Piece(NamedTuple):
+class FoundNet(NamedTuple):
     """A net in an archive: its stage and our name of it, how it is published, archive, key there, tensors."""
 
     stage: str
@@ -68,7 +68,7 @@ class Import:
     changes: dict[str, Any]
     sizes: dict[str, int]
     nets: dict[str, dict[str, Any]]
-    pieces: list[Piece]
+    pieces: list[FoundNet]
     missing: dict[str, list[str]]
     ignored: dict[str, list[str]]
     notes: list[str]
@@ -198,7 +198,7 @@ def layout(config: Any, stage: str) -> dict[str, Net]:
     return published.LAYOUTS[stage](config[stage])
 
 
-def find_pieces(archives: Mapping[str, Found], system: System, config: Any) -> list[Piece]:
+def find_pieces(archives: Mapping[str, Found], system: System, config: Any) -> list[FoundNet]:
     """The nets in archives.
 
     Raises:
@@ -214,16 +214,16 @@ def find_pieces(archives: Mapping[str, Found], system: System, config: Any) -> l
     return pieces
 
 
-def pieces_of(path: str, found: Found, system: System, config: Any) -> list[Piece]:
+def pieces_of(path: str, found: Found, system: System, config: Any) -> list[FoundNet]:
     """The nets in one archive; a key that two stages have, as that of V2S, is the later stage's."""
-    pieces: dict[str, Piece] = {}
+    pieces: dict[str, FoundNet] = {}
     for stage in reversed(stages_in(found, system)):
         for name, net in layout(config, stage).items():
             key = key_of(found, net)
             if key is None and net.needed:
                 raise InputError(f"{path}: stage {stage} needs {net.keys[0]}, which is missing")
             if key is not None and key not in pieces:
-                pieces[key] = Piece(stage, name, net, path, key, found.nets[key])
+                pieces[key] = FoundNet(stage, name, net, path, key, found.nets[key])
     return list(pieces.values())
 
 
@@ -239,13 +239,13 @@ def equations_before(workdir: Path, config: Any, system: System) -> list[Equatio
     return given
 
 
-def require_new(pieces: Sequence[Piece], workdir: Path) -> None:
+def require_new(pieces: Sequence[FoundNet], workdir: Path) -> None:
     """Raises InputError when a stage was imported into the workdir before."""
     for stage in imported.stages(workdir, dict.fromkeys(piece.stage for piece in pieces)):
         raise InputError(f"{imported.file_of(workdir, stage)}: stage {stage} is there already; name another --out")
 
 
-def unused(path: str, found: Found, pieces: Sequence[Piece]) -> list[str]:
+def unused(path: str, found: Found, pieces: Sequence[FoundNet]) -> list[str]:
     """What of an archive is not imported: nets, layers that do nothing, anything else."""
     taken = {piece.key: piece for piece in pieces if piece.archive == path}
     idle = [
@@ -261,7 +261,7 @@ def unused(path: str, found: Found, pieces: Sequence[Piece]) -> list[str]:
 
 
 def find_sizes(
-    pieces: Sequence[Piece], before: Sequence[Equation], bound: Mapping[str, Any]
+    pieces: Sequence[FoundNet], before: Sequence[Equation], bound: Mapping[str, Any]
 ) -> tuple[dict[str, int], list[str]]:
     """All sizes that nets have, those of a stage as "stage.field"; and a note for each that was not in the archives.
 
@@ -289,7 +289,7 @@ def find_sizes(
     return require_consistent(given, sizes, notes), notes
 
 
-def equations(piece: Piece) -> list[Equation]:
+def equations(piece: FoundNet) -> list[Equation]:
     """What a net says of sizes."""
     said = published.equations(piece.net, piece.tensors, where(piece.archive, piece.key))
     return [scoped(equation, piece.stage) for equation in said]
@@ -355,7 +355,7 @@ def settle(config: Any) -> None:
 # What is made of it.
 
 
-def trees(pieces: Sequence[Piece], sizes: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+def trees(pieces: Sequence[FoundNet], sizes: Mapping[str, int]) -> dict[str, dict[str, Any]]:
     """Parameters by stage and net."""
     nets: dict[str, dict[str, Any]] = {}
     for piece in pieces:

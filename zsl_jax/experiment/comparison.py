@@ -38,7 +38,7 @@ def score(workdir: rescoring.Workdir, assignments: Sequence[str]) -> tuple[dict[
     checks.check_imports(config, dataset, workdir.path)
     other = other_data(workdir, config, dataset.fingerprint())
     found = scored_part(rescoring.read(workdir, config, dataset), workdir)
-    again = rescoring.score_again(found, same_data=not other)
+    again = rescoring.rescore(found, same_data=not other)
     result = rescoring.conclude(config, again) | {"config": config.to_dict()}
     lines = list(remarks(workdir, again))
     if other:
@@ -93,7 +93,7 @@ def recorded_scores(workdir: rescoring.Workdir, found: problems.Runs) -> dict[st
     return {"protocols": rows.pop(found.test.last.name, {}), "stages": rows}
 
 
-def remarks(workdir: rescoring.Workdir, again: rescoring.Again) -> Iterator[str]:
+def remarks(workdir: rescoring.Workdir, again: rescoring.Rescored) -> Iterator[str]:
     """Which scores are missing."""
     stages = list(again.runs.test.stages)
     if rest := [name for name in workdir.config.stages if name not in stages]:

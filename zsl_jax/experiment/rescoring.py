@@ -123,7 +123,7 @@ def load(config: Any, path: Path) -> Dataset:
         return problems.load(config)
 
 
-class Left(NamedTuple):
+class FinishedStage(NamedTuple):
     """What a finished stage left: the stage with the iterations that its epochs had, evaluations, seconds, digest."""
 
     stage: Stage
@@ -132,7 +132,7 @@ class Left(NamedTuple):
     imported: str
 
 
-def left_by(stage: Stage) -> Left | None:
+def finished_stage(stage: Stage) -> FinishedStage | None:
     """What a stage left; None if it is not finished.
 
     Raises:
@@ -141,7 +141,7 @@ def left_by(stage: Stage) -> Left | None:
     if not has_checkpoints(stage):
         digest = imported.digest(stage.directory, stage.name) if is_imported(stage) else ""
         stage = dataclasses.replace(stage, per_epoch=stage.plan.steps_per_epoch or 1)
-        return Left(stage, [], {}, digest) if digest else None
+        return FinishedStage(stage, [], {}, digest) if digest else None
     with checkpoints.open_checkpoints(stage.checkpoints, read_only=True) as opened:
         (*_, step) = opened.steps()
         info = opened.info(step)
@@ -150,7 +150,7 @@ def left_by(stage: Stage) -> Left | None:
     digest = info.get("imported", "")
     evaluations = read_evaluations(stage, step, last_alone=bool(digest))
     finished = step == stage.plan.total or stopped_early(stage, evaluations)
-    return Left(stage, evaluations, info["seconds"], digest) if finished else None
+    return FinishedStage(stage, evaluations, info["seconds"], digest) if finished else None
 
 
 def read(workdir: Workdir, config: Any, dataset: Dataset) -> Runs:
@@ -174,10 +174,10 @@ def read(workdir: Workdir, config: Any, dataset: Dataset) -> Runs:
 def read_problem(config: Any, raw: Dataset, problem: Problem) -> Trained:
     """The stages of one task up to the first that is not finished, each given what the earlier ones made."""
     dataset, upstream = raw, {}
-    found: dict[str, Left] = {}
+    found: dict[str, FinishedStage] = {}
     for name in config.stages:
         stage, task = problems.make_stage(config, name, raw, dataset, problem, upstream)
-        left = left_by(stage)
+        left = finished_stage(stage)
         if left is None:
             break
         found[name] = left
@@ -199,14 +199,14 @@ def up_to(found: Runs, last: str) -> Runs:
     return dataclasses.replace(found, test=dataclasses.replace(found.test, stages=stages))
 
 
-def handed_on(config: Any, left: Left, problem: Problem) -> int:
+def handed_on(config: Any, left: FinishedStage, problem: Problem) -> int:
     """The epoch whose state later stages got."""
     if not left.evaluations:
         return left.stage.epochs - 1
     return problems.upstream_epoch(config, left.stage, left.evaluations, problem)
 
 
-class Again(NamedTuple):
+class Rescored(NamedTuple):
     """A run whose kept states have been scored again.
 
     runs: with those scores in place of the recorded ones. made: epochs that were scored, by stage. lost: epochs that
@@ -218,7 +218,7 @@ class Again(NamedTuple):
     lost: dict[str, list[int]]
 
 
-def score_again(runs: Runs, same_data: bool) -> Again:
+def rescore(runs: Runs, same_data: bool) -> Rescored:
     """Scores every state of the test task that was kept, with the keys, options and calibrations of the run.
 
     Args:
@@ -235,7 +235,7 @@ def score_again(runs: Runs, same_data: bool) -> Again:
     whole = {name: mixed(recorded[name], made[name], same_data) for name in made}
     test = dataclasses.replace(runs.test, evaluations=runs.test.evaluations | whole)
     lost = {name: [one["epoch"] for one in found if one["epoch"] not in made[name]] for name, found in recorded.items()}
-    return Again(dataclasses.replace(runs, test=test), {name: list(epochs) for name, epochs in made.items()}, lost)
+    return Rescored(dataclasses.replace(runs, test=test), {name: list(epochs) for name, epochs in made.items()}, lost)
 
 
 def kept_epochs(stage: Stage) -> list[int]:
@@ -257,7 +257,7 @@ def mixed(recorded: Sequence[Evaluation], made: Mapping[int, Evaluation], same_d
     return [one for _, one in sorted((rest | dict(made)).items())]
 
 
-def conclude(config: Any, again: Again) -> dict[str, Any]:
+def conclude(config: Any, again: Rescored) -> dict[str, Any]:
     """The result of the scores made again, as `outcome.conclude`; None where a score's state was not kept."""
     result = outcome.conclude(config, again.runs).result
     last = again.runs.test.last.name

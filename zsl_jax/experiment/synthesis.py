@@ -59,7 +59,7 @@ def load(workdir: rescoring.Workdir, config: Any) -> Generator:
         stages = outlines(config, spec)
     problem = problems.test_problem(workdir.path, jax.random.key(config.seed), {}, layout, bars=False)
     for name, outline in stages.items():
-        left = rescoring.left_by(bare_stage(config, name, outline, spec, problem, upstream))
+        left = rescoring.finished_stage(bare_stage(config, name, outline, spec, problem, upstream))
         if left is None:
             break
         if outline.method.produces:

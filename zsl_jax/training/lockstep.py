@@ -43,7 +43,7 @@ class Rows(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Held:
+class DeviceState:
     """A run's state on the devices: alone, or number `index` of states stacked along a leading axis."""
 
     stack: Any
@@ -61,7 +61,7 @@ class Request(NamedTuple):
     """A chunk that a run needs: iterations first .. first + length - 1; `held` is used up."""
 
     program: Program
-    held: Held
+    held: DeviceState
     rows: Rows
     key: np.ndarray
     first: int
@@ -74,7 +74,7 @@ class Answer(NamedTuple):
     The seconds of a program are divided by the runs in it, so that those of all runs add up to the time spent.
     """
 
-    held: Held
+    held: DeviceState
     metrics: dict[str, np.ndarray]
     seconds: float
 
@@ -124,7 +124,7 @@ def serve(request: Request, uploads: Uploads) -> Answer:
             request.held.state(), data, request.key, np.int32(request.first), np.int32(request.length)
         )
         metrics = _cut(jax.device_get(logged), request.length)
-    return Answer(Held(state), metrics, time.perf_counter() - began)
+    return Answer(DeviceState(state), metrics, time.perf_counter() - began)
 
 
 def serve_stream(request: Request, stream: feed.Streamed, tables: Tables) -> tuple[Any, dict[str, np.ndarray]]:
@@ -257,7 +257,9 @@ def serve_together(requests: Sequence[Request], devices: Devices, uploads: Uploa
     logged = jax.device_get(logged)
     share = (time.perf_counter() - began) / len(requests)
     of_runs = ({name: values[number] for name, values in logged.items()} for number in range(len(requests)))
-    return [Answer(Held(stack, number), _cut(metrics, first.length), share) for number, metrics in enumerate(of_runs)]
+    return [
+        Answer(DeviceState(stack, number), _cut(metrics, first.length), share) for number, metrics in enumerate(of_runs)
+    ]
 
 
 @functools.lru_cache(maxsize=8)
@@ -267,7 +269,7 @@ def make_stacked_chunk(program: Program, shared_data: bool) -> Callable[..., tup
     return jax.jit(jax.vmap(one_run, in_axes=(0, None if shared_data else 0, 0, None, None)), donate_argnums=0)
 
 
-def _stack_states(held: Sequence[Held], layout: Sharded) -> Any:
+def _stack_states(held: Sequence[DeviceState], layout: Sharded) -> Any:
     """The states along a leading axis; untouched where they are just such a stack already."""
     stack = held[0].stack
     together = all(one.stack is stack and one.index == number for number, one in enumerate(held))

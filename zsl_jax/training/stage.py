@@ -16,7 +16,7 @@ from zsl_jax.errors import InputError
 from zsl_jax.train_steps.method import Method, Params, Tables, TrainState
 from zsl_jax.training import feed, imported, loop, processes
 from zsl_jax.training.checkpoints import Checkpoints, has_steps, open_checkpoints
-from zsl_jax.training.lockstep import Answer, Held, Program, Request, Rows, Run
+from zsl_jax.training.lockstep import Answer, DeviceState, Program, Request, Rows, Run
 from zsl_jax.training.parallel import Layout
 from zsl_jax.training.stopping import Interrupted, StopRequest
 from zsl_jax.training.workdir import RunFiles, RunWriter, progress
@@ -145,7 +145,7 @@ class Progress:
         return self.held.state()
 
     step: int
-    held: Held
+    held: DeviceState
     evaluations: list[Evaluation]
     seconds: dict[str, float]
     imported: str = ""
@@ -228,12 +228,12 @@ def begin(stage: Stage, checkpoints: Checkpoints) -> Progress:
         state, _, info = checkpoints.restore(step, shapes(stage))
         digest = info.get("imported", "")
         evaluations = read_evaluations(stage, step, last_alone=bool(digest))
-        return Progress(step, Held(stage.layout.unstored(state)), evaluations, dict(info["seconds"]), digest)
+        return Progress(step, DeviceState(stage.layout.unstored(state)), evaluations, dict(info["seconds"]), digest)
     state = imported_state(stage)
     if state is None:
-        return Progress(0, Held(stage.layout.start(*starting(stage))), [], seconds)
+        return Progress(0, DeviceState(stage.layout.start(*starting(stage))), [], seconds)
     digest = processes.from_first(imported.digest)(stage.directory, stage.name)
-    return Progress(stage.plan.total, Held(state), [], seconds, digest)
+    return Progress(stage.plan.total, DeviceState(state), [], seconds, digest)
 
 
 def is_finished(stage: Stage) -> bool:
