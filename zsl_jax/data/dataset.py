@@ -26,8 +26,24 @@ class Splits:
     val: np.ndarray
 
 
+class Vectors:
+    """The two views of vectors in memory, of what has views."""
+
+    views: Views
+
+    @property
+    def x(self) -> np.ndarray:
+        """Features [n, D] float32."""
+        return array(self.views, "x")
+
+    @property
+    def r(self) -> np.ndarray | None:
+        """Representations [n, R] float32, or None."""
+        return array(self.views, "r") if "r" in self.views else None
+
+
 @dataclasses.dataclass(frozen=True)
-class Dataset:
+class Dataset(Vectors):
     """A zero-shot data set, its rows as they are in the source (not scaled).
 
     Attributes:
@@ -56,16 +72,6 @@ class Dataset:
     notes: tuple[str, ...] = ()
     attribute_vectors: np.ndarray | None = None
     bayes: object | None = None
-
-    @property
-    def x(self) -> np.ndarray:
-        """Features [N, D] float32."""
-        return array(self.views, "x")
-
-    @property
-    def r(self) -> np.ndarray | None:
-        """Representations [N, R] float32, or None."""
-        return array(self.views, "r") if "r" in self.views else None
 
     @property
     def features(self) -> str | None:
@@ -121,7 +127,7 @@ def array(views: Views, name: str) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class Part(Vectors):
     """Rows of a data set: views by name [n, ...], labels [n] int32 (class numbers of the whole data set)."""
 
     views: Views
@@ -129,16 +135,6 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    @property
-    def x(self) -> np.ndarray:
-        """Features [n, D]."""
-        return array(self.views, "x")
-
-    @property
-    def r(self) -> np.ndarray | None:
-        """Representations [n, R], or None."""
-        return array(self.views, "r") if "r" in self.views else None
 
     def only(self, names: Iterable[str]) -> "Part":
         """The part with the named views alone; names that it lacks are passed over."""
