@@ -17,7 +17,7 @@ CLASSIFIER_STEPS = 2000  # of a softmax classifier, at least
 # Fields outside the sections of stages and of evaluation that make sense for data in memory.
 FIELDS = (
     "stages", "log_every",
-    "data.scaling", "data.normalize_semantics", "data.validation_fraction", "data.validation_classes",
+    "data.scaling", "data.semantics_scaling", "data.validation_fraction", "data.validation_classes",
 )  # fmt: skip
 CLASSIFIERS = ("softmax", "prototype")  # final classifiers that do not have to keep all rows
 
@@ -102,7 +102,7 @@ def start(method: Any) -> Any:
         raise InputError(f"method: {method!r}; choose one of {', '.join(METHODS)}")
     config = METHODS[method]()
     config.data.update({"source": "memory", "dataset": "memory", "representations": ""})
-    config.data.update({"original_semantics": True, "normalize_semantics": False})
+    config.data.update({"original_semantics": True, "semantics_scaling": "none"})
     config.eval.samplers = ("one_step",)
     config.figures = False
     return config.lock()

@@ -34,7 +34,7 @@ def score(workdir: rescoring.Workdir, assignments: Sequence[str]) -> tuple[dict[
     """
     config = with_data(workdir.config, assignments)
     runs.prepare(config)
-    dataset = rescoring.load(config, workdir.path)
+    config, dataset = rescoring.load(config, workdir.path)
     checks.check_imports(config, dataset, workdir.path)
     other = other_data(workdir, config, dataset.fingerprint())
     found = scored_part(rescoring.read(workdir, config, dataset), workdir)

@@ -34,14 +34,14 @@ VARIATIONS = {  # fields set beside those of the file
 # What all methods have in common on a data set, whatever their own files say: descriptions of classes, classifiers.
 # Those of the digits are signed, as suits most; ae and ae2, whose reconstructed semantics are rectified, lose by it.
 COMMON = {
-    "digits": ("data.original_semantics=False", "data.normalize_semantics=False", "eval.classifier_epochs=25"),
-    "awa1": ("data.original_semantics=True", "data.normalize_semantics=True", "eval.classifier_epochs=25"),
+    "digits": ("data.original_semantics=False", "data.semantics_scaling=none", "eval.classifier_epochs=25"),
+    "awa1": ("data.original_semantics=True", "data.semantics_scaling=l2", "eval.classifier_epochs=25"),
 }
 # Fields of the data section in which all methods must agree, by source (some need no representations).
 SAME_DATA = {
-    "xlsa17": ("dataset", "features", "semantics", "original_semantics", "normalize_semantics"),
-    "digits": ("unseen", "original_semantics", "normalize_semantics"),
-    "synthetic": ("synthetic", "normalize_semantics"),
+    "xlsa17": ("dataset", "features", "semantics", "original_semantics", "semantics_scaling"),
+    "digits": ("unseen", "original_semantics", "semantics_scaling"),
+    "synthetic": ("synthetic", "semantics_scaling"),
 }
 
 

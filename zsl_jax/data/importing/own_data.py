@@ -95,7 +95,7 @@ def fewest_rows(dataset: Dataset) -> int:
 
 
 def training_command(made: Assembled, root: Path) -> str:
-    """The command that trains on a data set: smaller batches where there are few rows, semantics scaled if large."""
+    """The command that trains on a data set: smaller batches where there are few rows."""
     dataset = made.dataset
     rows = fewest_rows(dataset)
     stages = STAGES if dataset.r is None else STAGES[1:]
@@ -104,6 +104,4 @@ def training_command(made: Assembled, root: Path) -> str:
     variant = "" if dataset.r is None else ":representations"
     config = [f"own_data{variant}", "--workdir", f"runs/{dataset.name}"]
     data = [f"--config.data.root={root}", f"--config.data.dataset={dataset.name}"]
-    if abs(made.original_semantics).max() > 1:
-        data.append("--config.data.normalize_semantics=True")
     return shlex.join(["zsl-jax", "train", *config, *data, *smaller])
