@@ -26,11 +26,14 @@ from zsl_jax.estimator import engine, saved
 from zsl_jax.estimator.inputs import (
     Described,
     check_parameters,
+    columns_of,
     describe,
     folder_named,
     named,
     prepared,
     require_labels,
+    require_parts,
+    say_unseen,
     seed_of,
 )
 from zsl_jax.evaluation import metrics
@@ -135,7 +138,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         if len(seen) < 2:
             raise InputError(f"y has one class, {seen.tolist()[0]!r}: two classes or more are needed")
         if semantics is not None:
-            return self._fit_generator(x, labels, seen, describe(semantics, class_names, seen))
+            described = describe(semantics, class_names, seen)
+            say_unseen(described)
+            return self._fit_generator(x, labels, seen, described)
         if class_names is not None:
             raise InputError("class_names: without semantics there are no classes but those of y; give both or none")
         return self._fit_plain(x, labels, seen)
@@ -178,17 +183,28 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         shares = np.exp(scores - scores.max(1, keepdims=True))
         return shares / shares.sum(1, keepdims=True)
 
-    def score(self, X, y) -> float:
-        """Mean accuracy per class, 0 to 1, of rows X [n, D] of classes y [n]: every class of y counts alike.
+    def score(self, X, y, metric=None) -> float:
+        """A score, 0 to 1, of rows X [n, D] of classes y [n]; every class of y counts alike.
 
-        Of rows of unseen classes alone this is T1 where `generalized` is False, else U; of seen ones S.
+        Args:
+          X, y: rows and their classes.
+          metric: None: mean accuracy per class of `predict`. Else, whatever `generalized` is and of the rows that
+            belong to it: "T1", the accuracy of unseen classes among themselves; "U" and "S", of unseen and of seen
+            classes among all, `calibration_` included; "H", their harmonic mean; "AUSUC", the area under the
+            seen-unseen curve, over all calibrations.
 
         Raises:
-          ValueError: X and y differ in length.
+          ValueError: X and y differ in length, or (`zsl_jax.errors.InputError`) the metric is another, a class of y
+            is none of `classes_`, or classes that the metric needs have no rows in y.
         """
         y = column_or_1d(y)
         check_consistent_length(X, y)
-        return metrics.mean_accuracy(self.predict(X), y, np.unique(y))
+        if metric is None:
+            return metrics.mean_accuracy(self.predict(X), y, np.unique(y))
+        x, n_seen = self._rows(X), len(self.seen_classes_)
+        columns = columns_of(y, np.concatenate([self.seen_classes_, self.unseen_classes_]))
+        require_parts(metric, columns < n_seen)
+        return engine.measure(metric, self._among(x, metric != "T1"), columns, n_seen)
 
     def save(self, path) -> None:
         """Writes the fitted estimator to a folder: `estimator.json` and `arrays.safetensors`, nothing pickled.
@@ -255,19 +271,26 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
             config.eval.spaces = (str(self.space),)
         presets.override(config, self.options or {})
 
+    def _rows(self, X) -> np.ndarray:
+        """Rows [n, D] as the fitted estimator takes them."""
+        check_is_fitted(self)
+        return np.asarray(validate_data(self, X, dtype=np.float32, reset=False))
+
     def _scores(self, X) -> np.ndarray:
         """Class scores [n, C] in the order of `classes_`; -inf for classes that are not to be predicted."""
-        check_is_fitted(self)
-        x = np.asarray(validate_data(self, X, dtype=np.float32, reset=False))
+        found = self._among(self._rows(X), self.generalized)
+        return found[:, np.argsort(np.concatenate([self.seen_classes_, self.unseen_classes_]))]
+
+    def _among(self, x: np.ndarray, generalized: bool) -> np.ndarray:
+        """Scores [n, C] of the seen, then of the unseen classes; -inf for seen ones unless `generalized`."""
         n_seen = len(self.seen_classes_)
-        if self.generalized:
+        if generalized:
             found = self._through("gzsl", x)
             found[:, :n_seen] -= self.calibration_
-        elif "zsl" in self.heads_:
-            found = np.pad(self._through("zsl", x), ((0, 0), (n_seen, 0)), constant_values=-np.inf)
-        else:
+            return found
+        if "zsl" not in self.heads_:
             raise InputError("generalized=False: there are no unseen classes; fit with semantics that describe some")
-        return found[:, np.argsort(np.concatenate([self.seen_classes_, self.unseen_classes_]))]
+        return np.pad(self._through("zsl", x), ((0, 0), (n_seen, 0)), constant_values=-np.inf)
 
     def _through(self, head: str, x: np.ndarray) -> np.ndarray:
         """Scores [n, ...] that a final classifier gives to raw rows x [n, D]."""

@@ -15,7 +15,7 @@ from zsl_jax.config import presets
 from zsl_jax.data import splits
 from zsl_jax.data.dataset import Dataset, Part, Task
 from zsl_jax.data.scaling import Scaler, apply_scaler, fit_scaler
-from zsl_jax.evaluation import classifier, fits, protocol, prototype, rows
+from zsl_jax.evaluation import classifier, fits, metrics, protocol, prototype, rows
 from zsl_jax.evaluation.options import EvalOptions
 from zsl_jax.evaluation.scoring import InSpace, Scorer, Synthesis, class_columns
 from zsl_jax.experiment import checks, problems, runs
@@ -253,3 +253,28 @@ def class_scores(head: Head, features: np.ndarray, unit: bool) -> np.ndarray:
     if unit:
         wide = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), prototype.SMALLEST_NORM)
     return wide @ head.weights.T.astype(np.float64) + head.bias[None, :]
+
+
+def measure(metric: str, scores: np.ndarray, columns: np.ndarray, n_seen: int) -> float:
+    """A score, 0 to 1, of class scores [n, C] of rows whose classes are `columns` [n], seen classes in the first ones.
+
+    metric: "U", "S", "H", "AUSUC", or of scores among the unseen classes alone "T1".
+    """
+    is_seen = columns < n_seen
+    if metric == "AUSUC":
+        return area(scores, columns, n_seen)
+    predicted = scores.argmax(1)
+    s, u = (
+        metrics.mean_accuracy(predicted[part], columns[part], np.unique(columns[part])) for part in (is_seen, ~is_seen)
+    )
+    return {"T1": u, "U": u, "S": s, "H": float(metrics.harmonic_mean(u, s))}[metric]
+
+
+def area(scores: np.ndarray, columns: np.ndarray, n_seen: int) -> float:
+    """AUSUC, 0 to 1, as `measure`."""
+    weights = np.zeros(len(columns), np.float32)
+    for part in (columns < n_seen, columns >= n_seen):
+        weights[part] = metrics.class_balance(columns[part])
+    gains = metrics.gains(jnp.asarray(scores, jnp.float32), jnp.asarray(columns), jnp.asarray(weights), n_seen)
+    _, u, s = metrics.seen_unseen_curve(gains)
+    return metrics.area(u, s)
