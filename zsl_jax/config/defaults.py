@@ -148,9 +148,10 @@ def evaluation() -> Any:
     config.first = 0  # first epoch (0-based) that is evaluated; the last one always is
     config.every = 10  # epochs
     config.select = "AUSUC"  # what validation maximises: AUSUC | H (as published; near 0 where features are weak)
-    config.classifier = "softmax"  # softmax | prototype (see the section of that name) | nearest (1-nearest neighbour)
+    config.classifier = "softmax"  # softmax (as published) | lda | prototype | nearest (1-nearest neighbour)
     config.classifier_epochs = 25  # of the softmax classifier
     config.classifier_batch = 0  # of the softmax classifier; 0: syn_num, as published
+    config.shrinkage = 0.3  # of lda, linear discriminant analysis: share of the covariance that is its diagonal alone
     config.prototype = ConfigDict()
     config.prototype.lr = 5e-4  # learning rate
     config.prototype.weight_decay = 1e-4  # added to the gradient

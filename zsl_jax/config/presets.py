@@ -19,7 +19,7 @@ FIELDS = (
     "stages", "log_every",
     "data.scaling", "data.semantics_scaling", "data.validation_fraction", "data.validation_classes",
 )  # fmt: skip
-CLASSIFIERS = ("softmax", "prototype")  # final classifiers that do not have to keep all rows
+CLASSIFIERS = ("softmax", "lda", "prototype")  # final classifiers that do not have to keep all rows
 
 
 def zerodiff() -> Any:

@@ -293,6 +293,7 @@ def eval_options(config, name: str, method: Method) -> EvalOptions:
         classifier_batch=given.classifier_batch,
         classifier=given.classifier,
         prototype=prototype.Options(**given.prototype.to_dict()),
+        shrinkage=given.shrinkage,
         seen_factor=given.seen_factor,
         samplers=tuple(sampler for sampler in given.samplers if sampler in method.samplers) or method.samplers,
         chunk_rows=given.chunk_rows,
