@@ -17,7 +17,7 @@ def data_options(**changes: Any) -> ml_collections.ConfigDict:
             "labels": "res101",
             "semantics": "att",
             "original_semantics": False,
-            "normalize_semantics": False,
+            "semantics_scaling": "none",
             "percent": 100,
             "scaling": "minmax",
             "validation_fraction": 0.2,

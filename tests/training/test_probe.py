@@ -20,7 +20,7 @@ def probe_config() -> Any:
     """Thirty seen classes whose means are linear in six attributes, so that five unseen ones can be known."""
     config = defaults.zerodiff()
     config.data.source = config.data.dataset = "synthetic"
-    config.data.normalize_semantics = False
+    config.data.semantics_scaling = "none"
     sizes = {"seen": 30, "unseen": 5, "a_dim": 6, "x_dim": 24, "r_dim": 12}
     config.data.synthetic.update(sizes | {"trainval": 1200, "test_seen": 300, "test_unseen": 300})
     config.validate, config.upstream = False, "last"

@@ -79,7 +79,7 @@ def validation_rows(dataset: Dataset, options, seed: int, draw: int = 0) -> tupl
     return parts
 
 
-def validation_classes(dataset: Dataset, options) -> list[tuple[np.ndarray, np.ndarray]]:
+def validation_classes(dataset: Dataset, options) -> list[tuple[np.ndarray, ...]]:
     """Which training classes play "seen" and which "unseen", for each draw of the validation task.
 
     The first draw is the split's: its classes, whatever rows of them the split lists. The others are as large and drawn

@@ -32,7 +32,7 @@ def test_splits_and_pictures():
 
 
 def test_attributes_tell_all_digits_apart():
-    dataset = load_digits(data_options(normalize_semantics=True))
+    dataset = load_digits(data_options(semantics_scaling="l2"))
     assert dataset.semantics.shape == (10, len(ATTRIBUTES))
     assert len(np.unique(dataset.semantics, axis=0)) == 10
     np.testing.assert_allclose(np.linalg.norm(dataset.semantics, axis=1), 1, rtol=1e-6)

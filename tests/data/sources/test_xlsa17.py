@@ -199,7 +199,7 @@ def test_bad_fields_are_named(tmp_path, case):
 def test_all_zero_semantics_cannot_be_normalised(tmp_path):
     toy.write_toy(tmp_path, att=_changed(SPLITS["att"], (slice(None), 1), 0))
     with pytest.raises(InputError, match="class 2 is all zero"):
-        load_xlsa17(toy_options(tmp_path, normalize_semantics=True))
+        load_xlsa17(toy_options(tmp_path, semantics_scaling="l2"))
 
 
 def test_representations_must_fit_the_features(tmp_path):
