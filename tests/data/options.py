@@ -22,6 +22,7 @@ def data_options(**changes: Any) -> ml_collections.ConfigDict:
             "scaling": "minmax",
             "validation_fraction": 0.2,
             "validation_classes": 0,
+            "validation_draws": 0,
             "unseen": (3, 6, 8),
             "pictures": False,
             "synthetic": {

@@ -51,7 +51,7 @@ def bayes_accuracy(dataset: Dataset, view: str, rows: np.ndarray) -> float:
 def run(tmp_path_factory) -> tuple[Dataset, dict[str, dict[str, list[float]]]]:
     """The data set, and by space the scores of a run's last evaluation."""
     config = probe_config()
-    dataset = problems.load(config)
+    _, dataset = problems.load(config)
     runs = drive(problems.run(config, dataset, tmp_path_factory.mktemp("probe"), StopRequest()))
     spaces = runs.test.evaluations["dfg"][-1]["scores"]["spaces"]
     return dataset, {space: samplers["one_step"] for space, samplers in spaces.items()}
