@@ -42,8 +42,8 @@ class Outcome:
       task: the test task, for names and real rows.
       detail: per-class accuracies, confusion and seen-unseen curve of the headline (`zsl_jax.evaluation.detail`).
       synthetic: synthetic rows of the unseen classes; None where the last stage classifies directly.
-      histories: by run, last scores of each evaluation {"epoch", "scores": {space: {"T1", "H"}}}.
-      chosen: epoch of the headline, by protocol.
+      histories: by run, last scores of each evaluation {"epoch", "scores": {space: scores}}.
+      chosen: epoch where T1, H and AUSUC of the headline's space were found, by score, by protocol.
     """
 
     result: dict[str, Any]
@@ -51,7 +51,7 @@ class Outcome:
     detail: dict[str, np.ndarray]
     synthetic: Synthetic | None
     histories: dict[str, list[dict[str, Any]]]
-    chosen: dict[str, float]
+    chosen: dict[str, dict[str, float]]
 
 
 def conclude(config, runs: Runs) -> Outcome:
@@ -77,7 +77,7 @@ def conclude(config, runs: Runs) -> Outcome:
     result["warnings"] = list(cautions.of(result, config.upstream))
     params = load_inference(last, found["H"]["epoch"])
     synthetic = synthesise_unseen(last, params, runs.test.task)
-    found = {name: row[headline["space"]]["found"]["H"]["epoch"] for name, row in result["protocols"].items()}
+    found = chosen_epochs(result["protocols"], headline["space"], runs.test.evaluations[last.name])
     return Outcome(result, runs.test.task, details, synthetic, histories(runs), found)
 
 
@@ -232,6 +232,13 @@ def synthesise_unseen(stage: Stage, params: dict[str, Params], task: Task) -> Sy
     made = stage.method.synthesize(params, semantics, keys, stage.method.samplers[0])
     view = "x" if "x" in made else "r"
     return Synthetic(view, np.asarray(made[view]), labels)
+
+
+def chosen_epochs(rows: dict[str, Any], space: str, evaluations: Sequence[dict]) -> dict[str, dict[str, float]]:
+    """By score, by protocol: the epoch where a score of a space was found; the oracle's AUSUC is its own best."""
+    found = {of: {name: row[space]["found"][of]["epoch"] for name, row in rows.items()} for of in ("T1", "H")}
+    best, _ = protocol.best(evaluations, space, "AUSUC")
+    return found | {"AUSUC": found["H"] | {"oracle": best.epoch}}
 
 
 def histories(runs: Runs) -> dict[str, list[dict[str, Any]]]:
