@@ -69,7 +69,7 @@ def finished(tmp_path_factory) -> Finished:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(scoring, "upload", counted)
-        runs = drive(problems.run(config, problems.load(config), workdir, StopRequest()))
+        runs = drive(problems.run(*problems.load(config), workdir, StopRequest()))
     gc.collect()
     resident = sum(array() is not None for made in arrays for array in made)
     return Finished(config, workdir, runs, outcome.conclude(config, runs), len(arrays), resident)
@@ -96,7 +96,7 @@ class StopInTheMiddle(StopAfter):
 def test_every_stage_of_both_tasks_leaves_its_traces(finished):
     for folder, trained in (
         (finished.workdir, finished.runs.test),
-        (finished.workdir / "validation", finished.runs.validation),
+        (finished.workdir / "validation", finished.runs.validation[0]),
     ):
         assert tuple(trained.stages) == STAGES
         assert list(dict.fromkeys(line["stage"] for line in read_metrics(folder / METRICS))) == list(STAGES)
@@ -129,7 +129,7 @@ def test_an_interrupted_stage_ends_in_the_same_bits(finished, tmp_path, name):
 def test_a_finished_run_is_only_read_again(finished, monkeypatch):
     lines = (finished.workdir / METRICS).read_bytes()
     monkeypatch.setattr(scoring.Scorer, "evaluate", lambda *_: pytest.fail("evaluated again"))
-    runs = drive(problems.run(finished.config, problems.load(finished.config), finished.workdir, StopRequest()))
+    runs = drive(problems.run(*problems.load(finished.config), finished.workdir, StopRequest()))
     assert runs.test.evaluations == finished.runs.test.evaluations
     assert runs.choices == finished.runs.choices
     assert (finished.workdir / METRICS).read_bytes() == lines
@@ -147,7 +147,7 @@ def test_numbers_that_break_are_named_and_the_checkpoint_stays(finished, tmp_pat
 
 
 def test_validation_never_sees_its_unseen_classes(finished):
-    validation = finished.runs.validation
+    (validation,) = finished.runs.validation
     for trained in (finished.runs.test, validation):
         for stage in trained.stages.values():
             assert set(stage.train.labels) == set(trained.task.seen)
@@ -299,7 +299,7 @@ def test_a_run_cannot_begin_in_the_middle_of_nothing(tmp_path):
     config = small_config()
     config.stage = "drg"
     with pytest.raises(InputError, match="has no finished stage 'finetune_x'"):
-        drive(problems.run(config, problems.load(config), tmp_path, StopRequest()))
+        drive(problems.run(*problems.load(config), tmp_path, StopRequest()))
 
 
 def test_a_stage_is_finished_when_its_last_state_is_there(finished, tmp_path):
@@ -349,7 +349,7 @@ class StopOften(StopAfter):
 
 
 def test_a_method_from_outside_runs_and_resumes(own_config, tmp_path):
-    dataset = problems.load(own_config)
+    _, dataset = problems.load(own_config)
     whole = drive(problems.run(own_config, dataset, tmp_path / "whole", StopRequest()))
     ended, parts = 0, None
     while parts is None and ended < 20:
@@ -359,9 +359,7 @@ def test_a_method_from_outside_runs_and_resumes(own_config, tmp_path):
             ended += 1
     assert parts is not None
     assert ended >= 2
-    assert parts.validation is not None
-    assert whole.validation is not None
-    assert parts.validation.evaluations == whole.validation.evaluations
+    assert [one.evaluations for one in parts.validation] == [one.evaluations for one in whole.validation]
     assert parts.test.evaluations == whole.test.evaluations
     assert metrics_of(tmp_path / "parts", "linear") == metrics_of(tmp_path / "whole", "linear")
     result = outcome.conclude(own_config, whole).result

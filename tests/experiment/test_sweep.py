@@ -157,9 +157,9 @@ def test_what_the_command_line_sets_holds_for_other_configurations_too(config):
 
 
 def test_fields_that_refer_to_others_follow_them(config):
-    cells = sweep.make_cells(config, (), ["data.normalize_semantics=True,False"], ())
-    assert [cell.config.dfg.normalize_decoder for cell in cells] == [True, False]
-    assert config.data.normalize_semantics is True
+    cells = sweep.make_cells(config, (), ["data.semantics_scaling="l2",False"], ())
+    assert [cell.config.dfg.semantics_scaling for cell in cells] == ["l2", "none"]
+    assert config.data.semantics_scaling == "l2"
 
 
 def test_a_precision_cannot_be_swept(config):

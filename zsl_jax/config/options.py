@@ -200,7 +200,7 @@ def flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def completed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration that was written as JSON, perhaps by an earlier version, with fields `ADDED` and `RENAMED` since."""
+    """A configuration that was written as JSON, perhaps by a version before fields were `ADDED` or `RENAMED`."""
     whole = _renamed(fields)
     for name, value in ADDED.items():
         section, _, field = name.rpartition(".")

@@ -1,7 +1,7 @@
 """Data sets: where they come from, and the problems they pose. No JAX here: arrays are numpy's until a stage starts."""
 
 from zsl_jax.data.dataset import Dataset, Part, Splits, Task
-from zsl_jax.data.scaling import VALIDATED, Scaler, apply_scaler, fit_scaler
+from zsl_jax.data.scaling import Scaler, apply_scaler, fit_scaler
 from zsl_jax.data.sources.digits import load_digits
 from zsl_jax.data.sources.layout import expected_tree
 from zsl_jax.data.sources.synthetic import bayes_scores, load_synthetic
@@ -55,5 +55,4 @@ def load(options, seed: int) -> Dataset:
     """
     if options.source not in SOURCES:
         raise InputError(f"config.data.source: {options.source!r} is unknown; one of {', '.join(SOURCES)}")
-    dataset = SOURCES[options.source](options, seed)
-    return dataset if options.semantics_scaling == VALIDATED else dataset.with_semantics(options.semantics_scaling)
+    return SOURCES[options.source](options, seed).with_semantics(options.semantics_scaling)

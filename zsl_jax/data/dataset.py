@@ -9,7 +9,7 @@ import numpy as np
 
 from zsl_jax.data import rows
 from zsl_jax.data.rows import View, Views
-from zsl_jax.data.scaling import SEMANTICS, SemanticsScaler, fit_semantics, scale_semantics
+from zsl_jax.data.scaling import SEMANTICS, VALIDATED, SemanticsScaler, fit_semantics, scale_semantics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,9 +95,13 @@ class Dataset(Vectors):
     def with_semantics(self, kind: str) -> "Dataset":
         """The same with its descriptions scaled in one of the ways of `scaling.SEMANTICS`, fitted on the seen classes.
 
+        Where the way is still to be chosen (`scaling.VALIDATED`), they stay as they are.
+
         Raises:
           InputError: they cannot be scaled so.
         """
+        if kind == VALIDATED:
+            return self
         given = self.semantics if self.given_semantics is None else self.given_semantics
         scaler = fit_semantics(kind, np.asarray(given, np.float64)[self.seen])
         semantics = scale_semantics(scaler, given, f"{self.name}: {self.semantics_name}")

@@ -77,7 +77,7 @@ def affine(kind: str, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclasses.dataclass(frozen=True)
 class SemanticsScaler:
-    """How descriptions are scaled: a - shift [A], times scale [A] (both float64); of kind "l2" each class to length 1."""
+    """How descriptions are scaled: a - shift [A], times scale [A] (both float64); of "l2" each class to length 1."""
 
     kind: str
     shift: np.ndarray
@@ -87,8 +87,8 @@ class SemanticsScaler:
 def fit_semantics(kind: str, semantics: np.ndarray) -> SemanticsScaler:
     """Fits a scaling of descriptions on those of the seen classes [c, A].
 
-    "maximum" divides by the largest absolute entry, "standard" gives each attribute mean 0 and variance 1 (constant ones
-    are shifted alone), "l2" each class unit length, "none" changes nothing.
+    "maximum" divides by the largest absolute entry, "standard" gives each attribute mean 0 and variance 1 (constant
+    ones are shifted alone), "l2" each class unit length, "none" changes nothing.
 
     Raises:
       InputError: the kind is unknown.

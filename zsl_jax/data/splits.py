@@ -133,6 +133,8 @@ def _given_validation(
         return nothing, nothing, (*notes, "train_loc and val_loc share classes: not used")
     left_out = ~np.isin(labels[parts["trainval"]], labels[np.concatenate([train, val])])
     if left_out.any():
-        said = f"{left_out.sum()} rows of trainval are of classes in neither train_loc nor val_loc: not in the validation"
+        said = (
+            f"{left_out.sum()} rows of trainval are of classes in neither train_loc nor val_loc: not in the validation"
+        )
         notes = (*notes, said)
     return train, val, notes

@@ -12,6 +12,7 @@ from zsl_jax.data.sources import xlsa17
 from zsl_jax.errors import InputError
 
 DRAWS = 3  # of validation classes, where these are few
+DRAWS_SEED = 1  # other than that of a derived split, which is the first draw
 ENOUGH_CLASSES = 10  # validation classes from which on one draw is taken
 PERCENT_SEED = 0  # drawn shares of trainval belong to the data set, as the published files do
 
@@ -79,7 +80,7 @@ def validation_rows(dataset: Dataset, options, seed: int, draw: int = 0) -> tupl
     return parts
 
 
-def validation_classes(dataset: Dataset, options) -> list[tuple[np.ndarray, np.ndarray]]:
+def validation_classes(dataset: Dataset, options) -> list[tuple[np.ndarray, ...]]:
     """Which training classes play "seen" and which "unseen", for each draw of the validation task.
 
     The first draw is the split's: its classes, whatever rows of them the split lists. The others are as large and drawn
@@ -100,7 +101,7 @@ def validation_classes(dataset: Dataset, options) -> list[tuple[np.ndarray, np.n
         raise InputError(f"config.data.validation_draws: {wanted}; 0 or more is needed")
     if not wanted:
         wanted = min(DRAWS, len(every) // max(count, 1)) if count < ENOUGH_CLASSES else 1
-    rng, used, drawn = np.random.default_rng(splits.DERIVED_SEED), own[1], [own]
+    rng, used, drawn = np.random.default_rng(DRAWS_SEED), own[1], [own]
     for _ in range(max(wanted, 1) - 1):
         fresh = np.setdiff1d(every, used)
         used, fresh = (used, fresh) if len(fresh) >= count else (used[:0], every)

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from zsl_jax.config import presets
 from zsl_jax.data import tasks
-from zsl_jax.data.scaling import apply_scaler
+from zsl_jax.data.scaling import apply_scaler, scale_semantics
 from zsl_jax.errors import InputError
 from zsl_jax.estimator import engine, saved
 from zsl_jax.estimator.inputs import (
@@ -30,7 +30,6 @@ from zsl_jax.estimator.inputs import (
     describe,
     folder_named,
     named,
-    prepared,
     require_labels,
     require_parts,
     say_unseen,
@@ -72,7 +71,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
     Attributes:
       classes_: all classes, sorted.
       seen_classes_, unseen_classes_: their parts; the unseen ones in the order given.
-      semantics_: descriptions of the seen, then of the unseen classes [C, A] float32; None without.
+      semantics_: descriptions of the seen, then of the unseen classes [C, A] float32, as scaled; None without.
       calibration_: what is taken off the scores of seen classes.
       generator_: the trained `zsl_jax.estimator.engine.Generator`; None without semantics.
       n_features_in_, feature_names_in_: as scikit-learn has them.
@@ -164,12 +163,12 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         known = set(self.classes_.tolist()) & set(names.tolist())
         if known:
             raise InputError(f"add_classes: class {min(known, key=str)!r} is there already")
-        vectors = prepared(vectors, self.generator_.config["data"]["normalize_semantics"])
         if vectors.shape[1] != self.semantics_.shape[1]:
             raise InputError(
                 f"add_classes: {vectors.shape[1]} numbers describe a class, the others have {self.semantics_.shape[1]}"
             )
         unseen = np.concatenate([self.unseen_classes_, names])
+        vectors = scale_semantics(self.generator_.semantics, vectors, "add_classes")
         return self._keep(self.generator_, unseen, np.concatenate([self.semantics_, vectors]))
 
     def predict(self, X) -> np.ndarray:
@@ -240,10 +239,11 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         config = presets.start(self.method)
         config.seed = seed_of(self.random_state)
         presets.override(config, self.options or {})  # what becomes of the data may be asked for there
-        semantics = prepared(described.semantics, config.data.normalize_semantics)
         names = tuple(map(str, [*seen, *described.unseen]))
-        dataset = engine.in_memory(config, x, labels, semantics, names)
-        n_rows = len(tasks.validation_rows(dataset, config.data, config.seed)[0]) if self.validate else len(labels)
+        dataset = engine.in_memory(config, x, labels, described.semantics, names)
+        draws = range(len(tasks.validation_classes(dataset, config.data)) if self.validate else 0)
+        of_draws = (len(tasks.validation_rows(dataset, config.data, config.seed, draw)[0]) for draw in draws)
+        n_rows = min(of_draws, default=len(labels))
         self._configure(config, n_rows)
         own = None if self.workdir is None else contextlib.nullcontext(self.workdir)
         with own or tempfile.TemporaryDirectory(prefix="zsl_jax_") as workdir:
@@ -251,7 +251,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         self.generator_, self.scaler_, self.seen_classes_ = generator, None, seen
         self.calibration_ = float(chosen if self.calibration is None else self.calibration)
         self._views, self._labels = engine.views_of(engine.ready(generator), x), labels
-        return self._keep(generator, described.unseen, semantics)
+        return self._keep(generator, described.unseen, scale_semantics(generator.semantics, described.semantics, "fit"))
 
     def _keep(self, generator: engine.Generator, unseen: np.ndarray, semantics: np.ndarray) -> Self:
         """Trains final classifiers of the seen and these unseen classes, then takes both over."""

@@ -14,7 +14,6 @@ from sklearn.utils import check_array, check_random_state
 
 from zsl_jax.config import presets
 from zsl_jax.config.options import MOST_SEED
-from zsl_jax.data.sources.xlsa17 import normalize_semantics
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation.protocol import SCORES
 
@@ -170,6 +169,7 @@ def named(semantics: Any, class_names: Any, default: np.ndarray | None = None) -
         class_names = own
         semantics = list(semantics.values()) if isinstance(semantics, Mapping) else semantics
     vectors = check_array(semantics, dtype="float64", input_name="semantics")
+    check_array(vectors, dtype="float32", input_name="semantics")  # which they are trained on as
     if class_names is None:
         class_names = () if default is None else default
     if isinstance(class_names, str) or not isinstance(class_names, Iterable):
@@ -203,12 +203,6 @@ def labels_of(semantics: Any) -> list | None:
         return list(semantics)
     index = getattr(semantics, "index", None)
     return None if index is None or callable(index) else list(index)  # a list's `index` is a method
-
-
-def prepared(semantics: np.ndarray, normalise: bool) -> np.ndarray:
-    """Semantics [C, A] as float32, each class of length 1 where asked for."""
-    vectors = normalize_semantics(semantics, "semantics") if normalise else semantics
-    return check_array(vectors, dtype="float32", input_name="semantics")
 
 
 def seed_of(random_state: Any) -> int:

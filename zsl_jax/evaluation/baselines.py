@@ -48,7 +48,8 @@ def prepared(task: Task, view: str, kind: str) -> Features:
     else:
         shift, scale = affine(kind, raw[0])
         ready = [(rows - shift[None, :]) * scale[None, :] for rows in raw]
-    return Features(*ready, linear.decomposed(ready[0]))
+    train, test_seen, test_unseen = ready
+    return Features(train, test_seen, test_unseen, linear.decomposed(train))
 
 
 def centred_semantics(task: Task) -> np.ndarray:

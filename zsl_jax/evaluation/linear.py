@@ -12,14 +12,17 @@ SINGULAR = 1e-10  # eigenvalues below this share of the largest are rounding err
 
 
 class Side(NamedTuple):
-    """Eigenvalues [D] and eigenvectors [D, D] of X'X."""
+    """Eigenvalues [k] and eigenvectors [D, k] of X'X; the other eigenvalues are 0."""
 
     values: np.ndarray
     vectors: np.ndarray
 
 
 def decomposed(x: np.ndarray) -> Side:
-    """Decomposes X'X of rows x [n, D]."""
+    """Decomposes X'X of rows x [n, D]; of fewer rows than columns only what the rows span, outside of it X'X is 0."""
+    if len(x) < x.shape[1]:
+        _, singular, rows = np.linalg.svd(x, full_matrices=False)
+        return Side(singular**2, rows.T)
     return Side(*np.linalg.eigh(x.T @ x))
 
 

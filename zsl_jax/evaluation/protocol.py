@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from zsl_jax.errors import InputError
 
+CLEARLY = 0.95  # confidence that a place is worse than another
 GENERALISED = ("U", "S", "H", "AUSUC")
 SCORES = ("T1", *GENERALISED)
 Evaluation = Mapping[str, Any]
@@ -93,8 +95,8 @@ def last(evaluations: Sequence[Evaluation]) -> dict[str, Row]:
 def choose(draws: Sequence[Sequence[Evaluation]], select: str = "H") -> dict[str, dict[str, Row]]:
     """Chooses epoch, sampler and calibration by the validation task, the classifier trained to its end.
 
-    Of several draws of validation classes the means decide, and of the places whose mean lies within one standard error
-    of the best (of the difference to it, over the draws) the latest: rounding does not choose.
+    Of several draws of validation classes the means decide, and of the places that are not clearly worse than the best
+    (by a t test of the difference over the draws) one of the latest epoch: rounding does not choose.
 
     Args:
       draws: evaluations of the validation task, for each draw of its classes.
@@ -133,7 +135,9 @@ def latest_of_best(
     table = np.array([[values[name] for _, values in draws] for draws in everywhere])
     n_draws, means = table.shape[1], table.mean(1)
     behind = table[means.argmax()][None, :] - table
-    error = behind.std(1, ddof=1) / np.sqrt(n_draws) if n_draws > 1 else np.zeros(len(table))
+    error = np.zeros(len(table))
+    if n_draws > 1:
+        error = stats.t.ppf(CLEARLY, n_draws - 1) * behind.std(1, ddof=1) / np.sqrt(n_draws)
     epochs = np.array([draws[0][0].epoch for draws in everywhere])
     latest = epochs[behind.mean(1) <= error].max()
     draws = everywhere[int(np.where(epochs == latest, means, -np.inf).argmax())]

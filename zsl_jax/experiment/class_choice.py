@@ -216,7 +216,9 @@ def new_classes(path: Path, asked: tuple[str, ...], scaler: SemanticsScaler) -> 
             f"--semantics {path}: {values.shape[1]} numbers a class, the run's descriptions have {scaler.shift.size}"
         )
     how = SEMANTICS[scaler.kind] or "as they stand"
-    classes = Classes(own, scale_semantics(scaler, values, f"--semantics {path}"), f"of {path.name}, {how}, as the run's")
+    classes = Classes(
+        own, scale_semantics(scaler, values, f"--semantics {path}"), f"of {path.name}, {how}, as the run's"
+    )
     return classes if asked in ((), ("all",)) else pick(classes, asked)
 
 

@@ -54,10 +54,11 @@ class Problem:
 class Trained:
     """What is left of a problem when all its stages have run.
 
-    task: with the views that the last stage saw. raw_task: the same, with nothing scaled. stages, evaluations, seconds: by stage name. imported: digests of the
-    nets of those that were not trained by the run, by stage name.
+    name: of the problem. task: with the views that the last stage saw. raw_task: the same, with nothing scaled. stages,
+    evaluations, seconds: by stage name. imported: digests of the nets of those that the run did not train, likewise.
     """
 
+    name: str
     task: Task
     raw_task: Task
     stages: dict[str, Stage]
@@ -124,7 +125,11 @@ def run(config, dataset: Dataset, workdir: Path, stop: StopRequest, bars: bool =
 
 def choose(config, validation: Sequence[Trained]) -> Choices:
     """What the validation problem's draws say of each stage that is scored; {} of none."""
-    names = [name for name, found in validation[0].evaluations.items() if "spaces" in found[0]["scores"]] if validation else []
+    names = (
+        [name for name, found in validation[0].evaluations.items() if "spaces" in found[0]["scores"]]
+        if validation
+        else []
+    )
     return {name: protocol.choose([one.evaluations[name] for one in validation], config.eval.select) for name in names}
 
 
@@ -136,7 +141,7 @@ def test_problem(workdir: Path, key: jax.Array, choices: Choices, layout: Layout
 def validation_problems(
     config, dataset: Dataset, workdir: Path, key: jax.Array, layout: Layout, bars: bool
 ) -> list[Problem]:
-    """The problem on which everything that needs choosing is chosen, for each draw of its classes; none if not asked for."""
+    """The problem on which everything is chosen, for each draw of its classes; none where it is not asked for."""
     draws = len(data.validation_classes(dataset, config.data)) if config.validate else 0
 
     def make_task(draw: int, given: Dataset, options) -> Task:
@@ -144,7 +149,15 @@ def validation_problems(
 
     names = [f"{VALIDATION}_{draw + 1}" if draw else VALIDATION for draw in range(draws)]
     return [
-        Problem(name, workdir / name, functools.partial(make_task, draw), jax.random.fold_in(key, 1 + draw), {}, layout, bars)
+        Problem(
+            name,
+            workdir / name,
+            functools.partial(make_task, draw),
+            jax.random.fold_in(key, 1 + draw),
+            {},
+            layout,
+            bars,
+        )
         for draw, name in enumerate(names)
     ]
 
@@ -170,12 +183,14 @@ def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Ru
             dataset, upstream = hand_on(config, stage, task, params, raw, dataset, upstream)
             if stage.method.produces:
                 made_views.write(RunFiles(problem.directory).features, dataset)
-    return Trained(*both_tasks(config, problem, dataset), stages, evaluations, seconds, digests)
+    return Trained(problem.name, *both_tasks(config, problem, dataset), stages, evaluations, seconds, digests)
 
 
 def both_tasks(config, problem: Problem, dataset: Dataset) -> tuple[Task, Task]:
     """The task of a problem, and the same with nothing scaled."""
-    return problem.make_task(dataset, config.data), problem.make_task(dataset, changed(config, {"data.scaling": "none"}).data)
+    return problem.make_task(dataset, config.data), problem.make_task(
+        dataset, changed(config, {"data.scaling": "none"}).data
+    )
 
 
 def hand_on(

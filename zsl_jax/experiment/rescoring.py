@@ -191,6 +191,7 @@ def read_problem(config: Any, raw: Dataset, problem: Problem) -> Trained:
         params = load_inference(left.stage, handed_on(config, left, problem))
         dataset, upstream = problems.hand_on(config, left.stage, task, params, raw, dataset, upstream)
     return Trained(
+        problem.name,
         *problems.both_tasks(config, problem, dataset),
         stages={name: left.stage for name, left in found.items()},
         evaluations={name: left.evaluations for name, left in found.items()},
@@ -291,7 +292,7 @@ def own_scores(
         scores = {score: row[score] if epoch in epochs else None for score, epoch in places.items()}
         calibrated = row.get("calibrated")
         if calibrated and calibrated["found"]["epoch"] not in epochs:
-            scores["calibrated"] = calibrated | dict.fromkeys(("U", "S", "H"))
+            scores["calibrated"] = calibrated | dict.fromkeys(set(calibrated) & {"U", "S", "H"})
         return dict(row) | scores
 
     return {name: {space: own(name, space, row) for space, row in spaces.items()} for name, spaces in rows.items()}

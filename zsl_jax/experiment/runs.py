@@ -23,7 +23,8 @@ from zsl_jax.training.workdir import CONFIG, FINGERPRINT, RESULT, SCALER, SETTLE
 
 # Fields that may differ when a run is resumed: they change where things are or when they are written, not the numbers.
 FREE_FIELDS = (
-    "data.root", "stage", "figures", "checkpoint_every", "parallel", "compilation_cache", "memory_mb", SIZES, SETTLED, SCALER,
+    "data.root", "stage", "figures", "checkpoint_every", "parallel", "compilation_cache", "memory_mb",
+    SIZES, SETTLED, SCALER,
 )  # fmt: skip
 HOST_FIELDS = ("data.root", "compilation_cache")  # that may differ between the processes of a run
 PRECISIONS = {"default": None, "high": "high", "highest": "highest", "bfloat16": "BF16_BF16_F32"}
@@ -90,7 +91,9 @@ def complete(config: Any, folder: Path, stop: stopping.StopRequest, bars: bool =
 def scaler_of(dataset: Dataset) -> dict[str, Any]:
     """How the descriptions were scaled, as plain values: what scales those of new classes."""
     scaler = dataset.semantics_scaler
-    return {} if scaler is None else {"kind": scaler.kind, "shift": scaler.shift.tolist(), "scale": scaler.scale.tolist()}
+    return (
+        {} if scaler is None else {"kind": scaler.kind, "shift": scaler.shift.tolist(), "scale": scaler.scale.tolist()}
+    )
 
 
 @processes.from_first

@@ -17,11 +17,14 @@ from zsl_jax.report.table import Row, Table
 
 DRAWN = ("T1", "H", "AUSUC")
 Runs = Sequence[dict[str, Any]]  # a row for each run: what tells it from the others, and its scores, by name
-Panels = dict[str, dict[str, dict[Any, tuple[float, float]]]]  # by score, by line: mean and half the interval
+Panels = dict[str, dict[str, dict[Any, comparisons.Mean]]]  # by score, by line, by value
 
 
-def write_sweep(rows: Runs, workdir: Path) -> str:
-    """Writes runs.csv, table.md and the figures of a sweep, rows as of `sweep.row_of`; returns the table."""
+def write_sweep(rows: Runs, workdir: Path, title: str) -> str:
+    """Writes runs.csv, table.md and the figures of a sweep, rows as of `sweep.row_of`; returns the table.
+
+    title: what was trained on what, for the figures.
+    """
     write_text(workdir / "runs.csv", csv_text(rows))
     table = sweep(rows)
     write_text(workdir / "table.md", table)
@@ -31,8 +34,15 @@ def write_sweep(rows: Runs, workdir: Path) -> str:
             if len({row[field] for row in members}) > 1:
                 name = f"{field}.png" if len(parts) == 1 else f"{field}_{protocol}.png"
                 path = workdir / "figures" / name
-                comparisons.swept(sweep_panels(members, field), field, f"protocol {protocol}", path)
+                comparisons.swept(
+                    sweep_panels(members, field), field, f"{title}, {seeds(members)}, protocol {protocol}", path
+                )
     return table
+
+
+def seeds(rows: Runs) -> str:
+    """The seeds of rows, for titles."""
+    return "seed " + ", ".join(str(seed) for seed in sorted({row["seed"] for row in rows}))
 
 
 def csv_text(rows: Runs) -> str:
@@ -111,6 +121,11 @@ def mean_and_half(values: Sequence[float]) -> tuple[float, float]:
     return mean, half
 
 
+def drawn(values: Sequence[float]) -> comparisons.Mean:
+    """What a figure shows of one score of some seeds."""
+    return comparisons.Mean(*mean_and_half(values), values)
+
+
 def values_of(rows: Runs, name: str) -> list[float]:
     """One score of the rows that have it."""
     return [row[name] for row in rows if name in row]
@@ -136,7 +151,7 @@ def sweep_panels(rows: Runs, field: str) -> Panels:
     }
     return {
         score: {
-            name: {value: mean_and_half(values_of(members, score)) for (value,), members in cells.items()}
+            name: {value: drawn(values_of(members, score)) for (value,), members in cells.items()}
             for name, cells in lines.items()
         }
         for score in DRAWN
@@ -147,7 +162,7 @@ def write_ranking(rows: Runs, workdir: Path, title: str) -> None:
     """Writes leaderboard.csv, leaderboard.md and leaderboard.png, rows as of `ranking.row_of`."""
     write_text(workdir / "leaderboard.csv", csv_text(rows))
     write_text(workdir / "leaderboard.md", ranking(rows, title))
-    comparisons.leaderboard(ranking_panels(rows), title, workdir / "leaderboard.png")
+    comparisons.leaderboard(ranking_panels(rows), f"{title}, {seeds(rows)}", workdir / "leaderboard.png")
 
 
 def ranking(rows: Runs, title: str) -> str:
@@ -213,5 +228,5 @@ def ranking_panels(rows: Runs) -> Panels:
     for score in DRAWN:
         for (name, share), members in entries(rows).items():
             if values := values_of(members, f"validated/{score}"):
-                found.setdefault(score, {}).setdefault(name, {})[share] = mean_and_half(values)
+                found.setdefault(score, {}).setdefault(name, {})[share] = drawn(values)
     return found

@@ -88,10 +88,12 @@ def fewest_rows(dataset: Dataset) -> int:
     config = defaults.zerodiff()
     config.data.source = "memory"  # all rows, without looking for the files of a share
     try:
-        rows, _, _ = tasks.validation_rows(dataset, config.data, config.seed)
+        draws = range(len(tasks.validation_classes(dataset, config.data)))
+        parts = [tasks.validation_rows(dataset, config.data, config.seed, draw)[0] for draw in draws]
     except InputError:
-        rows = dataset.splits.trainval
-    return int((~tasks.draw_share(dataset.labels[rows], config.finetune_r.holdout, config.seed, spare=1)).sum())
+        parts = [dataset.splits.trainval]
+    holdout = config.finetune_r.holdout
+    return min(int((~tasks.draw_share(dataset.labels[rows], holdout, config.seed, spare=1)).sum()) for rows in parts)
 
 
 def training_command(made: Assembled, root: Path) -> str:
