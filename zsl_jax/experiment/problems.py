@@ -92,8 +92,8 @@ def load(config) -> tuple[Any, Dataset]:
       InputError: see `zsl_jax.experiment.checks` and `zsl_jax.data.load`.
     """
     check_options(config)
-    check_batch_sizes(config, make_layout(config.parallel))
     config, dataset = settle(config, data.load(config.data, config.seed))
+    check_batch_sizes(config, make_layout(config.parallel))
     rehearse(config, dataset)
     for note in dataset.notes:
         log.info("%s: %s", dataset.name, note)
