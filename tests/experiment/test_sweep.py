@@ -157,7 +157,7 @@ def test_what_the_command_line_sets_holds_for_other_configurations_too(config):
 
 
 def test_fields_that_refer_to_others_follow_them(config):
-    cells = sweep.make_cells(config, (), ["data.semantics_scaling="l2",False"], ())
+    cells = sweep.make_cells(config, (), ["data.semantics_scaling=l2,none"], ())
     assert [cell.config.dfg.semantics_scaling for cell in cells] == ["l2", "none"]
     assert config.data.semantics_scaling == "l2"
 

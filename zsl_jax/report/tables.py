@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from zsl_jax.evaluation.protocol import SCORES
+from zsl_jax.evaluation.protocol import SCORES, on_validation
 from zsl_jax.report.table import Row, Table
 
 PROTOCOLS = ("validated", "last", "oracle")
@@ -50,8 +50,7 @@ def _rows(result: Mapping[str, Any]) -> Iterator[Row]:
         yield from _block(protocol, protocols[protocol], "{:.1f}")
     if "oracle" in protocols and "validated" in protocols:
         yield from _block("oracle - validated", _gaps(protocols["oracle"], protocols["validated"]), "{:+.1f}")
-    if validation := result.get("validation"):
-        yield from _block("validation task", _on_validation(validation), "{:.1f}")
+    yield from _block("validation task", on_validation(result), "{:.1f}")
     for name, scores in (result.get("baselines", {}) | result.get("nearest", {})).items():
         yield Row(("baseline", name, *_cells(scores, "{:.1f}")), "baseline")
 
@@ -88,15 +87,6 @@ def _gaps(oracle: Mapping[str, Scores], validated: Mapping[str, Scores]) -> dict
         | {"calibrated": gap(CALIBRATED, _calibrated(row), _calibrated(validated[space]))}
         for space, row in oracle.items()
         if space in validated
-    }
-
-
-def _on_validation(validation: Mapping[str, Any]) -> dict[str, Scores]:
-    """The last stage's scores on the validation task where they were chosen, means over the draws of its classes."""
-    *_, spaces = validation["stages"].values()
-    return {
-        space: chosen["H"] | chosen["T1"] | {"calibrated": {"H": chosen["calibrated"]["H_gamma"]}}
-        for space, chosen in spaces.items()
     }
 
 
