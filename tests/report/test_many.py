@@ -21,7 +21,7 @@ def test_protocols_are_not_mixed(tmp_path):
         for on, protocol in names.items()
         for rate in RATES
     ]
-    tables = many.write_sweep(rows, tmp_path).split("Protocol: ")[1:]
+    tables = many.write_sweep(rows, tmp_path, "made up").split("Protocol: ")[1:]
     assert [table.splitlines()[0] for table in tables] == [
         "last", "oracle, space V", "validated, space chosen by validation", "oracle, space V"
     ]  # fmt: skip
@@ -29,7 +29,9 @@ def test_protocols_are_not_mixed(tmp_path):
     assert "True" not in tables[0]
     assert "| True | 0.0001 | 1 | 11.0 |" in tables[2]
     assert "False" not in tables[2]
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"dfg.lr_last.png", "dfg.lr_validated.png"}
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        f"dfg.lr_{name}.{kind}" for name in names.values() for kind in ("png", "pdf")
+    }
 
 
 def test_the_best_comes_first():
