@@ -271,7 +271,10 @@ def scores(t1, u, s, h, ausuc):
 
 
 def result(**more):
-    best, chosen = scores(40.04, 10.0, 50.0, 16.67, 12.0), scores(38.5, 12.0, 45.0, math.nan, None)
+    best = scores(40.04, 10.0, 50.0, 16.67, 12.0) | {"calibrated": {"H": 60.0}}
+    chosen = scores(38.5, 12.0, 45.0, math.nan, None)
+    calibrated = {"calibrated": {"gamma": 0.25, "U": 30.0, "S": 40.0, "H": 34.3}}
+    places = {"T1": {"T1": 44.0}, "H": {"U": 1.0, "S": 2.0, "H": 1.3, "AUSUC": 9.0}, "calibrated": {"H_gamma": 33.0}}
     return {
         "method": "zerodiff",
         "dataset": {
@@ -282,8 +285,14 @@ def result(**more):
             "sizes": {"seen classes": 40, "unseen classes": 10},
         },
         "seed": 3,
-        "protocols": {"oracle": {"V": best, "VC": best}, "last": {"V": chosen}, "validated": {"V": chosen}},
-        "headline": {"protocol": "validated", "space": "V"} | chosen,
+        "protocols": {
+            "oracle": {"V": best, "VC": best},
+            "last": {"V": chosen},
+            "validated": {"V": chosen | calibrated},
+        },
+        "validation": {"stages": {"dfg": {"V": places}}},
+        "warnings": ["few classes"],
+        "headline": {"protocol": "validated", "space": "V", "intervals": {"T1": [30.0, 47.0]}} | chosen | calibrated,
     } | more
 
 
@@ -296,13 +305,17 @@ def test_result_table_holds_every_score_and_the_price_of_selection(tmp_path):
     references = {"baselines": {"chance": {"T1": 10.0}}, "nearest": {"1-NN V": {"T1": 20.0}}}
     table = result_table(result(**references), pictures=tmp_path)
     cells = rows(table)
-    assert ["oracle", "V", "40.0", "10.0", "50.0", "16.7", "12.0"] in cells
-    assert ["VC", "40.0", "10.0", "50.0", "16.7", "12.0"] in cells
-    assert ["validated", "V", "38.5", "12.0", "45.0", "-", "-"] in cells
-    assert ["oracle - validated", "V", "+1.5", "-2.0", "+5.0", "-", "-"] in cells
-    assert ["baseline", "chance", "10.0", "-", "-", "-", "-"] in cells
-    assert ["baseline", "1-NN V", "20.0", "-", "-", "-", "-"] in cells
+    assert ["oracle", "V", "40.0", "10.0", "50.0", "16.7", "12.0", "-", "-", "60.0"] in cells
+    assert ["VC", "40.0", "10.0", "50.0", "16.7", "12.0", "-", "-", "60.0"] in cells
+    assert ["validated", "V", "38.5", "12.0", "45.0", "-", "-", "30.0", "40.0", "34.3"] in cells
+    assert ["oracle - validated", "V", "+1.5", "-2.0", "+5.0", "-", "-", "-", "-", "+25.7"] in cells
+    assert ["validation task", "V", "44.0", "1.0", "2.0", "1.3", "9.0", "-", "-", "33.0"] in cells
+    assert ["baseline", "chance", "10.0", *7 * ["-"]] in cells
+    assert ["baseline", "1-NN V", "20.0", *7 * ["-"]] in cells
     assert "Headline (validated, space V): T1 38.5  U 12.0  S 45.0  H -  AUSUC -" in table
+    assert "calibrated, 0.25 off seen classes' scores: U 30.0  S 40.0  H 34.3" in table
+    assert "95 % over classes like these: T1 30.0-47.0" in table
+    assert "warning: few classes" in table
     assert "seen classes 40, unseen classes 10" in table
     assert table.splitlines()[-1] == f"Pictures: {tmp_path}"
     order = [row[0] for row in cells if row[0] in ("validated", "last", "oracle", "oracle - validated")]
@@ -310,11 +323,11 @@ def test_result_table_holds_every_score_and_the_price_of_selection(tmp_path):
 
 
 def test_result_table_without_a_validated_protocol():
-    only = result(protocols={"last": {"V": scores(1.0, 2.0, 3.0, 2.4, 1.0)}})
+    only = result(protocols={"last": {"V": scores(1.0, 2.0, 3.0, 2.4, 1.0)}}, validation={})
     table = result_table(only)
     assert "oracle" not in table
     assert "Pictures" not in table
-    assert ["last", "V", "1.0", "2.0", "3.0", "2.4", "1.0"] in rows(table)
+    assert ["last", "V", "1.0", "2.0", "3.0", "2.4", "1.0", "-", "-", "-"] in rows(table)
 
 
 def test_a_table_as_text_and_as_markdown():

@@ -62,8 +62,13 @@ def _block(title: str, spaces: Mapping[str, Scores], form: str) -> Iterator[Row]
 
 
 def _cells(scores: Scores, form: str) -> list[str]:
-    numbers = [*(_number(scores, name) for name in SCORES), *(_number(_calibrated(scores), one) for one in CALIBRATED)]
-    return ["-" if math.isnan(number) else form.format(number) for number in numbers]
+    calibrated = _calibrated(scores)
+    return [*(_cell(scores, name, form) for name in SCORES), *(_cell(calibrated, name, form) for name in CALIBRATED)]
+
+
+def _cell(scores: Scores, name: str, form: str = "{:.1f}") -> str:
+    number = _number(scores, name)
+    return "-" if math.isnan(number) else form.format(number)
 
 
 def _calibrated(scores: Scores) -> Scores:
@@ -92,10 +97,10 @@ def _gaps(oracle: Mapping[str, Scores], validated: Mapping[str, Scores]) -> dict
 
 def _headline(result: Mapping[str, Any]) -> Iterator[str]:
     headline = result["headline"]
-    listed = "  ".join(f"{name} {_number(headline, name):.1f}" for name in SCORES)
+    listed = "  ".join(f"{name} {_cell(headline, name)}" for name in SCORES)
     yield f"Headline ({headline['protocol']}, space {headline['space']}): {listed}"
     if calibrated := _calibrated(headline):
-        listed = "  ".join(f"{name} {_number(calibrated, name):.1f}" for name in CALIBRATED)
+        listed = "  ".join(f"{name} {_cell(calibrated, name)}" for name in CALIBRATED)
         yield f"  calibrated, {_number(calibrated, 'gamma'):.3g} off seen classes' scores: {listed}"
     if intervals := headline.get("intervals"):
         listed = ", ".join(f"{name} {low:.1f}-{high:.1f}" for name, (low, high) in intervals.items())
