@@ -143,6 +143,14 @@ def test_scores_that_are_not_finite_count_as_wrong():
     assert [float(value) for value in metrics.calibrate(rows)] == [0.0, 0.0, 0.0]
 
 
+def test_a_row_whose_true_class_is_nan_is_wrong():
+    """The highest of scores with NaN among them is NaN, and stands where the true class is."""
+    scores, labels = jnp.array([[jnp.nan, 0.0, 1.0], [0.0, 1.0, jnp.nan]]), jnp.array([0, 2])
+    found = metrics.gains(scores, labels, jnp.ones(2), n_seen=2)
+    np.testing.assert_array_equal(found.seen, [0, 0])
+    np.testing.assert_array_equal(found.unseen, [0, 0])
+
+
 def test_gamma_between_neighbouring_floats_is_exact():
     low = np.float32(1.0)
     margin = jnp.array([low, np.nextafter(low, np.float32(2.0))])

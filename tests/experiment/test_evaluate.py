@@ -184,7 +184,7 @@ def test_rows_are_made_in_the_state_of_the_headline_and_in_the_units_of_the_view
     with np.load(out, allow_pickle=False) as file:
         rows, origin = file["x"], json.loads(str(file["provenance"]))
     result = read_json(workdir / "result.json")
-    assert (origin["stage"], origin["epoch"]) == ("second", result["headline"]["found"]["epoch"])
+    assert (origin["stage"], origin["epoch"]) == ("second", result["headline"]["found"]["H"]["epoch"])
     assert origin["units"] == "source, x as in synthetic_finetune_ce"
     assert origin["data_fingerprint"] == result["dataset"]["fingerprint"]
     there = rescoring.open_workdir(workdir)

@@ -17,7 +17,10 @@ GIVEN = {key: jnp.asarray(value) for key, value in under(ARRAYS, "in").items()}
 T = jnp.asarray(ARRAYS["in/t"], jnp.int32)
 ARCHIVES = [str(folder() / f"zerodiff_{name}.tar") for name in ("DRG", "DFG")]
 IMPORT = checkpoint_import.read(ARCHIVES, Path("no such folder"))
-NETS = zerodiff_dfg.make_nets(IMPORT.config, zerodiff.spec(OPTIONS))
+CONFIG = IMPORT.config.copy_and_resolve_references()
+for stage in ("drg", "dfg"):  # what an archive does not say
+    CONFIG[stage].update(n_steps=OPTIONS["n_T"], normalize_decoder=OPTIONS["class_embedding_norm"])
+NETS = zerodiff_dfg.make_nets(CONFIG, zerodiff.spec(OPTIONS))
 
 
 def params(stage, name):

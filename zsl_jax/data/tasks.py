@@ -4,7 +4,6 @@ from typing import TypeGuard
 
 import numpy as np
 
-from zsl_jax.data import splits
 from zsl_jax.data.dataset import Dataset, Part, Task
 from zsl_jax.data.rows import View, Views
 from zsl_jax.data.scaling import apply_scaler, fit_scaler

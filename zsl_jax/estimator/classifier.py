@@ -57,8 +57,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         None: the best on the validation task, without one the last of the method's.
       calibration: what is taken off the scores of seen classes where `generalized`; None: what was best on the
         validation task, without one 0.
-      validate: also train on a validation task, in which some seen classes play "unseen": chooses epoch, space and
-        calibration, and takes nearly twice the time. It runs from two seen classes on.
+      validate: also train on validation tasks, in which some seen classes play "unseen": chooses epoch, space and
+        calibration, and takes two to four times as long (of few classes three tasks). It runs from two seen classes on.
       random_state: whole number below 2^32, `numpy.random.RandomState` or None (drawn anew for each fit).
       verbose: whether to show progress bars.
       options: fields of the configuration by dotted name, e.g. {"dfg.gamma_recons": 1.0}; see

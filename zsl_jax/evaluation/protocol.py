@@ -188,6 +188,16 @@ def validated(test: Sequence[Evaluation], choices: Mapping[str, Mapping[str, Row
     return rows
 
 
+def on_validation(result: Mapping[str, Any]) -> dict[str, Row]:
+    """A result's rows of the validation task, by space: means of its draws where they chose, best calibrated H."""
+    stages = list(result.get("validation", {}).get("stages", {}).values())
+    rows: dict[str, Row] = {}
+    for space, choice in (stages[-1] if stages else {}).items():
+        rows[space] = {name: choice["T1" if name == "T1" else "H"][name] for name in SCORES}
+        rows[space]["calibrated"] = {"H": choice["calibrated"]["H_gamma"]}
+    return rows
+
+
 def best_space(choices: Mapping[str, Mapping[str, Row]], select: str = "H") -> str | None:
     """The space with the best `select` ("H" or "AUSUC") on the validation task, then the best T1; None of none."""
     return max(choices, key=lambda space: (choices[space]["H"][select], choices[space]["T1"]["T1"]), default=None)

@@ -51,7 +51,7 @@ class Outcome:
     detail: dict[str, np.ndarray]
     synthetic: Synthetic | None
     histories: dict[str, list[dict[str, Any]]]
-    chosen: dict[str, dict[str, float]]
+    chosen: dict[str, dict[str, int]]
 
 
 def conclude(config, runs: Runs) -> Outcome:
@@ -234,11 +234,11 @@ def synthesise_unseen(stage: Stage, params: dict[str, Params], task: Task) -> Sy
     return Synthetic(view, np.asarray(made[view]), labels)
 
 
-def chosen_epochs(rows: dict[str, Any], space: str, evaluations: Sequence[dict]) -> dict[str, dict[str, float]]:
+def chosen_epochs(rows: dict[str, Any], space: str, evaluations: Sequence[dict]) -> dict[str, dict[str, int]]:
     """By score, by protocol: the epoch where a score of a space was found; the oracle's AUSUC is its own best."""
-    found = {of: {name: row[space]["found"][of]["epoch"] for name, row in rows.items()} for of in ("T1", "H")}
+    t1, h = ({name: row[space]["found"][of]["epoch"] for name, row in rows.items()} for of in ("T1", "H"))
     best, _ = protocol.best(evaluations, space, "AUSUC")
-    return found | {"AUSUC": found["H"] | {"oracle": best.epoch}}
+    return {"T1": t1, "H": h, "AUSUC": h | {"oracle": best.epoch}}
 
 
 def histories(runs: Runs) -> dict[str, list[dict[str, Any]]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from zsl_jax.config import names, options
 from zsl_jax.errors import InputError, one_line
+from zsl_jax.evaluation import protocol
 from zsl_jax.evaluation.protocol import SCORES
 from zsl_jax.experiment import sweep
 from zsl_jax.files import read_json
@@ -196,9 +197,12 @@ def row_of(place: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
     space = result["headline"]["space"]
     row = place | {"space": space, "seconds": round(sum(leaves(result["seconds"])), 1)}
     row["data"] = result["dataset"]["fingerprint"][:12]
-    for protocol in ("validated", "last", "oracle"):
-        found = result["protocols"].get(protocol, {}).get(space, {})
-        row |= {f"{protocol}/{score}": found[score] for score in SCORES if score in found}
+    for name in ("validated", "last", "oracle"):
+        found = result["protocols"].get(name, {}).get(space, {})
+        row |= {f"{name}/{score}": found[score] for score in SCORES if score in found}
+    row |= {"calibrated/H": result["headline"]["calibrated"]["H"]} if "calibrated" in result["headline"] else {}
+    there = protocol.on_validation(result).get(space, {})
+    row |= {f"validation/{score}": there[score] for score in SCORES if score in there}
     for name, found in result["baselines"].items():
         row |= {f"{name}/{score}": found[score] for score in SCORES if score in found}
     return row

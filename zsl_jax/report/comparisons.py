@@ -47,7 +47,9 @@ def swept(panels: Mapping[str, Mapping[str, Mapping[Any, Mean]]], field: str, ti
     values = list(dict.fromkeys(value for lines in panels.values() for line in lines.values() for value in line))
     places, ticks = {value: place for place, value in enumerate(values)}, [shown(str(value)) for value in values]
     turned: dict[str, Any] = {"rotation": 30, "ha": "right"} if sum(map(len, ticks)) > LETTERS_OF_TICKS else {}
-    with picture(path, (4.2 * len(panels), 4.0), f"{title}\n{NOTE}") as figure:
+    most = max(map(len, panels.values()))
+    size = 4.2 * len(panels), 3.8 + 0.1 * most + bool(turned)
+    with picture(path, size, f"{title}\n{NOTE}") as figure:
         for number, (score, lines) in enumerate(panels.items(), 1):
             axes = figure.add_subplot(1, len(panels), number)
             for row, ((name, line), style) in enumerate(zip(lines.items(), line_styles(len(lines)), strict=True)):
@@ -58,7 +60,7 @@ def swept(panels: Mapping[str, Mapping[str, Mapping[Any, Mean]]], field: str, ti
             axes.set_xticks(range(len(values)), ticks, **turned)
             axes.set(title=score, xlabel=field, ylabel=f"{score} (%)", xlim=(-0.4, len(values) - 0.6))
             axes.set_ylim(_limits(*axes.get_ylim()))
-        if any(len(lines) > 1 for lines in panels.values()):
+        if most > 1:
             handles, labels = figure.axes[0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside lower center", ncols=2)
 

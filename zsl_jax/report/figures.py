@@ -21,12 +21,13 @@ from threadpoolctl import threadpool_limits
 
 from zsl_jax.evaluation.metrics import area
 from zsl_jax.report import metric_names
-from zsl_jax.report.drawing import COLOURS, LINE_COLOURS, line_styles, picture, shown
+from zsl_jax.report.drawing import COLOURS, DASHES, LINE_COLOURS, line_styles, picture, shown
 
 _SMOOTHED_FROM = 200  # points of a curve from which on a running mean is drawn over it
 _NUMBERED_UP_TO = 16  # classes up to which a confusion matrix shows its numbers
 _MOST_TICKS = 6  # of a symmetric logarithmic axis, beside 0
 POINTS_PER_INCH = 72
+HELD_OUT_STYLE = {"color": LINE_COLOURS[1], "linestyle": DASHES[1]}
 TRACED = ("T1", "H", "AUSUC")
 MARKERS = ("oD", "s^v<>PX")  # of a method's points, and of others
 KINDS: dict[str, dict[str, Any]] = {  # of points: how they look
@@ -59,7 +60,7 @@ def loss_curves(records: Sequence[Mapping[str, Any]], title: str, path: Path) ->
     with picture(path, (4.4 * columns, 3.4 * rows), f"Training\n{title}", formulas=True) as figure:
         for number, (heading, names) in enumerate(panels.items(), 1):
             axes = figure.add_subplot(rows, columns, number)
-            for name, style in zip(names, line_styles(len(names)), strict=True):
+            for name, style in _loss_styles(names).items():
                 _curve(axes, *_series(records, name), metric_names.words(name), style)
             axes.set(title=heading, xlabel="iteration")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -106,7 +107,8 @@ def tsne(
         axes.spines[:].set_visible(False)
         draw = _by_colour if len(classes) <= len(COLOURS) else _by_place
         handles = draw(axes, groups, classes, names)
-        figure.legend(list(handles), list(handles.values()), loc="outside lower center", ncols=4, markerscale=1.4)
+        columns = min(6, len(handles))
+        figure.legend(list(handles), list(handles.values()), loc="outside lower center", ncols=columns, markerscale=1.4)
 
 
 def per_class_accuracy(groups: Mapping[str, ClassScores], title: str, path: Path) -> None:
@@ -216,6 +218,13 @@ def scores_over_epochs(
         figure.legend(handles, labels, loc="outside right upper", title="space")
 
 
+def _loss_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """A style for each metric of a panel; what is of rows held out comes last and looks the same in all panels."""
+    held_out = [name for name in names if name.startswith(metric_names.HELD_OUT)]
+    others = [name for name in names if name not in held_out]
+    return dict(zip(others, line_styles(len(others)), strict=True)) | dict.fromkeys(held_out, HELD_OUT_STYLE)
+
+
 def _is_worth_drawing(records: Sequence[Mapping[str, Any]], name: str) -> bool:
     """Says whether a metric belongs to the losses and is other than a rate that never changes."""
     if re.search(metric_names.OMITTED, name):
@@ -305,7 +314,7 @@ def _by_place(axes: Axes, groups: Groups, classes: np.ndarray, names: Sequence[s
     for label, name in zip(classes, names, strict=True):
         centres = [np.median(points[labels == label], axis=0) for points, labels in groups if (labels == label).any()]
         axes.plot(*zip(*centres, strict=True), **line)
-        texts.append(axes.annotate(name, centres[0], path_effects=edge, **look))
+        texts.append(axes.annotate(name, tuple(centres[0]), path_effects=edge, **look))
     _move_apart(axes, texts)
     return _kinds(axes, colours) | {axes.plot([], [], **line)[0]: "from real to synthetic rows of a class"}
 
@@ -313,6 +322,7 @@ def _by_place(axes: Axes, groups: Groups, classes: np.ndarray, names: Sequence[s
 def _move_apart(axes: Axes, texts: Sequence[Annotation]) -> None:
     """Moves texts down, the highest first, until none covers another."""
     figure, placed = axes.get_figure(root=True), []
+    assert figure is not None
     figure.draw_without_rendering()
     for text in sorted(texts, key=lambda one: -one.xy[1]):
         box, moved = text.get_window_extent(), 0
@@ -330,8 +340,8 @@ def _scatter(axes: Axes, groups: Sequence[np.ndarray], colours: Sequence[str]) -
 
 def _kinds(axes: Axes, colours: Sequence[str]) -> dict[Any, str]:
     """What a legend shows of real and of synthetic points."""
-    looks = zip(KINDS, colours, KINDS.values(), strict=True)
-    return {axes.scatter([], [], color=colour, **(look | {"s": 26})): kind for kind, colour, look in looks}
+    looks = zip(KINDS, colours, (dict(look, s=26) for look in KINDS.values()), strict=True)
+    return {axes.scatter([], [], color=colour, **look): kind for kind, colour, look in looks}
 
 
 def _sorted_bars(group: ClassScores) -> list[tuple[str, float, str]]:
@@ -365,7 +375,7 @@ def _score_panel(axes: Axes, entries: Sequence[Mapping[str, Any]], score: str, s
     for space, style in styles.items():
         pairs = [(entry["epoch"], entry["scores"][space][score]) for entry in entries if space in entry["scores"]]
         epochs, values = np.array(pairs, float).reshape(-1, 2).T
-        axes.plot(epochs, values, label=space, marker="o", markersize=3, **style)
+        axes.plot(epochs, values, label=space, marker="o", markersize=3, clip_on=False, **style)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 

@@ -9,7 +9,7 @@ PANELS = (
     ("Losses", r"(^|[/_])loss$|^loss/(critic|generator|decoder|decoder_fake)$"),
     ("Terms of the losses", r"^loss/"),
     ("Critics' Wasserstein distances", r"^wasserstein"),
-    ("Critics' scores", r"^score/|critic"),
+    ("Critics' scores", r"^score/|^(?!.*(grad|penalt)).*critic"),
     ("Gradient penalties", r"penalt|(^|[/_])gp(_|$)"),
     ("Weight of the penalties", r"^lambda$"),
     ("Gradient norms", r"grad"),
@@ -46,8 +46,7 @@ PARTS = {  # what stands behind the slash, where the whole name is none of `WORD
     "classification": "frozen classifier",
     "consistency": "consistency of timesteps",
     "decay": "weight decay",
-    "decoder": "semantic decoder",
-    "decoder_step": "semantic decoder, generator's update",
+    "decoder_step": "decoder, generator's update",
     "encoder_step": "encoder",
     "features": "reconstruction of features",
     "feedback_step": "feedback",
@@ -81,7 +80,6 @@ def panel(name: str) -> str:
 
 
 def grouped(names: Sequence[str]) -> dict[str, list[str]]:
-    """Names by panel, in the order of `PANELS`; rows held out come last, so that all panels have the same colours."""
-    ordered = sorted(names, key=lambda name: (name.startswith(HELD_OUT), name))
-    groups = {title: [name for name in ordered if panel(name) == title] for title in (*dict(PANELS), OTHER)}
+    """Names by panel, in the order of `PANELS`."""
+    groups = {title: [name for name in names if panel(name) == title] for title in (*dict(PANELS), OTHER)}
     return {title: members for title, members in groups.items() if members}

@@ -44,7 +44,8 @@ def draw(outcome: Outcome, workdir: Path) -> Path:
         )
     curve = 100 * detail["U"], 100 * detail["S"]
     figures.seen_unseen_curve(curve, *points(result), title, folder / "seen_unseen_curve.png")
-    marked = f"{run}, lines: where the protocols found the scores of space {headline['space']}"
+    lines = f"vertical lines: where the protocols found the scores of space {headline['space']}"
+    marked = f"{run}\nfinal classifiers at their last epochs; {lines}"
     figures.scores_over_epochs(outcome.histories, outcome.chosen, marked, folder / "scores_over_epochs.png")
     return folder
 
@@ -55,5 +56,9 @@ def points(result: Mapping[str, Any]) -> tuple[dict[str, Point], dict[str, Point
     own = {"without calibration": headline}
     calibrated = result["protocols"][headline["protocol"]][headline["space"]].get("calibrated")
     own |= {"calibrated by validation": calibrated} if calibrated else {}
-    others = result["baselines"] | result["nearest"]
-    return tuple({name: (scores["U"], scores["S"]) for name, scores in part.items()} for part in (own, others))
+    return places(own), places(result["baselines"] | result["nearest"])
+
+
+def places(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Point]:
+    """U and S by name."""
+    return {name: (one["U"], one["S"]) for name, one in scores.items()}

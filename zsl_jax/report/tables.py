@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from zsl_jax.evaluation.protocol import SCORES
+from zsl_jax.evaluation.protocol import SCORES, on_validation
 from zsl_jax.report.table import Row, Table
 
 PROTOCOLS = ("validated", "last", "oracle")
@@ -50,8 +50,7 @@ def _rows(result: Mapping[str, Any]) -> Iterator[Row]:
         yield from _block(protocol, protocols[protocol], "{:.1f}")
     if "oracle" in protocols and "validated" in protocols:
         yield from _block("oracle - validated", _gaps(protocols["oracle"], protocols["validated"]), "{:+.1f}")
-    if validation := result.get("validation"):
-        yield from _block("validation task", _on_validation(validation), "{:.1f}")
+    yield from _block("validation task", on_validation(result), "{:.1f}")
     for name, scores in (result.get("baselines", {}) | result.get("nearest", {})).items():
         yield Row(("baseline", name, *_cells(scores, "{:.1f}")), "baseline")
 
@@ -63,8 +62,13 @@ def _block(title: str, spaces: Mapping[str, Scores], form: str) -> Iterator[Row]
 
 
 def _cells(scores: Scores, form: str) -> list[str]:
-    numbers = [*(_number(scores, name) for name in SCORES), *(_number(_calibrated(scores), one) for one in CALIBRATED)]
-    return ["-" if math.isnan(number) else form.format(number) for number in numbers]
+    calibrated = _calibrated(scores)
+    return [*(_cell(scores, name, form) for name in SCORES), *(_cell(calibrated, name, form) for name in CALIBRATED)]
+
+
+def _cell(scores: Scores, name: str, form: str = "{:.1f}") -> str:
+    number = _number(scores, name)
+    return "-" if math.isnan(number) else form.format(number)
 
 
 def _calibrated(scores: Scores) -> Scores:
@@ -91,21 +95,12 @@ def _gaps(oracle: Mapping[str, Scores], validated: Mapping[str, Scores]) -> dict
     }
 
 
-def _on_validation(validation: Mapping[str, Any]) -> dict[str, Scores]:
-    """The last stage's scores on the validation task where they were chosen, means over the draws of its classes."""
-    *_, spaces = validation["stages"].values()
-    return {
-        space: chosen["H"] | chosen["T1"] | {"calibrated": {"H": chosen["calibrated"]["H_gamma"]}}
-        for space, chosen in spaces.items()
-    }
-
-
 def _headline(result: Mapping[str, Any]) -> Iterator[str]:
     headline = result["headline"]
-    listed = "  ".join(f"{name} {_number(headline, name):.1f}" for name in SCORES)
+    listed = "  ".join(f"{name} {_cell(headline, name)}" for name in SCORES)
     yield f"Headline ({headline['protocol']}, space {headline['space']}): {listed}"
     if calibrated := _calibrated(headline):
-        listed = "  ".join(f"{name} {_number(calibrated, name):.1f}" for name in CALIBRATED)
+        listed = "  ".join(f"{name} {_cell(calibrated, name)}" for name in CALIBRATED)
         yield f"  calibrated, {_number(calibrated, 'gamma'):.3g} off seen classes' scores: {listed}"
     if intervals := headline.get("intervals"):
         listed = ", ".join(f"{name} {low:.1f}-{high:.1f}" for name, (low, high) in intervals.items())
