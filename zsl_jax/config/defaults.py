@@ -308,7 +308,7 @@ def gan(objective: str) -> Any:
     config.penalty_weight = 10.0  # lambda
     config.cls_weight = 0.01  # of the frozen classifier's loss; needs the stage seen_classifier, unless it is 0
     config.weight_decay = 4e-4  # times the sum of the generator's squared weights
-    config.semantic_noise = 0.0  # deviation of noise on the semantics that the generator is fed in training
+    config.semantic_noise = 0.0  # deviation of noise on semantics in training; below 0: relative to that of the classes
     config.synthesis_noise = 0.0  # likewise in synthesis, on half of the rows
     config.energy_weight = 1.0  # CramerGAN as meant
     config.rho = 1e-6  # FisherGAN: weight of the squared constraint, and rate of its multiplier

@@ -45,8 +45,9 @@ def settle_semantics(config: Any, dataset: Dataset) -> tuple[Any, Dataset]:
 def sizes(config: Any, dataset: Dataset) -> dict[str, Any]:
     """What fields that are 0 become, by dotted name.
 
-    Widths follow the features', representations are a quarter as wide as the nets; a batch is a power of two, no more
-    than half of the rows; epochs follow from `zsl_jax.config.presets.ITERATIONS`; there are `EVALUATIONS` evaluations.
+    Widths follow the features', representations are a quarter as wide as the nets. A batch is a power of two, no more
+    than half of the rows. Epochs follow from `zsl_jax.config.presets.ITERATIONS`, and `EVALUATIONS` evaluations are
+    made. Noise on descriptions below 0 is minus a multiple of their deviation between seen classes.
     """
     if not is_open(config):
         return {}
@@ -59,6 +60,10 @@ def sizes(config: Any, dataset: Dataset) -> dict[str, Any]:
         wanted = dict.fromkeys(SIZES, width) | {"width": width // 4, "batch_size": batch}
         if name in presets.ITERATIONS:
             wanted["epochs"] = max(round(presets.ITERATIONS[name] * batch / min(rows)), 1)
+        if section.get("semantic_noise", 0) < 0:
+            seen = dataset.semantics[dataset.seen]
+            deviation = float((seen - seen.mean(0)).std())
+            found[f"{name}.semantic_noise"] = round(-section.semantic_noise * deviation, 6)
         found |= {f"{name}.{field}": value for field, value in wanted.items() if section.get(field) == 0}
     return found | evaluations(config, dataset, found, max(rows))
 

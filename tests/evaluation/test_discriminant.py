@@ -1,0 +1,60 @@
+"""Linear discriminant analysis against scikit-learn's, and what may not matter to it."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from zsl_jax.evaluation import classifier, discriminant
+
+CLASSES, EACH, WIDTH = 4, 25, 6
+
+
+@pytest.fixture
+def rows() -> tuple[np.ndarray, np.ndarray]:
+    """Rows [n, F] of as many of each class, correlated within them, and their classes, shuffled."""
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat(np.arange(CLASSES, dtype=np.int32), EACH))
+    means, mixing = 2 * rng.normal(size=(CLASSES, WIDTH)), rng.normal(size=(WIDTH, WIDTH))
+    return (means[labels] + rng.normal(size=(len(labels), WIDTH)) @ mixing).astype(np.float32), labels
+
+
+def scores(x: np.ndarray, labels: np.ndarray, shrinkage: float, chunk_rows: int = 7) -> np.ndarray:
+    """Class scores of the rows that were trained on, from their mean over the classes."""
+    held = jnp.asarray(x)
+    found = discriminant.fit(lambda n: held[n], jnp.asarray(labels), CLASSES, jnp.float32(shrinkage), chunk_rows)
+    of_rows = np.asarray(classifier.scores(found, held))
+    return of_rows - of_rows.mean(1, keepdims=True)
+
+
+def test_without_shrinkage_it_is_that_of_scikit_learn(rows):
+    theirs = LinearDiscriminantAnalysis(solver="lsqr").fit(*rows).decision_function(rows[0])
+    ours = scores(*rows, 0.0)
+    np.testing.assert_allclose(ours, theirs - theirs.mean(1, keepdims=True), atol=1e-3 * np.abs(ours).max())
+
+
+def test_wholly_shrunk_it_sees_no_correlation(rows):
+    """Then it is naive Bayes with variances that the classes share."""
+    x, labels = rows
+    means = np.stack([x[labels == label].mean(0) for label in range(CLASSES)])
+    variances = ((x - means[labels]) ** 2).mean(0)
+    expected = -0.5 * ((x[:, None] - means[None]) ** 2 / variances[None, None]).sum(2)
+    ours = scores(x, labels, 1.0)
+    np.testing.assert_allclose(ours, expected - expected.mean(1, keepdims=True), atol=1e-3 * np.abs(ours).max())
+
+
+def test_units_of_features_and_chunks_do_not_matter(rows):
+    x, labels = rows
+    ours = scores(x, labels, 0.3)
+    units = np.array([1, 4, 0.5, 2, 1, 8], np.float32)
+    for other in (scores(x * units[None, :] + 3, labels, 0.3), scores(x, labels, 0.3, chunk_rows=1000)):
+        np.testing.assert_allclose(ours, other, atol=1e-3 * np.abs(ours).max())
+
+
+def test_features_that_do_not_vary_are_no_obstacle(rows):
+    x, labels = rows
+    more = np.concatenate([x, x[:, :2], np.full((len(x), 1), 5, np.float32)], axis=1)
+    found = scores(more, labels, 0.3)
+    assert np.isfinite(found).all()
+    assert (found.argmax(1) == labels).mean() > 1.5 / CLASSES
+    assert np.isfinite(scores(np.zeros_like(x), labels, 0.3)).all()
