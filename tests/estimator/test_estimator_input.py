@@ -15,7 +15,7 @@ from zsl_jax.errors import InputError
 from zsl_jax.estimator import engine
 from zsl_jax.evaluation import classifier, prototype
 from zsl_jax.evaluation.options import EvalOptions
-from zsl_jax.experiment import checks
+from zsl_jax.experiment import checks, settling
 
 
 class Frame:
@@ -119,9 +119,10 @@ def test_minibatches_fit_the_rows_that_validation_leaves(monkeypatch, large):
     x, y = (np.concatenate(part) for part in zip(*parts, strict=True))
     with pytest.raises(KeyError, match="enough"):
         ZeroShotClassifier("wgan", validate=True).fit(x, y, semantics=described())
-    config, dataset, *_ = taken
-    rows = len(tasks.validation_task(dataset, config.data, config.seed).train_rows)
-    assert config.gan.batch_size == min(64, rows // 2)
+    config, dataset = settling.settle(*taken[:2])
+    draws = range(len(tasks.validation_classes(dataset, config.data)))
+    rows = min(len(tasks.validation_rows(dataset, config.data, config.seed, draw)[0]) for draw in draws)
+    assert config.gan.batch_size == 64 or rows / 4 < config.gan.batch_size <= rows / 2
 
 
 def test_one_class_is_refused():

@@ -28,7 +28,8 @@ def scores(x: np.ndarray, labels: np.ndarray, shrinkage: float, chunk_rows: int 
 
 
 def test_without_shrinkage_it_is_that_of_scikit_learn(rows):
-    theirs = LinearDiscriminantAnalysis(solver="lsqr").fit(*rows).decision_function(rows[0])
+    x, labels = rows
+    theirs = LinearDiscriminantAnalysis(solver="lsqr").fit(x, labels).decision_function(x)
     ours = scores(*rows, 0.0)
     np.testing.assert_allclose(ours, theirs - theirs.mean(1, keepdims=True), atol=1e-3 * np.abs(ours).max())
 

@@ -37,8 +37,9 @@ def fit(fetch: Fetch, labels: jax.Array, n_classes: int, shrinkage: jax.Array, c
         numbers = jnp.arange(pieces * size, dtype=jnp.int32).reshape(pieces, size)
 
         def of_piece(rows: jax.Array) -> jax.Array:
-            own = jax.nn.one_hot(labels[jnp.minimum(rows, n - 1)], n_classes) * (rows < n)[:, None]
-            return of_rows(fetch(jnp.minimum(rows, n - 1)), own)
+            given = jnp.minimum(rows, n - 1)
+            own = jnp.where((rows < n)[:, None], jax.nn.one_hot(labels[given], n_classes), 0.0)
+            return of_rows(fetch(given), own)
 
         start = jax.tree.map(lambda one: jnp.zeros(one.shape, one.dtype), jax.eval_shape(of_piece, numbers[0]))
         return lax.scan(lambda total, rows: (total + of_piece(rows), None), start, numbers)[0]

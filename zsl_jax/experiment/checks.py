@@ -56,6 +56,8 @@ def check_options(config) -> None:
         _check_range(section, config[section] if section else config, lowest)
     _check_range("eval.prototype", config.eval.prototype, LOWEST_IN_PROTOTYPE)
     _check_choice("eval.classifier", config.eval.classifier, fits.KINDS)
+    if not 0 <= config.eval.shrinkage <= 1:
+        raise InputError(f"config.eval.shrinkage: {config.eval.shrinkage}; a share from 0 to 1 is needed")
     _check_choice("upstream", config.upstream, UPSTREAM)
     _check_choice("eval.select", config.eval.select, SELECT)
     if config.eval.seen_factor <= 0 or (config.eval.seen_factor != 1 and config.eval.classifier != "prototype"):
