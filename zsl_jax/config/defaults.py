@@ -110,6 +110,7 @@ def diffusion_stage() -> Any:
     config.lr = 1e-4  # learning rate of generator and critics
     config.dec_lr = 1e-4  # learning rate of the semantic decoder
     config.penalty_weight = 10.0  # lambda
+    config.semantic_noise = 0.0  # deviation of noise on semantics in training; below 0: relative to that of the classes
     config.gamma_x0 = 1.0  # weight of the critic on x_0 (r_0)
     config.gamma_xt = 1.0  # weight of the critic on x_t (r_t)
     config.syn_num = 400  # synthetic rows of each unseen class
@@ -269,6 +270,7 @@ def tfvaegan_stage() -> Any:
     config.a1 = 1.0  # amount of feedback in training
     config.a2 = 1.0  # amount of feedback in synthesis
     config.penalty_weight = 10.0  # lambda
+    config.semantic_noise = 0.0  # deviation of noise on semantics in training; below 0: relative to that of the classes
     config.syn_num = 300  # synthetic rows of each unseen class
     config.classifier_lr = 1e-3  # learning rate of the final softmax classifier
     return config

@@ -16,6 +16,7 @@ from zsl_jax.errors import InputError, one_line
 
 RATE = 1e-3
 SYN_NUM = 100
+SEMANTIC_NOISE = -1.0  # as large as the descriptions' own deviation between the seen classes
 # Of each generator, from which its epochs follow. Longer training fits the descriptions of the seen classes too well.
 ITERATIONS = {
     "drg": 800,
@@ -90,11 +91,10 @@ def autoencoder(name: str) -> Any:
 
 
 def brisk(config: Any, stage: str) -> Any:
-    """Sets the zoo's rates; of GANs no weight decay, which holds narrow nets down, but noise on the descriptions."""
+    """Sets the zoo's rates; of GANs no weight decay, which holds narrow nets down."""
     config[stage].lr = RATE
     if stage == "gan":
         config.gan.weight_decay = 0.0
-        config.gan.semantic_noise = config.gan.semantic_noise or -1.0
     if "seen_classifier" in config.stages:
         config.seen_classifier.epochs = 20
     return config
@@ -124,6 +124,8 @@ def own(method: Any) -> Any:
         section.update({field: 0 for field in section if field == "width" or field.endswith("_width")})
         if "syn_num" in section:  # a generator
             section.epochs, section.syn_num = 0, SYN_NUM
+        if "semantic_noise" in section:
+            section.semantic_noise = section.semantic_noise or SEMANTIC_NOISE
     config.data.update({"original_semantics": True, "semantics_scaling": "validated", "representations": ""})
     config.eval.samplers = ("one_step",)
     config.eval.first = config.eval.every = config.eval.classifier_epochs = 0
