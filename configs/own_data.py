@@ -4,8 +4,8 @@
     zsl-jax train own_data:tfvaegan --workdir runs/mine_tfvaegan --config.data.root=ROOT --config.data.dataset=MINE
     zsl-jax train own_data:zerodiff,representations --workdir runs/mine_r --config.data.root=ROOT ...
 
-The argument is METHOD, METHOD,representations or representations; the method is zerodiff where none is named, else any
-of `zsl-jax leaderboard`. ZeroDiff and D2SC make representations r out of the given features x (PaCo), unless
+The argument is METHOD, METHOD,representations or representations (`own_data:representations`); the method is zerodiff
+where none is named, else any of `zsl-jax leaderboard`. ZeroDiff and D2SC make representations r out of the given features x (PaCo), unless
 `representations` says to take them as imported. Files below ROOT/MINE: features.mat, att_splits.mat, maybe
 representations.mat.
 
