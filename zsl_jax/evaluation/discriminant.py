@@ -13,6 +13,7 @@ from jax import lax
 from zsl_jax.evaluation.classifier import Linear
 from zsl_jax.evaluation.rows import equal_pieces
 
+MEAN_DISTANCE = 10.0  # squared, of class means from their mean, in deviations within classes, after scaling
 SMALLEST_SHARE = 1e-3  # of the mean variance, below which no variance of a feature is taken to lie
 TINY = 1e-12  # where no feature varies
 
@@ -20,7 +21,10 @@ Fetch = Callable[[jax.Array], jax.Array]  # row numbers [b] int32 -> features [b
 
 
 def fit(fetch: Fetch, labels: jax.Array, n_classes: int, shrinkage: jax.Array, chunk_rows: int) -> Linear:
-    """Log densities of the classes but for what they share, as a linear classifier.
+    """Log densities of the classes but for what they share, scaled, as a linear classifier.
+
+    The distances between classes, and so the densities, are as large as features are many and training rows are few.
+    Scaled to one mean distance, a calibration that was chosen on one task means the same on another.
 
     Args:
       fetch: makes training rows.
@@ -62,7 +66,10 @@ def from_moments(means: jax.Array, covariance: jax.Array, shrinkage: jax.Array) 
     centre = means.mean(0)
     offsets = means - centre[None, :]
     weights = jax.scipy.linalg.solve(shrunk, offsets.T, assume_a="pos").T
-    return Linear(weights, -_product(weights, centre) - 0.5 * jnp.sum(offsets * weights, axis=1))
+    distances = jnp.sum(offsets * weights, axis=1)
+    bias = -_product(weights, centre) - 0.5 * distances
+    factor = MEAN_DISTANCE / jnp.maximum(distances.mean(), TINY)
+    return Linear(factor * weights, factor * bias)
 
 
 def _product(one: jax.Array, other: jax.Array) -> jax.Array:
