@@ -39,7 +39,7 @@ def digits(config):
     config.data.dataset = "digits"
     config.data.representations = ""
     config.data.original_semantics = False
-    config.data.normalize_semantics = False
+    config.data.semantics_scaling = "none"
     config.stages = ("finetune_r", "d2sc_drg", "d2sc_dfg")
     config.finetune_x.width = 64
     config.finetune_r.width = 32

@@ -9,8 +9,7 @@ train in one or two minutes on two cores. For tens of thousands take fewer epoch
 --config.dfg.epochs=10`, `--config.eval.first=4 --config.eval.every=5`), for wide features wider layers
 (`--config.dfg.generator_width=1024` and so on); all options: zsl_jax/config/defaults.py.
 
-Descriptions are taken as they are; where entries are larger than 1, add `--config.data.normalize_semantics=True`;
-`zsl-jax data import` prints the command with what is needed.
+How descriptions are scaled is chosen on the validation task.
 
 On the data set of docs/own_data.md (digits; three, six, eight unseen) T1 is 67.7 by the first command above, and 49.1
 with normalised attributes (seed 0, protocol `last`, space VCS; chance 33.3). That attributes are not normalised and
@@ -30,7 +29,7 @@ def get_config(variant: str = ""):
     config.data.features = "features"
     config.data.representations = variant
     config.data.labels = "features"
-    config.data.normalize_semantics = False
+    config.data.semantics_scaling = "validated"
     config.stages = ("drg", "dfg") if variant else ("finetune_r", "drg", "dfg")
     config.finetune_r.width = 64
     config.finetune_r.batch_size = 64

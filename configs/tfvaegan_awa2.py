@@ -46,7 +46,7 @@ def digits(config):
     """Handwritten digits, at a few units a layer."""
     config.data.source = "digits"
     config.data.dataset = "digits"
-    config.data.normalize_semantics = False
+    config.data.semantics_scaling = "none"
     set_size(config, width=128, epochs=120)
     config.tfvaegan.lr = config.tfvaegan.feed_lr = 5e-4
     config.tfvaegan.gamma_recons = 10.0

@@ -23,7 +23,7 @@ def get_config(percent: str = ""):
     config.data.synthetic.preset = "CUB"
     config.data.semantics = "sent"
     config.data.original_semantics = False
-    config.data.normalize_semantics = False
+    config.data.semantics_scaling = "none"
     defaults.keep_percent(config, percent, {"100": 300, "30": 100, "10": 40}, {"100": 1440, "30": 440, "10": 140})
     config.drg.epochs = config.dfg.epochs = 300
     config.dfg.gamma_adv = 10.0

@@ -15,7 +15,7 @@ def get_config():
     config.data.dataset = "digits"
     config.data.representations = ""
     config.data.original_semantics = False
-    config.data.normalize_semantics = False
+    config.data.semantics_scaling = "none"
     config.stages = ("finetune_r", "drg", "dfg")
     config.finetune_x.width = 64
     config.finetune_r.width = 32

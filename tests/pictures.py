@@ -107,7 +107,7 @@ def config(*stages: str, kind: str = "classifier", produces: str = "") -> Any:
     made.pictures = ConfigDict(options | {"holdout": 0.1, "eval_every": 1, "patience": 0})
     made.data.source = made.data.dataset = "digits"
     made.data.pictures = True
-    made.data.original_semantics = made.data.normalize_semantics = False
+    made.data.original_semantics, made.data.semantics_scaling = False, "none"
     made.eval.first, made.eval.every = 0, 1
     made.eval.spaces, made.eval.samplers = ("V",), ("one_step",)
     made.figures = False

@@ -49,9 +49,9 @@ ALL = [name + variant for name, variants in VARIANTS.items() for variant in vari
 # As published: name -> AWA2, CUB, SUN.
 PUBLISHED = {
     "data.semantics": ("att", "sent", "att"),
-    "data.normalize_semantics": (True, False, True),
-    "drg.normalize_decoder": (True, False, True),
-    "dfg.normalize_decoder": (True, False, True),
+    "data.semantics_scaling": ("l2", "none", "l2"),
+    "drg.semantics_scaling": ("l2", "none", "l2"),
+    "dfg.semantics_scaling": ("l2", "none", "l2"),
     "drg.epochs": (300, 300, 400),
     "dfg.epochs": (300, 300, 400),
     "drg.lr": (5e-4, 1e-4, 1e-4),
@@ -138,7 +138,7 @@ def test_published_numbers_of_d2sc():
     assert config.stages == ("d2sc_drg", "d2sc_dfg")
     for stage in config.stages:
         assert {name: config[stage][name] for name in COMMON} == COMMON | {"z_dim": 312}
-        assert config[stage].normalize_decoder
+        assert config[stage].semantics_scaling == "l2"
         assert config[stage].epochs == 300
     published = {"lr": 1e-3, "gamma_con_step": 0.02, "negatives": "none", "feed": "current"}
     assert {name: config.d2sc_drg[name] for name in published} == published
@@ -168,7 +168,7 @@ TFVAEGAN = {
 }
 TFVAEGAN_COMMON = {
     "batch_size": 64, "critic_iter": 5, "dec_lr": 1e-4, "penalty_weight": 10, "z_dim": 0, "generator_width": 4096,
-    "encoder_width": 4096, "critic_width": 4096, "decoder_width": 4096, "normalize_decoder": True,
+    "encoder_width": 4096, "critic_width": 4096, "decoder_width": 4096, "semantics_scaling": "l2",
     "feedback_from": "reconstruction",
 }  # fmt: skip
 
@@ -180,7 +180,7 @@ def test_published_numbers_of_tfvaegan(place):
     assert config.method == "tfvaegan"
     assert config.data.dataset == config.data.synthetic.preset == dataset
     assert (config.data.features, config.data.representations, config.data.semantics) == ("res101", "", "att")
-    assert config.data.normalize_semantics
+    assert config.data.semantics_scaling == "l2"
     assert {name: field(config, name) for name in TFVAEGAN} == {name: row[place] for name, row in TFVAEGAN.items()}
     assert {name: config.tfvaegan[name] for name in TFVAEGAN_COMMON} == TFVAEGAN_COMMON
     assert config.eval.first % 2 == config.eval.every % 2 + 1 == (config.tfvaegan.epochs - 1) % 2  # after loop 1

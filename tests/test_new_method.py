@@ -12,7 +12,7 @@ from tests import linear
 def get_config():
     config = linear.config("linear")
     config.data.source = config.data.dataset = "digits"
-    config.data.original_semantics = config.data.normalize_semantics = False
+    config.data.original_semantics, config.data.semantics_scaling = False, "none"
     config.eval.first, config.eval.every = 19, 20
     return config
 """

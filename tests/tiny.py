@@ -51,7 +51,7 @@ def synthetic(config: Any, seed: int = 0) -> Any:
     """Turns a configuration into one of a run of seconds: a small synthetic data set, few epochs, few scores."""
     config.seed = seed
     config.data.source, config.data.dataset = "synthetic", "synthetic"
-    config.data.percent = 100
+    config.data.percent, config.data.validation_draws = 100, 1
     made_up = {"preset": "", "seen": 5, "unseen": 3, "a_dim": 4, "x_dim": 10, "r_dim": 6, "trainval": 100}
     config.data.synthetic.update(made_up | {"test_seen": 25, "test_unseen": 30})
     for stage in (one for one in config.values() if isinstance(one, ConfigDict) and "batch_size" in one):

@@ -51,9 +51,9 @@ def test_what_a_field_cannot_hold_is_refused(text, message):
 def test_a_changed_copy_follows_and_leaves_its_base():
     base = defaults.zerodiff().lock()
     before = base.to_dict()
-    assert options.changed(base, {"data.normalize_semantics": False}).dfg.normalize_decoder is False
+    assert options.changed(base, {"data.semantics_scaling": "none"}).dfg.semantics_scaling == "none"
     with pytest.raises(TypeError):
-        options.changed(base, {"data.normalize_semantics": False, "dfg.epochs": "many"})
+        options.changed(base, {"data.semantics_scaling": "none", "dfg.epochs": "many"})
     assert base.to_dict() == before
 
 

@@ -17,11 +17,12 @@ def data_options(**changes: Any) -> ml_collections.ConfigDict:
             "labels": "res101",
             "semantics": "att",
             "original_semantics": False,
-            "normalize_semantics": False,
+            "semantics_scaling": "none",
             "percent": 100,
             "scaling": "minmax",
             "validation_fraction": 0.2,
             "validation_classes": 0,
+            "validation_draws": 0,
             "unseen": (3, 6, 8),
             "pictures": False,
             "synthetic": {

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -124,3 +126,52 @@ def test_r_is_absent_where_the_data_set_has_none():
     for task in (data.test_task(dataset, options), data.validation_task(dataset, options, 0)):
         assert task.train.r is task.test_unseen.r is None
         assert list(task.train.views) == ["x"]
+
+
+def test_few_validation_classes_are_drawn_three_times_and_none_twice(made):
+    """Six seen classes, two of them for validation: three draws share them out."""
+    dataset, options = made
+    draws = data.validation_classes(dataset, options)
+    assert len(draws) == 3
+    np.testing.assert_array_equal(draws[0][1], np.unique(dataset.labels[dataset.splits.val]))
+    np.testing.assert_array_equal(np.sort(np.concatenate([unseen for _, unseen in draws])), dataset.seen)
+    for number, (seen, unseen) in enumerate(draws):
+        task = data.validation_task(dataset, options, 0, number)
+        np.testing.assert_array_equal(task.seen, seen)
+        np.testing.assert_array_equal(task.unseen, unseen)
+        np.testing.assert_array_equal(np.sort([*seen, *unseen]), dataset.seen)
+        assert set(task.test_unseen.labels) == set(unseen)
+        assert set(task.train.labels) == set(task.test_seen.labels) == set(seen)
+
+
+@pytest.mark.parametrize(("classes", "asked", "draws"), [(2, 1, 1), (2, 5, 5), (3, 0, 2), (12, 0, 1), (12, 2, 2)])
+def test_how_often_validation_classes_are_drawn(classes, asked, draws):
+    sizes = {"seen": 6 if classes < 10 else 20, "unseen": 1, "trainval": 60, "test_seen": 20, "test_unseen": 5}
+    fields = {"validation_classes": classes, "validation_draws": asked, "synthetic": sizes}
+    options = data_options(source="synthetic", **fields)
+    found = data.validation_classes(data.load(options, 0), options)
+    assert [len(unseen) for _, unseen in found] == [classes] * draws
+    assert len({tuple(unseen) for _, unseen in found}) > 1 or draws == 1
+
+
+def test_a_negative_number_of_draws_is_refused(made):
+    with pytest.raises(InputError, match=r"validation_draws: -1; 0 or more"):
+        data.validation_classes(made[0], data_options(validation_draws=-1))
+
+
+def test_all_rows_of_validation_classes_take_part_whatever_rows_the_split_lists(made):
+    dataset, options = made
+    thinned = dataclasses.replace(dataset.splits, val=dataset.splits.val[::2], train=dataset.splits.train[::2])
+    one, other = (data.validation_rows(d, options, 0) for d in (dataset, dataclasses.replace(dataset, splits=thinned)))
+    for there, here in zip(one, other, strict=True):
+        np.testing.assert_array_equal(there, here)
+
+
+def test_the_validation_scaler_is_fitted_without_validation_classes(made):
+    """Rows of classes that play unseen, far from all others, move no other row."""
+    dataset, options = made
+    task = data.validation_task(dataset, options, 0)
+    far = np.where(np.isin(dataset.labels, task.unseen)[:, None], 1000 + dataset.x, dataset.x)
+    moved = data.validation_task(dataclasses.replace(dataset, views={"x": far}), options, 0)
+    np.testing.assert_array_equal(moved.train.x, task.train.x)
+    np.testing.assert_array_equal(moved.test_seen.x, task.test_seen.x)

@@ -2,13 +2,16 @@
 
 import copy
 import json
+import logging
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -23,8 +26,9 @@ from zsl_jax import ZeroShotClassifier
 from zsl_jax.data.dataset import Part, Task
 from zsl_jax.data.formats import tensors
 from zsl_jax.errors import InputError
-from zsl_jax.estimator import engine
+from zsl_jax.estimator import engine, inputs
 from zsl_jax.evaluation import scoring
+from zsl_jax.evaluation.protocol import SCORES
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +95,71 @@ def test_scores_are_those_of_an_evaluation(fitted):
     assert 100 * plain.score(unseen_x, unseen_y) == pytest.approx(last["U"], abs=1e-3)
     assert 100 * plain.score(seen_x, seen_y) == pytest.approx(last["S"], abs=1e-3)
     assert 100 * plain.set_params(generalized=False).score(unseen_x, unseen_y) == pytest.approx(last["T1"], abs=1e-3)
+    whole = np.concatenate([unseen_x, seen_x]), np.concatenate([unseen_y, seen_y])
+    for name in SCORES:  # of rows together, whatever `generalized` is
+        assert 100 * plain.score(*whole, metric=name) == pytest.approx(last[name], abs=1e-3), name
+
+
+def test_scores_by_name_are_those_of_their_rows(fitted):
+    """Calibrated as `predict` is; the area is over all calibrations."""
+    (x, y), (more, others) = rows_of(SEEN, 6, 4), rows_of(UNSEEN, 6, 5)
+    whole = np.concatenate([x, more]), np.concatenate([y, others])
+    narrow = copy.deepcopy(fitted).set_params(generalized=False)
+    expected = {"T1": narrow.score(more, others), "U": fitted.score(more, others), "S": fitted.score(x, y)}
+    assert {name: fitted.score(*whole, metric=name) for name in expected} == expected
+    assert fitted.score(more, others, metric="T1") == expected["T1"]
+    u, s = expected["U"], expected["S"]
+    assert fitted.score(*whole, metric="H") == pytest.approx(2 * u * s / (u + s))
+    other = copy.deepcopy(fitted)
+    other.calibration_ += 100
+    assert other.score(*whole, metric="S") == 0 < s
+    assert other.score(*whole, metric="AUSUC") == pytest.approx(fitted.score(*whole, metric="AUSUC"))
+
+
+@pytest.mark.parametrize(
+    ("names", "metric", "said"),
+    [
+        (SEEN, "T1", "no rows of unseen classes"),
+        (SEEN, "H", "no rows of unseen classes"),
+        (UNSEEN, "S", "no rows of seen classes"),
+        (UNSEEN, "AUSUC", "no rows of seen classes"),
+        (UNSEEN, "accuracy", r"metric: 'accuracy'; choose one of \('T1', 'U', 'S', 'H', 'AUSUC'\)"),
+        ([*UNSEEN, "yak"], "U", "'yak' is none of the classes described"),
+    ],
+)
+def test_scores_by_name_say_what_is_missing(fitted, names, metric, said):
+    x, y = rows_of(NAMES[: len(names)], 4, 2)
+    with pytest.raises(InputError, match=said):
+        fitted.score(x, np.array(names)[np.searchsorted(NAMES, y)], metric=metric)
+
+
+def test_says_once_which_classes_have_no_rows(caplog):
+    inputs.say.cache_clear()
+    given = inputs.describe(described(), None, np.sort(SEEN))
+    for _ in range(2):
+        inputs.say_unseen(given)
+    assert caplog.messages == [
+        "3 of 8 classes described have no rows in y and are taken as unseen: 'hen', 'bee', 'eel'"
+    ]
+    inputs.say_unseen(inputs.describe(described(), None, NAMES))
+    assert caplog.messages[1:] == ["all 8 classes described have rows in y: none is unseen"]
+
+
+def test_other_epochs_and_seeds_are_not_compiled_anew(caplog):
+    """Neither training nor the final classifiers: most of the time of a small fit is compilation."""
+    caplog.set_level(logging.DEBUG, "jax._src.dispatch")
+    small = SMALL | {"validate": False, "options": {}}
+
+    def compiled(**changed: Any) -> set[str]:
+        caplog.clear()
+        ZeroShotClassifier("wgan", **(small | changed)).fit(*rows_of(SEEN, 20, 2), semantics=described())
+        found = (re.search(r"Finished XLA compilation of jit\((\w+)\)", message) for message in caplog.messages)
+        return {one[1] for one in found if one}
+
+    long = {"run", "make", "train", "all_views", "all_features"}
+    jax.clear_caches()
+    assert long <= compiled()
+    assert not long & compiled(epochs=3, random_state=1)
 
 
 def test_the_final_classifier_of_few_rows_is_trained_to_its_end(fitted):

@@ -136,7 +136,7 @@ def test_every_method_is_a_configuration_that_json_keeps(method):
     presets.resize(config, 5, 16, 8, 10)
     presets.schedule(config, 5, True)
     presets.settle_classifier(config, 100, 10)
-    presets.override(config, {"data.normalize_semantics": True})
+    presets.override(config, {"data.semantics_scaling": "l2"})
     checks.check_options(config)
     assert presets.restore(json.loads(json.dumps(config.to_dict()))).to_dict() == config.to_dict()
 

@@ -53,8 +53,9 @@ def test_validated_scores_stand_where_validation_was_best():
             5, {"one_step": scores([0.0, 0.0], [0.0, 0.0], H_gamma=[0.0, 99.0]), "progressive": scores([0, 0], [0, 0])}
         ),
     ]
-    choices = protocol.choose(validation)
-    assert choices["V"]["H"] == {"epoch": 0, "sampler": "one_step", "classifier_epoch": 1, "H": 9.0, "AUSUC": 12.0}
+    choices = protocol.choose([validation])
+    place = {"epoch": 0, "sampler": "one_step", "classifier_epoch": 1}
+    assert choices["V"]["H"] == place | {"U": 10.0, "S": 11.0, "H": 9.0, "AUSUC": 12.0, "draws": [9.0]}
     assert protocol.chosen_gammas(choices) == {"V": 0.0}
     row = protocol.validated(RUN, choices)["V"]
     assert (row["T1"], row["H"], row["U"]) == (5.0, 2.0, 3.0)
@@ -71,19 +72,19 @@ def test_validated_scores_stand_where_validation_was_best():
 def test_validation_trusts_no_unfinished_classifier():
     early = scores([99.0, 1.0], [99.0, 1.0], H_gamma=[99.0, 1.0], AUSUC=[99.0, 1.0])
     for select in ("H", "AUSUC"):
-        choices = protocol.choose([evaluation(0, {"one_step": early})], select)
+        choices = protocol.choose([[evaluation(0, {"one_step": early})]], select)
         assert {choice["classifier_epoch"] for choice in choices["V"].values()} == {1}
 
 
 def test_oracle_is_never_below_the_others():
-    choices = protocol.choose(RUN[::-1])
+    choices = protocol.choose([RUN[::-1]])
     for other in (protocol.last(RUN), protocol.validated(RUN, choices)):
         for name in ("T1", "H"):
             assert other["V"][name] <= protocol.oracle(RUN)["V"][name]
 
 
 def test_a_place_that_was_not_evaluated_is_refused_in_one_line():
-    choices = protocol.choose(RUN[1:])
+    choices = protocol.choose([RUN[1:]])
     with pytest.raises(InputError, match=r"space V.*epochs \[0\]") as error:
         protocol.validated(RUN[:1], choices)
     assert "\n" not in str(error.value)
@@ -93,21 +94,54 @@ def test_headline_space_is_chosen_by_validation():
     series = {name: {"one_step": scores([t1], [h])} for name, (t1, h) in {"V": (50.0, 7.0), "C": (9.0, 1.0)}.items()}
     test = [evaluation(3, series["V"], series["C"])]
     validation = [evaluation(3, series["C"], series["V"])]  # on validation, C is the better one
-    choices = protocol.choose(validation)
+    choices = protocol.choose([validation])
     protocols = {
         "oracle": protocol.oracle(test),
         "last": protocol.last(test),
         "validated": protocol.validated(test, choices),
     }
-    assert protocol.headline(protocols, choices) == {
-        "protocol": "validated",
-        "space": "C",
-        "T1": 9.0,
-        "U": 2.0,
-        "S": 3.0,
-        "H": 1.0,
-        "AUSUC": 4.0,
-    }
+    row = protocols["validated"]["C"]
+    assert protocol.headline(protocols, choices) == {"protocol": "validated", "space": "C", **row}
+    assert (row["T1"], row["H"]) == (9.0, 1.0)
     del protocols["validated"]
     without = protocol.headline(protocols, {})
     assert (without["protocol"], without["space"]) == ("last", "C")
+
+
+def test_the_space_is_chosen_by_the_score_asked_for_not_by_t1():
+    series = {"V": {"one_step": scores([50.0], [7.0], AUSUC=[1.0])}, "C": {"one_step": scores([9.0], [1.0])}}
+    choices = protocol.choose([[evaluation(0, series["V"], series["C"])]], "AUSUC")
+    assert protocol.best_space(choices, "AUSUC") == "C"
+    assert protocol.best_space(protocol.choose([[evaluation(0, series["V"], series["C"])]], "H"), "H") == "V"
+
+
+def draw(*h: float) -> list:
+    """Evaluations of one draw of validation classes, after epochs 0, 1, ..."""
+    return [evaluation(epoch, {"one_step": scores([value], [value])}) for epoch, value in enumerate(h)]
+
+
+def test_draws_choose_by_their_mean():
+    """The first draw alone would choose epoch 0, the mean says 1, clearly; gammas are means too."""
+    choices = protocol.choose([draw(50.0, 45.0), draw(10.0, 40.0), draw(12.0, 42.0), draw(14.0, 44.0)])["V"]
+    assert (choices["H"]["epoch"], choices["H"]["H"], choices["H"]["draws"]) == (1, 42.75, [45.0, 40.0, 42.0, 44.0])
+    assert choices["calibrated"]["gamma"] == pytest.approx(4.275)
+
+
+@pytest.mark.parametrize(
+    ("draws", "epoch"),
+    [
+        ([(30.1, 30.0), (20.0, 20.2), (40.2, 40.0)], 1),  # a matter of rounding: the later one
+        ([(30.0, 30.1), (20.2, 20.0), (40.0, 40.2)], 1),
+        ([(30.0, 20.0), (20.0, 10.1), (40.0, 29.9)], 0),  # ten points in every draw
+        ([(30.1, 30.0)], 0),  # of one draw nothing is known but its scores
+        ([(30.0, 30.0)], 1),
+    ],
+)
+def test_rounding_chooses_no_epoch(draws, epoch):
+    assert protocol.choose([draw(*one) for one in draws])["V"]["T1"]["epoch"] == epoch
+
+
+def test_of_an_epochs_samplers_the_best_is_taken():
+    both = {"one_step": scores([8.0], [8.0]), "progressive": scores([9.0], [7.9])}
+    choices = protocol.choose([[evaluation(0, both)], [evaluation(0, both)]])["V"]
+    assert (choices["T1"]["sampler"], choices["H"]["sampler"]) == ("progressive", "one_step")

@@ -152,6 +152,40 @@ def test_nearest_neighbour_equals_brute_force(memory_mb):
         assert scores[name] == [pytest.approx(score, abs=1e-3)]
 
 
+def test_a_gamma_is_a_number_and_no_percentage(reference):
+    """At the gamma reported, U and S have the H that is reported with it."""
+    shown = scoring.percent({"U": jnp.array([0.25]), "gamma": jnp.array([0.25])})
+    assert shown == {"U": [25.0], "gamma": [0.25]}
+    series = reference["spaces"]["V"]["one_step"]
+    gamma, best = series["gamma"][-1], series["H_gamma"][-1]
+    at = run(dataclasses.replace(OPTIONS, spaces=("V",), samplers=("one_step",)), gammas={"V": gamma})
+    assert at["spaces"]["V"]["one_step"]["H_cal"][-1] == pytest.approx(best, abs=1e-3)
+    assert best > series["H"][-1]
+
+
+def test_samplers_and_purposes_draw_numbers_of_their_own():
+    given = scorer()
+    made = [given.synthesise(PARAMS, jax.random.key(0), sampler) for sampler in ("one_step", "progressive")]
+    made.append(given.synthesise(PARAMS, jax.random.key(0), "one_step", "seen"))
+    assert len({jax.random.key_data(one.source.key).tobytes() for one in made}) == 3
+
+
+def test_details_count_scores_that_are_not_finite_as_wrong():
+    task = toy.task()
+    perfect = [(part.labels[:, None] == order[None, :]).astype(np.float32) for part, order in (
+        (task.test_seen, np.concatenate([task.seen, task.unseen])),
+        (task.test_unseen, np.concatenate([task.seen, task.unseen])),
+        (task.test_unseen, task.unseen),
+    )]  # fmt: skip
+    right = detail.accounts(task, *perfect)
+    broken = [np.where(np.arange(len(one))[:, None] % 2 == 0, np.where(one == 1, np.nan, one), one) for one in perfect]
+    found = detail.accounts(task, *broken)
+    for name in ("seen_accuracy", "unseen_accuracy", "zsl_accuracy"):
+        assert right[name].tolist() == [1.0] * len(right[name])
+        assert 0 < found[name].mean() < 0.7
+    assert found["confusion"].sum() < right["confusion"].sum() == len(task.test_unseen)
+
+
 @pytest.mark.parametrize("field", ["spaces", "samplers"])
 def test_nothing_in_common_is_refused(field):
     with pytest.raises(InputError, match="toy offers none of"):

@@ -167,7 +167,7 @@ def test_fewer_rows_of_the_same_data_are_other_data(workdir):
 def test_epochs_are_those_of_the_run_however_many_rows_there_are(workdir):
     there = rescoring.open_workdir(workdir)
     config = comparison.with_data(there.config, ["synthetic.trainval=140"])
-    found, same = (rescoring.read(there, one, rescoring.load(one, workdir)) for one in (config, there.config))
+    found, same = (rescoring.read(there, *rescoring.load(one, workdir)) for one in (config, there.config))
     assert len(found.test.task.train.x) == 140
     assert found.test.evaluations == same.test.evaluations
     for name in STAGES:
@@ -184,11 +184,11 @@ def test_rows_are_made_in_the_state_of_the_headline_and_in_the_units_of_the_view
     with np.load(out, allow_pickle=False) as file:
         rows, origin = file["x"], json.loads(str(file["provenance"]))
     result = read_json(workdir / "result.json")
-    assert (origin["stage"], origin["epoch"]) == ("second", result["headline"]["found"]["epoch"])
+    assert (origin["stage"], origin["epoch"]) == ("second", result["headline"]["found"]["H"]["epoch"])
     assert origin["units"] == "source, x as in synthetic_finetune_ce"
     assert origin["data_fingerprint"] == result["dataset"]["fingerprint"]
     there = rescoring.open_workdir(workdir)
-    found = rescoring.read(there, there.config, rescoring.load(there.config, workdir)).test
+    found = rescoring.read(there, *rescoring.load(there.config, workdir)).test
     params = stage.load_inference(found.last, origin["epoch"])["map"]
     views = class_choice.views_of_run(there, there.config, synthesis.load(there, there.config))
     scaler = fit_scaler("minmax", views.x[views.splits.trainval])
@@ -286,7 +286,7 @@ def test_a_run_goes_on_from_imported_nets(grown, capsys):
 
 def test_imported_nets_are_what_later_stages_get(grown):
     there = rescoring.open_workdir(grown)
-    found = rescoring.read(there, there.config, rescoring.load(there.config, grown))
+    found = rescoring.read(there, *rescoring.load(there.config, grown))
     _, first, second = found.test.stages.values()
     assert bits(stage.load_inference(first, 1)) == bits(nets("first"))
     assert bits(second.upstream) == bits(nets("first"))
@@ -345,7 +345,7 @@ def test_numbers_are_compared_to_the_last_digit():
 
 def test_keys_of_evaluations_are_those_of_the_stage(workdir):
     there = rescoring.open_workdir(workdir)
-    found = rescoring.read(there, there.config, rescoring.load(there.config, workdir))
+    found = rescoring.read(there, *rescoring.load(there.config, workdir))
     last = found.test.last
     key = jax.random.fold_in(last.keys()[2], 3)
     assert bits(jax.random.key_data(last.evaluation_key(3))) == bits(jax.random.key_data(key))

@@ -19,7 +19,7 @@ from tests.tiny import StopAfter, bits, untimed
 from zsl_jax import data
 from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
-from zsl_jax.evaluation import scoring
+from zsl_jax.evaluation import protocol, scoring
 from zsl_jax.experiment import outcome, problems
 from zsl_jax.experiment.problems import TEST, VALIDATION, Problem, Runs
 from zsl_jax.files import write_json
@@ -69,7 +69,7 @@ def finished(tmp_path_factory) -> Finished:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(scoring, "upload", counted)
-        runs = drive(problems.run(config, problems.load(config), workdir, StopRequest()))
+        runs = drive(problems.run(*problems.load(config), workdir, StopRequest()))
     gc.collect()
     resident = sum(array() is not None for made in arrays for array in made)
     return Finished(config, workdir, runs, outcome.conclude(config, runs), len(arrays), resident)
@@ -96,7 +96,7 @@ class StopInTheMiddle(StopAfter):
 def test_every_stage_of_both_tasks_leaves_its_traces(finished):
     for folder, trained in (
         (finished.workdir, finished.runs.test),
-        (finished.workdir / "validation", finished.runs.validation),
+        (finished.workdir / "validation", finished.runs.validation[0]),
     ):
         assert tuple(trained.stages) == STAGES
         assert list(dict.fromkeys(line["stage"] for line in read_metrics(folder / METRICS))) == list(STAGES)
@@ -129,7 +129,7 @@ def test_an_interrupted_stage_ends_in_the_same_bits(finished, tmp_path, name):
 def test_a_finished_run_is_only_read_again(finished, monkeypatch):
     lines = (finished.workdir / METRICS).read_bytes()
     monkeypatch.setattr(scoring.Scorer, "evaluate", lambda *_: pytest.fail("evaluated again"))
-    runs = drive(problems.run(finished.config, problems.load(finished.config), finished.workdir, StopRequest()))
+    runs = drive(problems.run(*problems.load(finished.config), finished.workdir, StopRequest()))
     assert runs.test.evaluations == finished.runs.test.evaluations
     assert runs.choices == finished.runs.choices
     assert (finished.workdir / METRICS).read_bytes() == lines
@@ -147,7 +147,7 @@ def test_numbers_that_break_are_named_and_the_checkpoint_stays(finished, tmp_pat
 
 
 def test_validation_never_sees_its_unseen_classes(finished):
-    validation = finished.runs.validation
+    (validation,) = finished.runs.validation
     for trained in (finished.runs.test, validation):
         for stage in trained.stages.values():
             assert set(stage.train.labels) == set(trained.task.seen)
@@ -225,6 +225,101 @@ def test_the_details_belong_to_the_headline(finished):
     assert set(synthetic.labels) == set(task.unseen)
 
 
+def test_the_test_task_is_scored_with_the_calibrations_that_validation_chose(finished):
+    stage, config = finished.runs.test.last, finished.config
+    scorer = scoring.Scorer(
+        stage.method, finished.runs.test.task, problems.eval_options(config, stage.name, stage.method)
+    )
+    gammas = protocol.chosen_gammas(finished.runs.choices[stage.name])
+    params, key = load_inference(stage, stage.epochs - 1), stage.evaluation_key(stage.epochs - 1)
+    recorded = finished.runs.test.evaluations[stage.name][-1]["scores"]
+    assert recorded == scorer.evaluate(params, key, gammas)
+    assert recorded != scorer.evaluate(params, key)
+    assert all(gamma != 0 for gamma in gammas.values())
+    scorer.release()
+
+
+def test_what_belongs_to_t1_is_of_its_own_place(finished):
+    """T1 chosen at epoch 0, U, S and H at epoch 1: accuracies among unseen classes are those of epoch 0."""
+    stage, space = finished.runs.test.last, finished.outcome.result["headline"]["space"]
+    of = [{"epoch": epoch, "sampler": "one_step", "classifier_epoch": 1} for epoch in (0, 1)]
+    both = outcome.details_at(finished.config, finished.runs, space, {"T1": of[0], "H": of[1]})
+    first, second = (
+        outcome.details_at(finished.config, finished.runs, space, {"T1": place, "H": place}) for place in of
+    )
+    for name in ("zsl_accuracy", "confusion"):
+        np.testing.assert_array_equal(both[name], first[name])
+    for name in ("seen_accuracy", "unseen_accuracy", "U", "S", "AUSUC"):
+        np.testing.assert_array_equal(both[name], second[name])
+    row = finished.runs.test.evaluations[stage.name][0]["scores"]["spaces"][space]["one_step"]
+    np.testing.assert_allclose(100 * first["zsl_accuracy"].mean(), row["T1"][1], atol=1e-2)
+
+
+def test_closed_forms_are_chosen_without_the_test_labels(finished):
+    """With other test labels the same preparation, weights and calibration, and other scores."""
+    runs, task = finished.runs, finished.runs.test.raw_task
+    labels = np.random.default_rng(0).permutation(task.test_unseen.labels)
+    other = dataclasses.replace(task, test_unseen=dataclasses.replace(task.test_unseen, labels=labels))
+    shuffled = dataclasses.replace(runs, test=dataclasses.replace(runs.test, raw_task=other))
+    there, here = finished.outcome.result["baselines"], outcome.closed_forms(finished.config, shuffled)
+    assert list(there) == list(here) == ["chance", "ESZSL x", "SAE x", "ESZSL r", "SAE r"]
+    for name in list(there)[1:]:
+        assert there[name]["chosen"] == here[name]["chosen"]
+        assert there[name]["calibrated"]["gamma"] == here[name]["calibrated"]["gamma"]
+    assert any(there[name]["T1"] != here[name]["T1"] for name in list(there)[1:])
+
+
+def test_validation_is_kept(finished):
+    kept, runs = finished.outcome.result["validation"], finished.runs
+    (draw,) = kept["draws"]
+    (trained,) = runs.validation
+    assert draw["unseen"] == [runs.dataset.class_names[number] for number in trained.task.unseen]
+    assert sum(draw["rows"]) == len(runs.dataset.splits.trainval)
+    assert (kept["select"], kept["space"]) == ("AUSUC", finished.outcome.result["headline"]["space"])
+    for name in ("drg", "dfg"):
+        for space, chosen in kept["stages"][name].items():
+            for of, score in (("T1", "T1"), ("H", "AUSUC"), ("calibrated", "H_gamma")):
+                place = chosen[of]
+                (there,) = [one for one in trained.evaluations[name] if one["epoch"] == place["epoch"]]
+                series = there["scores"]["spaces"][space][place["sampler"]]
+                assert chosen[of][score] == series[score][place["classifier_epoch"]] == place["draws"][0]
+
+
+def validation_of(config: Any, dataset: Any, tmp_path: Path) -> list[Problem]:
+    layout = Sharded((jax.devices()[0],))
+    return problems.validation_problems(config, dataset, tmp_path, jax.random.key(0), layout, bars=False)
+
+
+def test_every_task_draws_its_own_numbers(tmp_path):
+    config = small_config()
+    config.data.validation_draws = 3
+    _, dataset = problems.load(config)
+    layout = Sharded((jax.devices()[0],))
+    test = problems.test_problem(tmp_path, jax.random.key(0), {}, layout, bars=False)
+    found = [test, *validation_of(config, dataset, tmp_path)]
+    assert len({jax.random.key_data(one.key).tobytes() for one in found}) == len(found) == 4
+    assert [one.directory.relative_to(tmp_path).name for one in found[1:]] == [
+        "validation",
+        "validation_2",
+        "validation_3",
+    ]
+
+
+@pytest.mark.parametrize("name", ["finetune_x", "finetune_r"])
+def test_a_view_of_the_validation_task_knows_nothing_of_its_unseen_classes(name, tmp_path):
+    """Their rows, far from all others, move no row that a stage trains on."""
+    config = small_config()
+    _, dataset = problems.load(config)
+    (problem,) = validation_of(config, dataset, tmp_path)
+    unseen = problem.make_task(dataset, config.data).unseen
+    far = np.where(np.isin(dataset.labels, unseen)[:, None], 100 + dataset.x, dataset.x).astype(np.float32)
+    stages = [
+        problems.make_stage(config, name, one, one, problem, {})[0]
+        for one in (dataset, dataclasses.replace(dataset, views={**dataset.views, "x": far}))
+    ]
+    np.testing.assert_array_equal(stages[0].train.x, stages[1].train.x)
+
+
 def evaluations(*scores: float) -> list[dict[str, Any]]:
     return [{"epoch": 3 * place, "score": score} for place, score in enumerate(scores)]
 
@@ -299,7 +394,7 @@ def test_a_run_cannot_begin_in_the_middle_of_nothing(tmp_path):
     config = small_config()
     config.stage = "drg"
     with pytest.raises(InputError, match="has no finished stage 'finetune_x'"):
-        drive(problems.run(config, problems.load(config), tmp_path, StopRequest()))
+        drive(problems.run(*problems.load(config), tmp_path, StopRequest()))
 
 
 def test_a_stage_is_finished_when_its_last_state_is_there(finished, tmp_path):
@@ -349,7 +444,7 @@ class StopOften(StopAfter):
 
 
 def test_a_method_from_outside_runs_and_resumes(own_config, tmp_path):
-    dataset = problems.load(own_config)
+    _, dataset = problems.load(own_config)
     whole = drive(problems.run(own_config, dataset, tmp_path / "whole", StopRequest()))
     ended, parts = 0, None
     while parts is None and ended < 20:
@@ -359,11 +454,26 @@ def test_a_method_from_outside_runs_and_resumes(own_config, tmp_path):
             ended += 1
     assert parts is not None
     assert ended >= 2
-    assert parts.validation is not None
-    assert whole.validation is not None
-    assert parts.validation.evaluations == whole.validation.evaluations
+    assert [one.evaluations for one in parts.validation] == [one.evaluations for one in whole.validation]
     assert parts.test.evaluations == whole.test.evaluations
     assert metrics_of(tmp_path / "parts", "linear") == metrics_of(tmp_path / "whole", "linear")
     result = outcome.conclude(own_config, whole).result
     assert result["headline"]["protocol"] == "validated"
     assert set(result["protocols"]) == {"oracle", "last", "validated"}
+
+
+def test_choices_are_made_by_the_mean_over_draws_of_validation_classes(own_config, tmp_path):
+    own_config.data.validation_draws = 3
+    config, dataset = problems.load(own_config)
+    runs = drive(problems.run(config, dataset, tmp_path, StopRequest()))
+    assert [one.name for one in runs.validation] == ["validation", "validation_2", "validation_3"]
+    unseen = [set(one.task.unseen) for one in runs.validation]
+    assert unseen[0] != unseen[1] != unseen[2]
+    of_draws = [one.evaluations["linear"] for one in runs.validation]
+    assert of_draws[0] != of_draws[1] != of_draws[2]
+    assert runs.choices == {"linear": protocol.choose(of_draws, config.eval.select)}
+    result = outcome.conclude(config, runs).result
+    chosen = result["validation"]["stages"]["linear"]["scores"]["H"]
+    assert chosen["AUSUC"] == pytest.approx(np.mean(chosen["draws"]))
+    assert len(result["validation"]["draws"]) == len(chosen["draws"]) == 3
+    assert set(result["seconds"]) == {"test", "validation", "validation_2", "validation_3"}

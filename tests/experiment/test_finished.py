@@ -43,7 +43,7 @@ def test_scores_that_were_not_made_again_are_left_open(made, same_data, expected
 
 
 def test_a_chosen_place_that_was_not_kept_is_left_open():
-    choices = protocol.choose([evaluation(0, 1.0, 9.0, 9.0)], "AUSUC")
+    choices = protocol.choose([[evaluation(0, 1.0, 9.0, 9.0)]], "AUSUC")
     for same_data in (True, False):
         evaluations = rescoring.mixed(RECORDED, {2: RECORDED[2]}, same_data)
         row = rescoring.own_scores({"validated": protocol.validated(evaluations, choices)}, evaluations, [2])

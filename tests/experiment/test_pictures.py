@@ -33,7 +33,7 @@ class StopOften(StopAfter):
 
 
 def train(config: Any, workdir: Path, stop: StopRequest | None = None) -> Runs:
-    return drive(problems.run(config, problems.load(config), workdir, stop or StopRequest(), bars=False))
+    return drive(problems.run(*problems.load(config), workdir, stop or StopRequest(), bars=False))
 
 
 def test_only(**fields: Any) -> Any:
@@ -125,7 +125,7 @@ def test_a_source_is_read_for_each_batch_alone(resident, tmp_path, monkeypatch):
             return "source"
 
     config = test_only()
-    dataset = problems.load(config)
+    _, dataset = problems.load(config)
     image = dataset.views["image"]
     assert isinstance(image, np.ndarray)
     dataset = dataset.with_view("image", Source(image), "pixels")
@@ -147,7 +147,7 @@ def test_what_cannot_be_read_ends_the_run_in_one_line(tmp_path):
             return "broken"
 
     config = test_only()
-    dataset = problems.load(config).with_view("image", Broken(), "pixels")
+    dataset = problems.load(config)[1].with_view("image", Broken(), "pixels")
     with pytest.raises(InputError, match=r"picture \d+: cannot be read"):
         drive(problems.run(config, dataset, tmp_path, StopRequest(), bars=False))
 

@@ -77,7 +77,7 @@ def test_each_run_differs_from_the_others(swept):
 def test_tables_and_figures(swept):
     workdir, ends = swept
     rows = [sweep.row_of(cell, seed, end.result) for (cell, seed), end in ends]
-    table = many.write_sweep(rows, workdir)
+    table = many.write_sweep(rows, workdir, "made up")
     with (workdir / "runs.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert [(line["second.lr"], line["seed"]) for line in lines] == [(str(r), str(s)) for r in RATES for s in (0, 1)]
@@ -157,9 +157,9 @@ def test_what_the_command_line_sets_holds_for_other_configurations_too(config):
 
 
 def test_fields_that_refer_to_others_follow_them(config):
-    cells = sweep.make_cells(config, (), ["data.normalize_semantics=True,False"], ())
-    assert [cell.config.dfg.normalize_decoder for cell in cells] == [True, False]
-    assert config.data.normalize_semantics is True
+    cells = sweep.make_cells(config, (), ["data.semantics_scaling=l2,none"], ())
+    assert [cell.config.dfg.semantics_scaling for cell in cells] == ["l2", "none"]
+    assert config.data.semantics_scaling == "l2"
 
 
 def test_a_precision_cannot_be_swept(config):

@@ -133,7 +133,7 @@ def test_new_classes_are_described_by_a_file(every, workdir, tmp_path, capsys):
     (tmp_path / "new.csv").write_text("\n".join(lines).replace("v,", "class 2,"))
     np.save(tmp_path / "new.npy", new)
     from_csv = made(workdir, tmp_path / "csv.npz", f"--semantics={tmp_path / 'new.csv'}", "--num=20")
-    assert "new.csv, L2-normalised for each class, as the run's" in capsys.readouterr().out
+    assert "new.csv, L2-normalised, as the run's" in capsys.readouterr().out
     assert from_csv["class_names"].tolist() == ["u", "class 2"]
     np.testing.assert_allclose(from_csv["semantics"], [[0.6, 0, 0, 0.8], known], atol=1e-7)
     np.testing.assert_allclose(from_csv["x"][20:], every["x"][150:170], atol=1e-5)

@@ -21,7 +21,7 @@ def options_of(block: str, **changes):
         labels=FILES["res101"],
         semantics=FILES["splits"].removesuffix("_splits"),
         original_semantics=True,
-        normalize_semantics=recorded["class_embedding_norm"].get(block, True),
+        semantics_scaling="l2" if recorded["class_embedding_norm"].get(block, True) else "none",
         percent=recorded["split_percent_by_block"].get(block, 100),
         **changes,
     )
@@ -63,7 +63,7 @@ def test_semantics_as_they_stand():
 def test_the_zoo_loader_on_features_stored_by_column():
     recorded = under(ARRAYS, "loader_ganzoo")
     options = options_of("loader_ganzoo")
-    options.update(features=FILES["res101"], representations="", original_semantics=False, normalize_semantics=False)
+    options.update(features=FILES["res101"], representations="", original_semantics=False, semantics_scaling="none")
     dataset = data.load(options, 0)
     task = data.test_task(dataset, options)
     assert_close(task.train.x, recorded["train_feature"], what="train")

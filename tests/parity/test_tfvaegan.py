@@ -41,7 +41,7 @@ def config(tag: str) -> ConfigDict:
     stage = {
         "z_dim": OPTIONS["latent_size"], "generator_width": OPTIONS["generator_hidden"],
         "encoder_width": OPTIONS["encoder_hidden"], "critic_width": OPTIONS["ndh"], "decoder_width": OPTIONS["ngh"],
-        "normalize_decoder": True, "feedback_from": "reconstruction", "critic_iter": UPDATES,
+        "semantics_scaling": "l2", "feedback_from": "reconstruction", "critic_iter": UPDATES,
         "encoded_noise": OPTIONS["tags"][tag]["encoded_noise"], "freeze_decoder": OPTIONS["tags"][tag]["freeze_dec"],
         "lr": OPTIONS["lr"], "dec_lr": OPTIONS["dec_lr"], "feed_lr": OPTIONS["feed_lr"], "gamma_d": OPTIONS["gammaD"],
         "gamma_g": OPTIONS["gammaG"], "gamma_recons": OPTIONS["recons_weight"], "a1": OPTIONS["a1"],

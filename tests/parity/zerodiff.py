@@ -34,7 +34,7 @@ def config(options: dict[str, Any]) -> ConfigDict:
         "time_dim": options["dim_t"], "embed_dim": 0, "z_dim": options["noiseSize"],
         "generator_width": options["generator_hidden"], "critic_width": options["critic_hidden"],
         "decoder_width": options["v2s_hidden"], "encoder_width": options["encoder_hidden"],
-        "normalize_decoder": options["class_embedding_norm"], "embed_type": options["embed_type"],
+        "semantics_scaling": "l2" if options["class_embedding_norm"] else "none", "embed_type": options["embed_type"],
         "critic_iter": options["critic_iter"], "feed": "current", "x0_gates_xt": True, "use_r": True,
         "freeze_decoder": options.get("freeze_dec", True),
         "lr": options["lr"], "dec_lr": options["dec_lr"], "penalty_weight": options["lambda1"],

@@ -153,14 +153,14 @@ def test_published_layout_with_representations_and_splits(run, tmp_path):
     assert f"- representations: {folder / 'con_paco.mat'}: 'features', 36 x 4 float32" in out
     assert "rows of the splits count from 1, as in all MATLAB files" in out
     assert "zsl-jax train own_data:representations" in out
-    assert "--config.data.normalize_semantics=True" in out
+    assert "semantics_scaling" not in out
     assert "drawn with seed" not in out
 
 
 def toy_options(root, dataset, features, representations, original):
     return data_options(
         root=str(root), dataset=dataset, features=features, labels=features, representations=representations,
-        original_semantics=original, normalize_semantics=True,
+        original_semantics=original, semantics_scaling="l2",
     )  # fmt: skip
 
 

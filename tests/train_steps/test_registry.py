@@ -39,9 +39,10 @@ def configuration(stage: str, **options: Any) -> Any:
 
 
 def with_numbers(config: Any, stage: str, change: Callable[[str, Any], Any]) -> Any:
-    """The same configuration with other values of all of a stage's traced numbers."""
+    """The same configuration with other values of all of a stage's traced numbers, and of what no method reads."""
     changed: Any = ConfigDict(config.to_dict())
-    for name in registry.find(stage).numbers:
+    unread = [field for field in registry.UNREAD_IN_STAGE if field in changed[stage]]
+    for name in (*registry.find(stage).numbers, *unread):
         *sections, field = name.split(".")
         owner = changed[stage]
         for section in sections:
@@ -154,7 +155,7 @@ def test_a_number_read_as_a_constant_is_found(build, found):
 
 @pytest.mark.parametrize("stage", ["drg", "finetune_r", "gan", "d2sc_dfg"])
 def test_methods_are_shared_whatever_was_built_before(stage, monkeypatch):
-    """Between configurations that differ in numbers and seeds, of this stage and of others."""
+    """Between configurations that differ in numbers, epochs and seeds, of this stage and of others."""
     config = configuration(stage)
     other = with_numbers(config, stage, scaled)
     for one in other.stages:

@@ -82,7 +82,7 @@ def small_config(stages: tuple[str, ...]) -> Any:
 
 def test_a_run_gives_it_the_tasks_own_rows_and_scores_it_by_held_out_loss(tmp_path):
     config = small_config(("seen_classifier", "gan"))
-    dataset = problems.load(config)
+    _, dataset = problems.load(config)
     problem = Problem(TEST, tmp_path, data.test_task, jax.random.key(0), {}, Sharded((jax.devices()[0],)))
     stage, task = problems.make_stage(config, "seen_classifier", dataset, dataset, problem, {})
     train, held_out = made_views.hold_out(task.train, config.seen_classifier.holdout, config.seed)

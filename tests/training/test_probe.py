@@ -20,7 +20,7 @@ def probe_config() -> Any:
     """Thirty seen classes whose means are linear in six attributes, so that five unseen ones can be known."""
     config = defaults.zerodiff()
     config.data.source = config.data.dataset = "synthetic"
-    config.data.normalize_semantics = False
+    config.data.semantics_scaling = "none"
     sizes = {"seen": 30, "unseen": 5, "a_dim": 6, "x_dim": 24, "r_dim": 12}
     config.data.synthetic.update(sizes | {"trainval": 1200, "test_seen": 300, "test_unseen": 300})
     config.validate, config.upstream = False, "last"
@@ -51,7 +51,7 @@ def bayes_accuracy(dataset: Dataset, view: str, rows: np.ndarray) -> float:
 def run(tmp_path_factory) -> tuple[Dataset, dict[str, dict[str, list[float]]]]:
     """The data set, and by space the scores of a run's last evaluation."""
     config = probe_config()
-    dataset = problems.load(config)
+    _, dataset = problems.load(config)
     runs = drive(problems.run(config, dataset, tmp_path_factory.mktemp("probe"), StopRequest()))
     spaces = runs.test.evaluations["dfg"][-1]["scores"]["spaces"]
     return dataset, {space: samplers["one_step"] for space, samplers in spaces.items()}

@@ -121,7 +121,7 @@ def stage_job(stage: Stage, section: Any) -> Job | None:
     sizes |= {name: section[name] or a_dim for name in ("z_dim", "time_dim", "embed_dim")}
     sizes |= {f"{name}_dim": rows.shape[1] for name, rows in views.items()}
     sizes |= {"batch": stage.batch_size, "rows": len(stage.train), "a_dim": a_dim}
-    sizes |= {"n_classes": n_classes, "normalize_decoder": bool(section.normalize_decoder)}
+    sizes |= {"n_classes": n_classes, "normalize_decoder": section.semantics_scaling == "l2"}
     return make_job(stage.name, sizes)
 
 

@@ -43,7 +43,7 @@ def run(said: argparse.Namespace) -> int:
     rows = [sweep.row_of(cell, seed, end.result) for (cell, seed), end in ends if isinstance(end, runs.Finished)]
     broken = [f"{cell.name}, seed {seed}: {end}" for (cell, seed), end in ends if not isinstance(end, runs.Finished)]
     if rows:
-        print(many.write_sweep(rows, said.workdir))
+        print(many.write_sweep(rows, said.workdir, f"{config.method} on {config.data.dataset}"))
     if broken:
         diverged = all(isinstance(end, runs.Finished | stage.Diverged) for _, end in ends)
         kind = stage.Diverged if diverged else InputError

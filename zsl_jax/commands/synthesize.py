@@ -48,8 +48,7 @@ def run(said: argparse.Namespace) -> int:
     runs.prepare(config, aloud=False)
     made = synthesis.load(workdir, config)
     source = class_choice.source_of(workdir, config, made, said.units == "source", said.semantics is None)
-    normalize = config.data.normalize_semantics
-    classes = class_choice.chosen_classes(source, tuple(said.classes), said.semantics, normalize)
+    classes = class_choice.chosen_classes(source, tuple(said.classes), said.semantics, workdir.scaler)
     class_choice.require_width(classes, made)
     synthetic_rows.require_room(classes, said.num, made)
     sampler = synthetic_rows.chosen_sampler(said.sampler, made.method)

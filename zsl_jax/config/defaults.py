@@ -22,11 +22,12 @@ def data() -> Any:
     config.labels = "res101"  # file with the labels, where the feature file has none
     config.semantics = "att"  # <semantics>_splits.mat
     config.original_semantics = True  # take original_att where the file has it (digits: 0..1 as written, else signed)
-    config.normalize_semantics = True  # L2-normalise the semantics of each class
+    config.semantics_scaling = "l2"  # l2 | maximum | standard | none | validated: the best for ESZSL on validation
     config.percent = 100  # training rows kept, by split_<percent>percent.mat
     config.scaling = "minmax"  # minmax (then divided by the training maximum) | standard | none
     config.validation_fraction = 0.2  # rows of training classes held out as "seen" in the validation run
     config.validation_classes = 0  # classes held out as "unseen" in the validation run; 0: as the split says
+    config.validation_draws = 0  # validation runs, each with other classes held out; 0: 3 if these are fewer than 10
     config.unseen = (3, 6, 8)  # digits only: unseen classes
     config.pictures = False  # digits only: also as pictures, the view "image"
     config.synthetic = synthetic()
@@ -174,8 +175,8 @@ def zerodiff() -> Any:
     config.stages = ("drg", "dfg")
     config.drg = representation_stage()
     config.dfg = feature_stage()
-    config.drg.normalize_decoder = config.data.get_ref("normalize_semantics")  # outputs too
-    config.dfg.normalize_decoder = config.data.get_ref("normalize_semantics")  # outputs too
+    config.drg.semantics_scaling = config.data.get_ref("semantics_scaling")  # l2: of its outputs too
+    config.dfg.semantics_scaling = config.data.get_ref("semantics_scaling")  # l2: of its outputs too
     return config
 
 
@@ -224,8 +225,8 @@ def d2sc() -> Any:
     config.d2sc_dfg.unseen_bias = 0.0  # added to latents of unseen classes; published 1.3, but never applied
     config.d2sc_dfg.clip_norm = 1.0  # of gradients
     config.d2sc_drg.z_dim = config.d2sc_dfg.z_dim = 312
-    config.d2sc_drg.normalize_decoder = config.data.get_ref("normalize_semantics")  # outputs too
-    config.d2sc_dfg.normalize_decoder = config.data.get_ref("normalize_semantics")  # outputs too
+    config.d2sc_drg.semantics_scaling = config.data.get_ref("semantics_scaling")  # l2: of its outputs too
+    config.d2sc_dfg.semantics_scaling = config.data.get_ref("semantics_scaling")  # l2: of its outputs too
     return config
 
 
@@ -237,7 +238,7 @@ def tfvaegan() -> Any:
     config.data.representations = ""
     config.data.original_semantics = False  # as published: att, L2-normalised
     config.tfvaegan = tfvaegan_stage()
-    config.tfvaegan.normalize_decoder = config.data.get_ref("normalize_semantics")  # outputs too
+    config.tfvaegan.semantics_scaling = config.data.get_ref("semantics_scaling")  # l2: of its outputs too
     config.eval.first, config.eval.every = 9, 10  # after a pass with feedback
     config.eval.spaces = ("V", "VS")  # published: VS
     config.eval.samplers = ("one_step",)
@@ -280,7 +281,7 @@ def gan_zoo(objective: str) -> Any:
     config.gan = gan(objective)
     config.data.features = "res101"
     config.data.representations = ""
-    config.data.original_semantics = config.data.normalize_semantics = False  # as published: att as it is
+    config.data.original_semantics, config.data.semantics_scaling = False, "none"  # as published: att as it is
     config.eval.classifier_epochs = 50
     config.eval.spaces = ("V",)
     config.eval.samplers = ("one_step",)
@@ -353,7 +354,7 @@ def autoencoder(objective: str) -> Any:
     config.autoencoder = autoencoder_stage(objective)
     config.data.features = "res101"
     config.data.representations = ""
-    config.data.original_semantics = config.data.normalize_semantics = False  # as published: att as it is
+    config.data.original_semantics, config.data.semantics_scaling = False, "none"  # as published: att as it is
     config.eval.classifier_epochs = 50
     config.eval.spaces = ("V",)
     config.eval.samplers = ("one_step",)

@@ -19,7 +19,8 @@ PACKAGE = Path(__file__).parents[1]
 MOST_SEED = 2**32 - 1  # keys of larger seeds are those of smaller ones; no other whole number needs more
 TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 # Fields that runs of earlier versions lack, with the values that say what these did: so they can be gone on with.
-ADDED = {"memory_mb": 8192.0, "data.pictures": False}
+ADDED = {"memory_mb": 8192.0, "data.pictures": False, "data.validation_draws": 1}
+RENAMED = ("normalize_semantics", "normalize_decoder")  # switches that are "l2" or "none" of `semantics_scaling` now
 NEAREST = 3  # names that are proposed for one that is unknown
 
 
@@ -199,9 +200,19 @@ def flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def completed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration that was written as JSON, perhaps by an earlier version, with the fields `ADDED` since then."""
-    whole = copy.deepcopy(dict(fields))
+    """A configuration that was written as JSON, perhaps by a version before fields were `ADDED` or `RENAMED`."""
+    whole = _renamed(fields)
     for name, value in ADDED.items():
         section, _, field = name.rpartition(".")
         (whole.get(section, {}) if section else whole).setdefault(field, value)
     return whole
+
+
+def _renamed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name in RENAMED:
+            found["semantics_scaling"] = "l2" if value else "none"
+        else:
+            found[name] = _renamed(value) if isinstance(value, Mapping) else copy.deepcopy(value)
+    return found

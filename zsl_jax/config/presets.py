@@ -17,7 +17,8 @@ CLASSIFIER_STEPS = 2000  # of a softmax classifier, at least
 # Fields outside the sections of stages and of evaluation that make sense for data in memory.
 FIELDS = (
     "stages", "log_every",
-    "data.scaling", "data.normalize_semantics", "data.validation_fraction", "data.validation_classes",
+    "data.scaling", "data.semantics_scaling", "data.validation_fraction", "data.validation_classes",
+    "data.validation_draws",
 )  # fmt: skip
 CLASSIFIERS = ("softmax", "prototype")  # final classifiers that do not have to keep all rows
 
@@ -102,7 +103,7 @@ def start(method: Any) -> Any:
         raise InputError(f"method: {method!r}; choose one of {', '.join(METHODS)}")
     config = METHODS[method]()
     config.data.update({"source": "memory", "dataset": "memory", "representations": ""})
-    config.data.update({"original_semantics": True, "normalize_semantics": False})
+    config.data.update({"original_semantics": True, "semantics_scaling": "validated"})
     config.eval.samplers = ("one_step",)
     config.figures = False
     return config.lock()
@@ -158,7 +159,7 @@ def restore(fields: Mapping[str, Any]) -> Any:
     """
     config = start(fields.get("method"))
     try:
-        config.update(fields)
+        config.update(setting.completed(fields))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"configuration: {one_line(error)[:300]}") from error
     _require_classifier(config)

@@ -6,7 +6,7 @@ from zsl_jax.data.sources.digits import load_digits
 from zsl_jax.data.sources.layout import expected_tree
 from zsl_jax.data.sources.synthetic import bayes_scores, load_synthetic
 from zsl_jax.data.sources.xlsa17 import load_xlsa17, percent_rows, write_xlsa17
-from zsl_jax.data.tasks import scaled, test_task, training_rows, validation_rows, validation_task
+from zsl_jax.data.tasks import scaled, test_task, training_rows, validation_classes, validation_rows, validation_task
 from zsl_jax.errors import InputError
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "scaled",
     "test_task",
     "training_rows",
+    "validation_classes",
     "validation_rows",
     "validation_task",
     "write_xlsa17",
@@ -47,11 +48,11 @@ def load(options, seed: int) -> Dataset:
       seed: of the synthetic data; the other sources don't depend on it.
 
     Returns:
-      The data set, checked.
+      The data set, checked, with its descriptions scaled unless how is still to be chosen.
 
     Raises:
       InputError: an unknown source, or what the source raises: missing data are answered with the expected file tree.
     """
     if options.source not in SOURCES:
         raise InputError(f"config.data.source: {options.source!r} is unknown; one of {', '.join(SOURCES)}")
-    return SOURCES[options.source](options, seed)
+    return SOURCES[options.source](options, seed).with_semantics(options.semantics_scaling)

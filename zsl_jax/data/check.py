@@ -193,7 +193,7 @@ def _options(folder: pathlib.Path, features: str, semantics: str, percent: int =
         labels=_labels_file(folder),
         semantics=semantics,
         original_semantics=False,
-        normalize_semantics=False,
+        semantics_scaling="none",
         validation_classes=0,
         percent=percent,
     )

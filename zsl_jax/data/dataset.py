@@ -9,6 +9,7 @@ import numpy as np
 
 from zsl_jax.data import rows
 from zsl_jax.data.rows import View, Views
+from zsl_jax.data.scaling import SEMANTICS, VALIDATED, SemanticsScaler, fit_semantics, scale_semantics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,13 +52,15 @@ class Dataset(Vectors):
       views: rows by the name of the view [N, ...]: features "x" [N, D] and representations "r" [N, R] float32, pictures
         "image" [N, H, W, 3], feature maps "map" [N, h, w, F]; arrays, or sources that read rows.
       origins: where each view comes from by its name, e.g. {"x": "ce_ce"}.
-      semantics_name: e.g. "att, L2-normalised".
+      semantics_name: what the semantics are, e.g. "att".
       labels: class of each row [N] int32, 0-based.
       semantics: description of each class [C, A] float32.
       splits: row numbers of the parts.
       class_names: C names.
       notes: one line for each decision taken while loading (derived splits, removed leaks, ...).
       attribute_vectors: a word vector for each attribute [A, W] float32; None: the data have none.
+      given_semantics: the descriptions before they were scaled [C, A]; None: as `semantics`.
+      semantics_scaler: how they were scaled; None: not at all.
       bayes: optional parameters of the true class-conditional densities (synthetic data only).
     """
 
@@ -71,6 +74,8 @@ class Dataset(Vectors):
     class_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
     attribute_vectors: np.ndarray | None = None
+    given_semantics: np.ndarray | None = None
+    semantics_scaler: SemanticsScaler | None = None
     bayes: object | None = None
 
     @property
@@ -87,6 +92,27 @@ class Dataset(Vectors):
         """The same with one more view, or another in its place."""
         return dataclasses.replace(self, views={**self.views, name: view}, origins={**self.origins, name: origin})
 
+    def with_semantics(self, kind: str) -> "Dataset":
+        """The same with its descriptions scaled in one of the ways of `scaling.SEMANTICS`, fitted on the seen classes.
+
+        Where the way is still to be chosen (`scaling.VALIDATED`), they stay as they are.
+
+        Raises:
+          InputError: they cannot be scaled so.
+        """
+        if kind == VALIDATED:
+            return self
+        given = self.semantics if self.given_semantics is None else self.given_semantics
+        scaler = fit_semantics(kind, np.asarray(given, np.float64)[self.seen])
+        semantics = scale_semantics(scaler, given, f"{self.name}: {self.semantics_name}")
+        return dataclasses.replace(self, semantics=semantics, given_semantics=given, semantics_scaler=scaler)
+
+    @property
+    def described_by(self) -> str:
+        """What the semantics are, with how they are scaled."""
+        scaled = SEMANTICS[self.semantics_scaler.kind] if self.semantics_scaler else ""
+        return ", ".join(filter(None, (self.semantics_name, scaled)))
+
     @property
     def seen(self) -> np.ndarray:
         """Seen classes, ascending [n_seen] int32."""
@@ -100,7 +126,7 @@ class Dataset(Vectors):
         return np.unique(self.labels[self.splits.test_unseen])
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of splits, labels, semantics and views: equal data, equal fingerprint."""
+        """SHA-256 (hex) of splits, labels, semantics as scaled, and views as loaded: equal data, equal fingerprint."""
         return self._fingerprint
 
     @functools.cached_property

@@ -1,4 +1,4 @@
-"""Scaling of features, fitted on training rows."""
+"""Scaling of features, fitted on training rows, and of descriptions, fitted on seen classes."""
 
 import dataclasses
 
@@ -9,6 +9,14 @@ from zsl_jax.data.checks import float32
 from zsl_jax.errors import InputError
 
 KINDS = ("minmax", "standard", "none")
+VALIDATED = "validated"  # of descriptions: chosen on the validation task, see zsl_jax/experiment/settling.py
+SEMANTICS = {  # kinds of scaling of descriptions, in words
+    "maximum": "divided by the largest entry",
+    "none": "",
+    "l2": "L2-normalised",
+    "standard": "standardised",
+}
+UNIT_TOLERANCE = 1e-6  # rows this near to unit length are left as they are: normalising twice changes nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +49,7 @@ def fit_scaler(kind: str, train: np.ndarray, divide: bool = True) -> Scaler:
         raise InputError(f"config.data.scaling: {kind!r} is unknown; one of {', '.join(KINDS)}")
     if not train.shape[0]:
         raise InputError("config.data: no training rows to fit the scaler on")
-    shift, scale = _affine(kind, train)
+    shift, scale = affine(kind, train)
     largest = float(np.max((train.max(axis=0) - shift) * scale)) if divide and kind != "none" else 1.0
     return Scaler(float32(shift), float32(scale / largest if largest > 0 else scale))
 
@@ -56,8 +64,8 @@ def undo_scaler(scaler: Scaler, x: np.ndarray) -> np.ndarray:
     return float32(x / scaler.scale[None, :] + scaler.shift[None, :])
 
 
-def _affine(kind: str, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns shift and scale [D] in float64 before the division by the largest entry."""
+def affine(kind: str, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shift and scale [D] float64 of a kind fitted on rows [n, D], before the division by the largest entry."""
     if kind == "minmax":
         minmax = MinMaxScaler().fit(train)
         return np.asarray(minmax.data_min_, np.float64), np.asarray(minmax.scale_, np.float64)
@@ -65,3 +73,46 @@ def _affine(kind: str, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         standard = StandardScaler().fit(train)
         return np.asarray(standard.mean_), 1.0 / np.asarray(standard.scale_)
     return np.zeros(train.shape[1]), np.ones(train.shape[1])
+
+
+@dataclasses.dataclass(frozen=True)
+class SemanticsScaler:
+    """How descriptions are scaled: a - shift [A], times scale [A] (both float64); of "l2" each class to length 1."""
+
+    kind: str
+    shift: np.ndarray
+    scale: np.ndarray
+
+
+def fit_semantics(kind: str, semantics: np.ndarray) -> SemanticsScaler:
+    """Fits a scaling of descriptions on those of the seen classes [c, A].
+
+    "maximum" divides by the largest absolute entry, "standard" gives each attribute mean 0 and variance 1 (constant
+    ones are shifted alone), "l2" each class unit length, "none" changes nothing.
+
+    Raises:
+      InputError: the kind is unknown.
+    """
+    if kind not in SEMANTICS:
+        raise InputError(f"config.data.semantics_scaling: {kind!r}; choose one of {', '.join((*SEMANTICS, VALIDATED))}")
+    shift, scale = np.zeros(semantics.shape[1]), np.ones(semantics.shape[1])
+    if kind == "standard":
+        shift, scale = affine("standard", semantics)
+    if kind == "maximum":
+        scale = scale / (np.abs(semantics).max(initial=0.0) or 1.0)
+    return SemanticsScaler(kind, shift, scale)
+
+
+def scale_semantics(scaler: SemanticsScaler, semantics: np.ndarray, where: str) -> np.ndarray:
+    """Scales descriptions [C, A]; returns float32.
+
+    Raises:
+      InputError: a class to be brought to unit length is all zero; begins with `where`.
+    """
+    semantics = (np.asarray(semantics, np.float64) - scaler.shift[None, :]) * scaler.scale[None, :]
+    if scaler.kind != "l2":
+        return float32(semantics)
+    norms = np.linalg.norm(semantics, axis=1, keepdims=True)
+    if (norms == 0).any():
+        raise InputError(f"{where}: class {np.argmin(norms) + 1} is all zero, so it can't be normalised")
+    return float32(semantics / np.where(np.abs(norms - 1) < UNIT_TOLERANCE, 1.0, norms))

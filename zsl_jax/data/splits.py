@@ -1,4 +1,7 @@
-"""The validation part of a split: taken from the source, freed of leaks, or derived."""
+"""The validation part of a split: taken from the source, freed of leaks, or derived.
+
+What matters of it are the classes: the validation task takes all rows of trainval of each (`tasks.validation_rows`).
+"""
 
 import itertools
 
@@ -128,10 +131,10 @@ def _given_validation(
         return nothing, nothing, (*notes, "train_loc or val_loc has no row of trainval: not used")
     if np.intersect1d(labels[train], labels[val]).size:
         return nothing, nothing, (*notes, "train_loc and val_loc share classes: not used")
-    left_out = parts["trainval"].size - train.size - val.size
-    if left_out:
-        notes = (
-            *notes,
-            f"{left_out} rows of trainval are in neither train_loc nor val_loc: not in the validation split",
+    left_out = ~np.isin(labels[parts["trainval"]], labels[np.concatenate([train, val])])
+    if left_out.any():
+        said = (
+            f"{left_out.sum()} rows of trainval are of classes in neither train_loc nor val_loc: not in the validation"
         )
+        notes = (*notes, said)
     return train, val, notes

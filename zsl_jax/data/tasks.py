@@ -10,6 +10,9 @@ from zsl_jax.data.scaling import apply_scaler, fit_scaler
 from zsl_jax.data.sources import xlsa17
 from zsl_jax.errors import InputError
 
+DRAWS = 3  # of validation classes, where these are few
+DRAWS_SEED = 1  # other than that of a derived split, which is the first draw
+ENOUGH_CLASSES = 10  # validation classes from which on one draw is taken
 PERCENT_SEED = 0  # drawn shares of trainval belong to the data set, as the published files do
 
 
@@ -28,16 +31,16 @@ def test_task(dataset: Dataset, options) -> Task:
     Raises:
       InputError: the share or the scaling can't be had.
     """
-    splits = dataset.splits
-    parts = (training_rows(dataset, options), splits.test_seen, splits.test_unseen)
-    return _task(f"{dataset.name} test", dataset, options, splits.trainval, parts, (dataset.seen, dataset.unseen))
+    own = dataset.splits
+    parts = (training_rows(dataset, options), own.test_seen, own.test_unseen)
+    return _task(f"{dataset.name} test", dataset, options, own.trainval, parts, (dataset.seen, dataset.unseen))
 
 
 test_task.__test__ = False  # pyright: ignore[reportFunctionMemberAccess]  (no test, whatever its name says to pytest)
 
 
-def validation_task(dataset: Dataset, options, seed: int) -> Task:
-    """Builds a problem of training rows only: the classes of `splits.val` play "unseen".
+def validation_task(dataset: Dataset, options, seed: int, draw: int = 0) -> Task:
+    """Builds a problem of training rows only: some of their classes play "unseen", see `validation_classes`.
 
     A share `validation_fraction` of each other class's training rows, drawn afresh for each seed, plays test_seen; the
     rest trains, and alone fits the scaler. No test row takes part.
@@ -46,6 +49,7 @@ def validation_task(dataset: Dataset, options, seed: int) -> Task:
       dataset: the data set.
       options: the config's data section.
       seed: of the held-out rows.
+      draw: number of the draw of classes.
 
     Returns:
       The task, features scaled.
@@ -53,12 +57,13 @@ def validation_task(dataset: Dataset, options, seed: int) -> Task:
     Raises:
       InputError: there are no validation classes, or a part would be empty.
     """
-    parts = validation_rows(dataset, options, seed)
-    classes = (np.unique(dataset.labels[dataset.splits.train]), np.unique(dataset.labels[dataset.splits.val]))
-    return _task(f"{dataset.name} validation", dataset, options, parts[0], parts, classes)
+    parts = validation_rows(dataset, options, seed, draw)
+    classes = (np.unique(dataset.labels[parts[0]]), np.unique(dataset.labels[parts[2]]))
+    name = f"{dataset.name} validation" + (f" {draw + 1}" if draw else "")
+    return _task(name, dataset, options, parts[0], parts, classes)
 
 
-def validation_rows(dataset: Dataset, options, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def validation_rows(dataset: Dataset, options, seed: int, draw: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the rows [n] of a validation task that are trained on, that play test_seen, that play test_unseen.
 
     Args and errors are those of `validation_task`.
@@ -66,12 +71,43 @@ def validation_rows(dataset: Dataset, options, seed: int) -> tuple[np.ndarray, n
     rows = training_rows(dataset, options)
     labels = dataset.labels[rows]
     held_out = _held_out(labels, options.validation_fraction, seed)
-    seen, unseen = (np.isin(labels, dataset.labels[part]) for part in (dataset.splits.train, dataset.splits.val))
+    seen, unseen = (np.isin(labels, classes) for classes in validation_classes(dataset, options)[draw])
     parts = (rows[seen & ~held_out], rows[seen & held_out], rows[unseen])
     if not all(part.size for part in parts):
         sizes = "/".join(str(part.size) for part in parts)
         raise InputError(f"{dataset.name}: no validation possible, its train/seen/unseen parts have {sizes} rows")
     return parts
+
+
+def validation_classes(dataset: Dataset, options) -> list[tuple[np.ndarray, ...]]:
+    """Which training classes play "seen" and which "unseen", for each draw of the validation task.
+
+    The first draw is the split's: its classes, whatever rows of them the split lists. The others are as large and drawn
+    by the seed of the data set, of classes that have not played "unseen" before while there are enough of them.
+
+    Args:
+      dataset: the data set.
+      options: the config's data section; `validation_draws` 0 means `DRAWS`, or as many as need no class twice, where
+        fewer than `ENOUGH_CLASSES` play "unseen", else one.
+
+    Raises:
+      InputError: the number of draws is negative.
+    """
+    own = tuple(np.unique(dataset.labels[part]) for part in (dataset.splits.train, dataset.splits.val))
+    count, every = len(own[1]), np.union1d(*own)
+    wanted = options.validation_draws
+    if wanted < 0:
+        raise InputError(f"config.data.validation_draws: {wanted}; 0 or more is needed")
+    if not wanted:
+        wanted = min(DRAWS, len(every) // max(count, 1)) if count < ENOUGH_CLASSES else 1
+    rng, used, drawn = np.random.default_rng(DRAWS_SEED), own[1], [own]
+    for _ in range(max(wanted, 1) - 1):
+        fresh = np.setdiff1d(every, used)
+        used, fresh = (used, fresh) if len(fresh) >= count else (used[:0], every)
+        unseen = np.sort(rng.permutation(fresh)[:count])
+        used = np.union1d(used, unseen)
+        drawn.append((np.setdiff1d(every, unseen), unseen))
+    return drawn
 
 
 def training_rows(dataset: Dataset, options) -> np.ndarray:

@@ -20,17 +20,19 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from zsl_jax.config import presets
 from zsl_jax.data import tasks
-from zsl_jax.data.scaling import apply_scaler
+from zsl_jax.data.scaling import apply_scaler, scale_semantics
 from zsl_jax.errors import InputError
 from zsl_jax.estimator import engine, saved
 from zsl_jax.estimator.inputs import (
     Described,
     check_parameters,
+    columns_of,
     describe,
     folder_named,
     named,
-    prepared,
     require_labels,
+    require_parts,
+    say_unseen,
     seed_of,
 )
 from zsl_jax.evaluation import metrics
@@ -56,8 +58,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         None: the best on the validation task, without one the last of the method's.
       calibration: what is taken off the scores of seen classes where `generalized`; None: what was best on the
         validation task, without one 0.
-      validate: also train on a validation task, in which some seen classes play "unseen": chooses epoch, space and
-        calibration, and takes nearly twice the time. It runs from two seen classes on.
+      validate: also train on validation tasks, in which some seen classes play "unseen": chooses epoch, space and
+        calibration, and takes two to four times as long (of few classes three tasks). It runs from two seen classes on.
       random_state: whole number below 2^32, `numpy.random.RandomState` or None (drawn anew for each fit).
       verbose: whether to show progress bars.
       options: fields of the configuration by dotted name, e.g. {"dfg.gamma_recons": 1.0}; see
@@ -69,7 +71,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
     Attributes:
       classes_: all classes, sorted.
       seen_classes_, unseen_classes_: their parts; the unseen ones in the order given.
-      semantics_: descriptions of the seen, then of the unseen classes [C, A] float32; None without.
+      semantics_: descriptions of the seen, then of the unseen classes [C, A] float32, as scaled; None without.
       calibration_: what is taken off the scores of seen classes.
       generator_: the trained `zsl_jax.estimator.engine.Generator`; None without semantics.
       n_features_in_, feature_names_in_: as scikit-learn has them.
@@ -135,7 +137,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         if len(seen) < 2:
             raise InputError(f"y has one class, {seen.tolist()[0]!r}: two classes or more are needed")
         if semantics is not None:
-            return self._fit_generator(x, labels, seen, describe(semantics, class_names, seen))
+            described = describe(semantics, class_names, seen)
+            say_unseen(described)
+            return self._fit_generator(x, labels, seen, described)
         if class_names is not None:
             raise InputError("class_names: without semantics there are no classes but those of y; give both or none")
         return self._fit_plain(x, labels, seen)
@@ -159,12 +163,12 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         known = set(self.classes_.tolist()) & set(names.tolist())
         if known:
             raise InputError(f"add_classes: class {min(known, key=str)!r} is there already")
-        vectors = prepared(vectors, self.generator_.config["data"]["normalize_semantics"])
         if vectors.shape[1] != self.semantics_.shape[1]:
             raise InputError(
                 f"add_classes: {vectors.shape[1]} numbers describe a class, the others have {self.semantics_.shape[1]}"
             )
         unseen = np.concatenate([self.unseen_classes_, names])
+        vectors = scale_semantics(self.generator_.semantics, vectors, "add_classes")
         return self._keep(self.generator_, unseen, np.concatenate([self.semantics_, vectors]))
 
     def predict(self, X) -> np.ndarray:
@@ -178,17 +182,28 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         shares = np.exp(scores - scores.max(1, keepdims=True))
         return shares / shares.sum(1, keepdims=True)
 
-    def score(self, X, y) -> float:
-        """Mean accuracy per class, 0 to 1, of rows X [n, D] of classes y [n]: every class of y counts alike.
+    def score(self, X, y, metric=None) -> float:
+        """A score, 0 to 1, of rows X [n, D] of classes y [n]; every class of y counts alike.
 
-        Of rows of unseen classes alone this is T1 where `generalized` is False, else U; of seen ones S.
+        Args:
+          X, y: rows and their classes.
+          metric: None: mean accuracy per class of `predict`. Else, whatever `generalized` is and of the rows that
+            belong to it: "T1", the accuracy of unseen classes among themselves; "U" and "S", of unseen and of seen
+            classes among all, `calibration_` included; "H", their harmonic mean; "AUSUC", the area under the
+            seen-unseen curve, over all calibrations.
 
         Raises:
-          ValueError: X and y differ in length.
+          ValueError: X and y differ in length, or (`zsl_jax.errors.InputError`) the metric is another, a class of y
+            is none of `classes_`, or classes that the metric needs have no rows in y.
         """
         y = column_or_1d(y)
         check_consistent_length(X, y)
-        return metrics.mean_accuracy(self.predict(X), y, np.unique(y))
+        if metric is None:
+            return metrics.mean_accuracy(self.predict(X), y, np.unique(y))
+        x, n_seen = self._rows(X), len(self.seen_classes_)
+        columns = columns_of(y, np.concatenate([self.seen_classes_, self.unseen_classes_]))
+        require_parts(metric, columns < n_seen)
+        return engine.measure(metric, self._among(x, metric != "T1"), columns, n_seen)
 
     def save(self, path) -> None:
         """Writes the fitted estimator to a folder: `estimator.json` and `arrays.safetensors`, nothing pickled.
@@ -224,10 +239,11 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         config = presets.start(self.method)
         config.seed = seed_of(self.random_state)
         presets.override(config, self.options or {})  # what becomes of the data may be asked for there
-        semantics = prepared(described.semantics, config.data.normalize_semantics)
         names = tuple(map(str, [*seen, *described.unseen]))
-        dataset = engine.in_memory(config, x, labels, semantics, names)
-        n_rows = len(tasks.validation_rows(dataset, config.data, config.seed)[0]) if self.validate else len(labels)
+        dataset = engine.in_memory(config, x, labels, described.semantics, names)
+        draws = range(len(tasks.validation_classes(dataset, config.data)) if self.validate else 0)
+        of_draws = (len(tasks.validation_rows(dataset, config.data, config.seed, draw)[0]) for draw in draws)
+        n_rows = min(of_draws, default=len(labels))
         self._configure(config, n_rows)
         own = None if self.workdir is None else contextlib.nullcontext(self.workdir)
         with own or tempfile.TemporaryDirectory(prefix="zsl_jax_") as workdir:
@@ -235,7 +251,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         self.generator_, self.scaler_, self.seen_classes_ = generator, None, seen
         self.calibration_ = float(chosen if self.calibration is None else self.calibration)
         self._views, self._labels = engine.views_of(engine.ready(generator), x), labels
-        return self._keep(generator, described.unseen, semantics)
+        return self._keep(generator, described.unseen, scale_semantics(generator.semantics, described.semantics, "fit"))
 
     def _keep(self, generator: engine.Generator, unseen: np.ndarray, semantics: np.ndarray) -> Self:
         """Trains final classifiers of the seen and these unseen classes, then takes both over."""
@@ -255,19 +271,26 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
             config.eval.spaces = (str(self.space),)
         presets.override(config, self.options or {})
 
+    def _rows(self, X) -> np.ndarray:
+        """Rows [n, D] as the fitted estimator takes them."""
+        check_is_fitted(self)
+        return np.asarray(validate_data(self, X, dtype=np.float32, reset=False))
+
     def _scores(self, X) -> np.ndarray:
         """Class scores [n, C] in the order of `classes_`; -inf for classes that are not to be predicted."""
-        check_is_fitted(self)
-        x = np.asarray(validate_data(self, X, dtype=np.float32, reset=False))
+        found = self._among(self._rows(X), self.generalized)
+        return found[:, np.argsort(np.concatenate([self.seen_classes_, self.unseen_classes_]))]
+
+    def _among(self, x: np.ndarray, generalized: bool) -> np.ndarray:
+        """Scores [n, C] of the seen, then of the unseen classes; -inf for seen ones unless `generalized`."""
         n_seen = len(self.seen_classes_)
-        if self.generalized:
+        if generalized:
             found = self._through("gzsl", x)
             found[:, :n_seen] -= self.calibration_
-        elif "zsl" in self.heads_:
-            found = np.pad(self._through("zsl", x), ((0, 0), (n_seen, 0)), constant_values=-np.inf)
-        else:
+            return found
+        if "zsl" not in self.heads_:
             raise InputError("generalized=False: there are no unseen classes; fit with semantics that describe some")
-        return found[:, np.argsort(np.concatenate([self.seen_classes_, self.unseen_classes_]))]
+        return np.pad(self._through("zsl", x), ((0, 0), (n_seen, 0)), constant_values=-np.inf)
 
     def _through(self, head: str, x: np.ndarray) -> np.ndarray:
         """Scores [n, ...] that a final classifier gives to raw rows x [n, D]."""

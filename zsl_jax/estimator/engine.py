@@ -13,12 +13,14 @@ from sklearn.linear_model import LogisticRegression
 
 from zsl_jax.config import presets
 from zsl_jax.data import splits
+from zsl_jax.data.checks import float32
 from zsl_jax.data.dataset import Dataset, Part, Task
-from zsl_jax.data.scaling import Scaler, apply_scaler, fit_scaler
-from zsl_jax.evaluation import classifier, fits, protocol, prototype, rows
+from zsl_jax.data.scaling import Scaler, SemanticsScaler, apply_scaler, fit_scaler, fit_semantics
+from zsl_jax.evaluation import classifier, fits, metrics, protocol, prototype, rows
 from zsl_jax.evaluation.options import EvalOptions
 from zsl_jax.evaluation.scoring import InSpace, Scorer, Synthesis, class_columns
 from zsl_jax.experiment import checks, problems, runs
+from zsl_jax.experiment.settling import settle
 from zsl_jax.train_steps.method import Method, Params, Spec
 from zsl_jax.training import lockstep, stage, stopping
 from zsl_jax.training.workdir import RunFiles
@@ -49,6 +51,7 @@ class Generator:
       raw: sizes of the raw data.
       views: the stages that make views, by name, in order.
       scalers: of the views "x" and maybe "r", by name.
+      semantics: the scaler of descriptions.
       params: inference parameters of the last stage.
       space: input space of the final classifiers.
       sampler: the way to sample.
@@ -59,6 +62,7 @@ class Generator:
     raw: Spec
     views: dict[str, View]
     scalers: dict[str, Scaler]
+    semantics: SemanticsScaler
     params: dict[str, Params]
     space: str
     sampler: str
@@ -94,7 +98,7 @@ def in_memory(config: Any, x: np.ndarray, labels: np.ndarray, semantics: np.ndar
       config: whole configuration.
       x: features [N, D] float32.
       labels: classes [N] int32; classes without rows are unseen.
-      semantics: of all classes [C, A] float32.
+      semantics: of all classes [C, A], as they are given.
       names: of all classes.
 
     Raises:
@@ -102,7 +106,9 @@ def in_memory(config: Any, x: np.ndarray, labels: np.ndarray, semantics: np.ndar
     """
     parts = {"trainval": np.arange(len(x)), "test_seen": np.zeros(0, np.int64), "test_unseen": np.zeros(0, np.int64)}
     chosen, notes = splits.complete_splits(parts, labels, config.data.validation_classes, "memory", "memory")
-    return Dataset("memory", {"x": x}, {"x": "features"}, "given", labels, semantics, chosen, names, notes)
+    given = float32(semantics)
+    made = Dataset("memory", {"x": x}, {"x": "features"}, "given", labels, given, chosen, names, notes, None, semantics)
+    return made.with_semantics(config.data.semantics_scaling)
 
 
 def learn(config: Any, dataset: Dataset, workdir: Path, bars: bool) -> tuple[Generator, float]:
@@ -116,6 +122,7 @@ def learn(config: Any, dataset: Dataset, workdir: Path, bars: bool) -> tuple[Gen
       Diverged: a loss or gradient was not finite.
     """
     checks.check_options(config)
+    config, dataset = settle(config, dataset)
     checks.rehearse(config, dataset)
     with contextlib.ExitStack() as held:
         claimed = config.to_dict() | {runs.FINGERPRINT: dataset.fingerprint()}
@@ -140,6 +147,7 @@ def collect(config: Any, trained: problems.Runs) -> tuple[Generator, float]:
         raw=checks.spec_of(dataset),
         views=views,
         scalers={name: fit_scaler(config.data.scaling, view) for name, view in made.items()},
+        semantics=dataset.semantics_scaler or fit_semantics("none", dataset.semantics),
         params=jax.device_get(stage.load_inference(last, place.epoch)),
         space=space,
         sampler=place.sampler,
@@ -153,13 +161,12 @@ def choose(config: Any, trained: problems.Runs) -> tuple[str, protocol.Place, fl
     last = trained.test.last
     choices = trained.choices.get(last.name, {})
     space = protocol.best_space(choices, config.eval.select)
-    if space is None or trained.validation is None:
+    if space is None:
         options = problems.eval_options(config, last.name, last.method)
         place = protocol.Place(last.epochs - 1, options.samplers_of(last.method)[0], options.epochs - 1)
         return options.spaces_of(last.method)[-1], place, 0.0
-    found = trained.validation.evaluations[last.name]
-    place, values = protocol.at(found, space, choices[space]["H"])
-    return space, place, values["gamma"]
+    there = [protocol.at(one.evaluations[last.name], space, choices[space]["H"]) for one in trained.validation]
+    return space, there[0][0], float(np.mean([values["gamma"] for _, values in there]))
 
 
 def embed(method: Method, params: dict[str, Params], views: Mapping[str, np.ndarray], space: str) -> np.ndarray:
@@ -253,3 +260,28 @@ def class_scores(head: Head, features: np.ndarray, unit: bool) -> np.ndarray:
     if unit:
         wide = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), prototype.SMALLEST_NORM)
     return wide @ head.weights.T.astype(np.float64) + head.bias[None, :]
+
+
+def measure(metric: str, scores: np.ndarray, columns: np.ndarray, n_seen: int) -> float:
+    """A score, 0 to 1, of class scores [n, C] of rows whose classes are `columns` [n], seen classes in the first ones.
+
+    metric: "U", "S", "H", "AUSUC", or of scores among the unseen classes alone "T1".
+    """
+    is_seen = columns < n_seen
+    if metric == "AUSUC":
+        return area(scores, columns, n_seen)
+    predicted = metrics.predict(scores)
+    s, u = (
+        metrics.mean_accuracy(predicted[part], columns[part], np.unique(columns[part])) for part in (is_seen, ~is_seen)
+    )
+    return {"T1": u, "U": u, "S": s, "H": float(metrics.harmonic_mean(u, s))}[metric]
+
+
+def area(scores: np.ndarray, columns: np.ndarray, n_seen: int) -> float:
+    """AUSUC, 0 to 1, as `measure`."""
+    weights = np.zeros(len(columns), np.float32)
+    for part in (columns < n_seen, columns >= n_seen):
+        weights[part] = metrics.class_balance(columns[part])
+    gains = metrics.gains(jnp.asarray(scores, jnp.float32), jnp.asarray(columns), jnp.asarray(weights), n_seen)
+    _, u, s = metrics.seen_unseen_curve(gains)
+    return metrics.area(u, s)

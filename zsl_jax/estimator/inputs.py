@@ -1,5 +1,7 @@
 """What a caller gives the estimator, checked: parameters, labels, descriptions of classes, folders."""
 
+import functools
+import logging
 import math
 import numbers
 import os
@@ -12,8 +14,10 @@ from sklearn.utils import check_array, check_random_state
 
 from zsl_jax.config import presets
 from zsl_jax.config.options import MOST_SEED
-from zsl_jax.data.sources.xlsa17 import normalize_semantics
 from zsl_jax.errors import InputError
+from zsl_jax.evaluation.protocol import SCORES
+
+log = logging.getLogger(__name__)
 
 
 def is_finite(value: Any) -> bool:
@@ -114,6 +118,44 @@ def describe(semantics: Any, class_names: Any, seen: np.ndarray) -> Described:
     return Described(names[~is_seen], np.concatenate([vectors[order], vectors[~is_seen]]))
 
 
+@functools.cache
+def say(line: str) -> None:
+    """Logs a line once, however many models of a search would."""
+    log.warning(line)
+
+
+def say_unseen(described: Described) -> None:
+    """Says which classes are taken as unseen: a class whose rows are missing by mistake is among them."""
+    unseen, total = described.unseen, len(described.semantics)
+    if len(unseen):
+        say(f"{len(unseen)} of {total} classes described have no rows in y and are taken as unseen: {few(unseen)}")
+    else:
+        say(f"all {total} classes described have rows in y: none is unseen")
+
+
+def columns_of(y: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Places [n] int32 of labels y [n] among `classes`; raises InputError where one is not there."""
+    place = {name: number for number, name in enumerate(classes.tolist())}
+    unknown = [label for label in y.tolist() if label not in place]
+    if unknown:
+        raise InputError(f"y: {unknown[0]!r} is none of the classes described, {few(classes)}")
+    return np.array([place[label] for label in y.tolist()], np.int32)
+
+
+def require_parts(metric: Any, is_seen: np.ndarray) -> None:
+    """Refuses a metric that there is not, or whose classes have no rows among those that are seen or not [n].
+
+    Raises:
+      InputError: naming the metric and what is missing.
+    """
+    if metric not in SCORES:
+        raise InputError(f"metric: {metric!r}; choose one of {SCORES} or None")
+    needed = {"T1": [False], "U": [False], "S": [True]}.get(metric, [True, False])
+    missing = ["seen" if seen else "unseen" for seen in needed if not (is_seen == seen).any()]
+    if missing:
+        raise InputError(f"metric={metric!r}: y has no rows of {' or '.join(missing)} classes; add some to X and y")
+
+
 def named(semantics: Any, class_names: Any, default: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Labels [C] and vectors [C, A] float64 of an array with names, a dict or a data frame.
 
@@ -127,6 +169,7 @@ def named(semantics: Any, class_names: Any, default: np.ndarray | None = None) -
         class_names = own
         semantics = list(semantics.values()) if isinstance(semantics, Mapping) else semantics
     vectors = check_array(semantics, dtype="float64", input_name="semantics")
+    check_array(vectors, dtype="float32", input_name="semantics")  # which they are trained on as
     if class_names is None:
         class_names = () if default is None else default
     if isinstance(class_names, str) or not isinstance(class_names, Iterable):
@@ -160,12 +203,6 @@ def labels_of(semantics: Any) -> list | None:
         return list(semantics)
     index = getattr(semantics, "index", None)
     return None if index is None or callable(index) else list(index)  # a list's `index` is a method
-
-
-def prepared(semantics: np.ndarray, normalise: bool) -> np.ndarray:
-    """Semantics [C, A] as float32, each class of length 1 where asked for."""
-    vectors = normalize_semantics(semantics, "semantics") if normalise else semantics
-    return check_array(vectors, dtype="float32", input_name="semantics")
 
 
 def seed_of(random_state: Any) -> int:

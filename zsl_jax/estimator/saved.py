@@ -11,7 +11,7 @@ import numpy as np
 from zsl_jax import files
 from zsl_jax.config import presets
 from zsl_jax.data.formats import tensors
-from zsl_jax.data.scaling import Scaler
+from zsl_jax.data.scaling import SEMANTICS, Scaler, SemanticsScaler
 from zsl_jax.errors import InputError
 from zsl_jax.estimator import engine, inputs
 from zsl_jax.evaluation import rows
@@ -116,6 +116,7 @@ def arrays_of(estimator: Any) -> dict[str, np.ndarray]:
     views = {name: {"params": view.params, "scaler": vars(view.scaler)} for name, view in generator.views.items()}
     tree |= {"rows": estimator._views, "labels": estimator._labels, "semantics": estimator.semantics_}
     tree |= {"params": generator.params, "views": views, "key": generator.key}
+    tree |= {"descriptions": {"shift": generator.semantics.shift, "scale": generator.semantics.scale}}
     return tensors.flatten(tree | {"scalers": {name: vars(one) for name, one in generator.scalers.items()}})
 
 
@@ -215,6 +216,15 @@ class Arrays:
         """A scaler of rows of a width."""
         return Scaler(self.floats(f"{name}/shift", width), self.floats(f"{name}/scale", width))
 
+    def semantics_scaler(self, kind: str, width: int) -> SemanticsScaler:
+        """A scaler of descriptions of a width; earlier versions kept none, since their kinds have no numbers."""
+        if "descriptions/shift" not in self.arrays and kind in ("none", "l2"):
+            return SemanticsScaler(kind, np.zeros(width), np.ones(width))
+        shift, scale = (self.get(f"descriptions/{name}", (width,), np.float64) for name in ("shift", "scale"))
+        if kind not in SEMANTICS or not np.isfinite([shift, scale]).all():
+            raise InputError(f"descriptions scaled by {kind!r}, or by numbers that are not finite")
+        return SemanticsScaler(kind, shift, scale)
+
     def head(self, name: str, n_classes: int, width: int) -> engine.Head:
         """A final classifier."""
         weights = self.floats(f"heads/{name}/weights", n_classes, width)
@@ -263,6 +273,7 @@ def read_generator(record: dict[str, Any], take: Arrays) -> engine.Generator:
         raw=raw,
         views=views,
         scalers={name: take.scaler(f"scalers/{name}", width) for name, width in widths.items()},
+        semantics=take.semantics_scaler(config.data.semantics_scaling, raw.a_dim),
         params=take.tree("params", last.params),
         space=record["space"],
         sampler=record["sampler"],

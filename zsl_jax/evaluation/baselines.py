@@ -1,133 +1,61 @@
 """What a generative method has to beat: chance, two linear methods in closed form (ESZSL and SAE), and the simplest
 classifier of its own rows (1-nearest neighbour).
-
-Sources: Romera-Paredes and Torr, "An embarrassingly simple approach to zero-shot learning", ICML 2015 (ESZSL); Kodirov,
-Xiang and Gong, "Semantic autoencoder for zero-shot learning", CVPR 2017 (SAE).
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from zsl_jax.data.dataset import Task, array
-from zsl_jax.evaluation import metrics, scoring
+from zsl_jax.data.scaling import affine
+from zsl_jax.evaluation import fits, linear, metrics, scoring
 from zsl_jax.evaluation.protocol import SCORES
 from zsl_jax.evaluation.scoring import Scorer
 from zsl_jax.train_steps.method import Params
 
-POWERS = tuple(10.0**i for i in range(-3, 4))
-SINGULAR = 1e-10  # eigenvalues below this share of the largest are rounding errors
-GRID = tuple((gamma, lam) for gamma in POWERS for lam in POWERS)
-
-
-class Spectrum(NamedTuple):
-    """Eigenvectors and eigenvalues of X'X (features) and of S S' (semantics), and X'Y S' (SAE: X'S') between them."""
-
-    feature_vectors: np.ndarray
-    feature_values: np.ndarray
-    semantic_vectors: np.ndarray
-    semantic_values: np.ndarray
-    cross: np.ndarray
-
-
-def spectrum(x: np.ndarray, semantics: np.ndarray, between: np.ndarray) -> Spectrum:
-    """Decomposes what is inverted, once for all weights: features [n, D], semantics [m, A], `between` them [D, A]."""
-    feature_values, feature_vectors = np.linalg.eigh(x.T @ x)
-    semantic_values, semantic_vectors = np.linalg.eigh(semantics.T @ semantics)
-    cross = feature_vectors.T @ between @ semantic_vectors
-    return Spectrum(feature_vectors, feature_values, semantic_vectors, semantic_values, cross)
-
-
-def eszsl_spectrum(x: np.ndarray, labels: np.ndarray, semantics: np.ndarray, seen: np.ndarray) -> Spectrum:
-    """What ESZSL inverts; the arguments are those of `eszsl`."""
-    x, own = np.asarray(x, np.float64), np.asarray(semantics, np.float64)[seen]
-    signs = np.where(labels[:, None] == np.asarray(seen)[None, :], 1.0, -1.0)
-    return spectrum(x, own, x.T @ signs @ own)
-
-
-def solve(parts: Spectrum, gamma: float, lam: float) -> np.ndarray:
-    """V = (X'X + gamma I)^-1 X'Y S' (S S' + lam I)^-1 [D, A] from its decomposition."""
-    shrunk = parts.cross / ((parts.feature_values + gamma)[:, None] * (parts.semantic_values + lam)[None, :])
-    return parts.feature_vectors @ shrunk @ parts.semantic_vectors.T
-
-
-def eszsl(
-    x: np.ndarray, labels: np.ndarray, semantics: np.ndarray, seen: np.ndarray, gamma: float, lam: float
-) -> np.ndarray:
-    """The bilinear map V of ESZSL; the score of class c for row x is x V semantics[c].
-
-    Args:
-      x: training features [n, D].
-      labels: their classes [n].
-      semantics: of all classes [C, A].
-      seen: classes to train on [c].
-      gamma: regulariser on the feature side, > 0.
-      lam: regulariser on the semantic side, > 0.
-
-    Returns:
-      V [D, A] float64 (equation 5 of the paper, with targets +1 and -1).
-    """
-    return solve(eszsl_spectrum(x, labels, semantics, seen), gamma, lam)
+FEATURES = ("standard", "none", "minmax", "l2")  # how features may be prepared
+FIRST_POWERS = (-3, 3)  # of ten, lowest and highest: the first grid of each weight
+MOST_POWER = 8  # where widening the grid ends
+TINY = 1e-12  # keeps rows of zeros what they are
 
 
 class Features(NamedTuple):
-    """Features of a task's three parts [n, D]."""
+    """Features of a task's three parts [n, D] float64, prepared in one way, the training rows decomposed."""
 
     train: np.ndarray
     test_seen: np.ndarray
     test_unseen: np.ndarray
+    side: linear.Side
 
 
-Predict = Callable[[tuple[float, ...], np.ndarray, np.ndarray], np.ndarray]  # (weights, x [n, D], classes) -> [n, c]
-
-
-def standardised(task: Task, view: str) -> Features:
-    """Features with mean 0 and deviation 1 on the training rows: ESZSL has no bias, so an offset would cost it points.
+def prepared(task: Task, view: str, kind: str) -> Features:
+    """Features of a task, prepared for a map without bias.
 
     Args:
-      task: where the rows are; how it is scaled doesn't matter then.
+      task: where the rows are.
       view: "x", "r" or "xr" (both, side by side).
+      kind: "standard" (mean 0, deviation 1 on the training rows), "minmax" (0 to 1 there), "l2" (rows of length 1) or
+        "none".
     """
     parts = (task.train, task.test_seen, task.test_unseen)
-    train, *tests = (np.concatenate([array(part.views, name) for name in view], 1).astype(np.float64) for part in parts)
-    mean, deviation = train.mean(0), train.std(0)
-    deviation[deviation == 0] = 1.0
-    return Features(*((rows - mean[None, :]) / deviation[None, :] for rows in (train, *tests)))
+    raw = [np.concatenate([array(part.views, name) for name in view], 1).astype(np.float64) for part in parts]
+    if kind == "l2":
+        ready = [rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), TINY) for rows in raw]
+    else:
+        shift, scale = affine(kind, raw[0])
+        ready = [(rows - shift[None, :]) * scale[None, :] for rows in raw]
+    train, test_seen, test_unseen = ready
+    return Features(train, test_seen, test_unseen, linear.decomposed(train))
 
 
 def centred_semantics(task: Task) -> np.ndarray:
-    """Semantics [C, A] from their mean over training rows: the map from standardised features has no bias either."""
+    """Semantics [C, A] from their mean over training rows: the map from features to them has no bias."""
     semantics = np.asarray(task.semantics, np.float64)
     return semantics - semantics[task.train.labels].mean(0)[None, :]
-
-
-def solve_sae(parts: Spectrum, lam: float) -> np.ndarray:
-    """V [D, A] of SAE from its decomposition; see `sae`."""
-    sums = lam * parts.feature_values[:, None] + parts.semantic_values[None, :]
-    determined = sums > SINGULAR * sums.max()
-    shrunk = np.where(determined, (1 + lam) * parts.cross / np.where(determined, sums, 1.0), 0.0)
-    return parts.feature_vectors @ shrunk @ parts.semantic_vectors.T
-
-
-def sae(x: np.ndarray, semantics: np.ndarray, lam: float) -> np.ndarray:
-    """The encoder of SAE: x V are a row's semantics, and x V V' is the row again.
-
-    Solves S S' W + lam W X X' = (1 + lam) S X' (section 3 of the paper; W = V', rows as columns) in the eigenvectors of
-    both sides, where it is a division for each entry. Where neither features nor semantics span their spaces, the
-    equation leaves entries open (a general solver would divide by rounding errors): they are zero, which makes the
-    shortest solution.
-
-    Args:
-      x: training features [n, D].
-      semantics: of the rows' classes [n, A].
-      lam: weight of the encoding error against the reconstruction's, > 0.
-
-    Returns:
-      V [D, A] float64.
-    """
-    return solve_sae(spectrum(x, semantics, x.T @ semantics), lam)
 
 
 def cosines(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -139,82 +67,169 @@ def cosines(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def unseen_accuracy(task: Task, scores: np.ndarray) -> float:
     """T1 (a share) of scores [n, unseen classes] of the rows of unseen classes."""
-    return metrics.mean_accuracy(task.unseen[scores.argmax(1)], task.test_unseen.labels, task.unseen)
+    right = scoring.positions(task.test_unseen.labels, task.unseen)
+    return metrics.mean_accuracy(metrics.predict(scores), right, np.arange(len(task.unseen)))
 
 
-def all_scores(task: Task, seen_scores: np.ndarray, unseen_scores: np.ndarray) -> dict[str, float]:
-    """T1, U, S, H and AUSUC in percent of class scores [n, C] of both test parts: seen classes, then unseen ones."""
-    gains = scoring.gains_of(task, seen_scores, unseen_scores)
-    u, s = (float(value) for value in metrics.at_gamma(gains, 0.0))
-    _, curve_u, curve_s = metrics.seen_unseen_curve(gains)
-    shares = {
-        "T1": unseen_accuracy(task, unseen_scores[:, len(task.seen) :]),
-        "U": u,
-        "S": s,
-        "H": metrics.harmonic_mean(u, s),
-    }
-    shares["AUSUC"] = metrics.area(curve_u, curve_s)
-    return {name: round(100 * float(value), 4) for name, value in shares.items()}
+Weights = tuple[float, ...]
+Predict = Callable[[Weights, np.ndarray, np.ndarray], np.ndarray]  # (weights, x [n, D], classes) -> [n, c]
 
 
-def eszsl_on(task: Task, view: str) -> tuple[Features, Predict]:
-    """Features of a task, and ESZSL of weights (gamma, lam) trained on it."""
-    features = standardised(task, view)
-    parts = eszsl_spectrum(features.train, task.train.labels, task.semantics, task.seen)
-    return features, lambda weights, x, classes: x @ (solve(parts, *weights) @ task.semantics[classes].T)
+def train_eszsl(task: Task, features: Features) -> Predict:
+    """ESZSL of weights (gamma, lam) trained on a task."""
+    parts = linear.eszsl_spectrum(features.side, features.train, task.train.labels, task.semantics, task.seen)
+    return lambda weights, x, classes: x @ (linear.solve_eszsl(parts, *weights) @ task.semantics[classes].T)
 
 
-def sae_on(task: Task, view: str) -> tuple[Features, Predict]:
-    """Features of a task, and SAE of weights (lam,) trained on it; classes are found by cosines of semantics."""
-    features, semantics = standardised(task, view), centred_semantics(task)
+def train_sae(task: Task, features: Features) -> Predict:
+    """SAE of weights (lam,) trained on a task, with semantics centred; classes are found by cosines of semantics."""
+    semantics = centred_semantics(task)
     own = semantics[task.train.labels]
-    parts = spectrum(features.train, own, features.train.T @ own)
-    return features, lambda weights, x, classes: cosines(x @ solve_sae(parts, *weights), semantics[classes])
+    parts = linear.spectrum(features.side, own, features.train.T @ own)
+    return lambda weights, x, classes: cosines(x @ linear.solve_sae(parts, *weights), semantics[classes])
 
 
-def chosen_and_scored(
-    train: Callable[[Task, str], tuple[Features, Predict]],
-    validation: Task | None,
-    test: Task,
-    view: str,
-    grid: Sequence[tuple[float, ...]],
-) -> tuple[dict[str, float], tuple[float, ...]]:
-    """Scores on the test task with the weights that have the highest T1 on the other one, the first of equals."""
-    choosing = validation or test
-    features, predict = train(choosing, view)
-    x, unseen = features.test_unseen, choosing.unseen
-    weights = max(grid, key=lambda weights: unseen_accuracy(choosing, predict(weights, x, unseen)))
-    features, predict = train(test, view)
-    classes = np.concatenate([test.seen, test.unseen])
-    seen, unseen = (predict(weights, x, classes) for x in (features.test_seen, features.test_unseen))
-    return all_scores(test, seen, unseen), weights
+class Method(NamedTuple):
+    """A closed form: how it is trained, names of its weights, whether larger (1) or smaller (-1) ones regularise more.
+
+    SAE's weight is that of the encoding error: the smaller it is, the more the reconstruction decides.
+    """
+
+    train: Callable[[Task, Features], Predict]
+    weights: tuple[str, ...]
+    stronger: int
 
 
-def eszsl_scores(
-    validation: Task | None, test: Task, view: str = "x", grid: Sequence[tuple[float, float]] = GRID
-) -> dict[str, float]:
-    """Trains ESZSL on the (standardised) training rows of the test task and scores it.
+METHODS = {"ESZSL": Method(train_eszsl, ("gamma", "lam"), 1), "SAE": Method(train_sae, ("lam",), -1)}
+
+
+class Choice(NamedTuple):
+    """What suits a closed form best on the validation task.
+
+    features: how they are prepared, one of `FEATURES`. weights: of the method. t1: T1 in percent on each draw of
+    validation classes. gamma: calibration of highest H, the mean over the draws. at_edge: the best weight is the last
+    one that was tried.
+    """
+
+    features: str
+    weights: Weights
+    t1: tuple[float, ...]
+    gamma: float
+    at_edge: bool
+
+
+def search(score: Callable[[Weights], float], n_weights: int, stronger: int) -> tuple[Weights, bool]:
+    """The weights of the highest score on a grid of powers of ten.
+
+    It widens while the best lies at its edge and is better than before.
 
     Args:
-      validation: task on which the regularisers are chosen by T1; None: they are chosen on the test task itself, an
-        oracle to be labelled as such.
-      test: task to score.
-      view: features, "x", "r" or "xr".
-      grid: pairs (gamma, lam) to choose from.
+      score: of weights.
+      n_weights: how many there are.
+      stronger: sign of the stronger regularisation, which wins among equal scores.
 
     Returns:
-      T1, U, S, H, AUSUC in percent, and the gamma and lam chosen.
+      The weights, and whether the best still lay at the edge where widening ends.
     """
-    found, (gamma, lam) = chosen_and_scored(eszsl_on, validation, test, view, grid)
-    return {**found, "gamma": gamma, "lam": lam}
+    bounds, known, before = [FIRST_POWERS] * n_weights, {}, -np.inf
+    while True:
+        for powers in itertools.product(*(range(low, high + 1) for low, high in bounds)):
+            if powers not in known:
+                known[powers] = score(tuple(10.0**power for power in powers))
+        best = max(known, key=lambda powers: (known[powers], stronger * sum(powers)))
+        wider = [
+            (low - (power == low > -MOST_POWER), high + (power == high < MOST_POWER))
+            for power, (low, high) in zip(best, bounds, strict=True)
+        ]
+        better = known[best] > before
+        if wider == bounds or not better:
+            at_edge = better and any(abs(power) == MOST_POWER for power in best)
+            return tuple(10.0**power for power in best), at_edge
+        bounds, before = wider, known[best]
 
 
-def sae_scores(
-    validation: Task | None, test: Task, view: str = "x", grid: Sequence[float] = POWERS
-) -> dict[str, float]:
-    """Trains SAE as `eszsl_scores` does ESZSL, on semantics centred on the training rows; `grid`: of lam."""
-    found, (lam,) = chosen_and_scored(sae_on, validation, test, view, [(lam,) for lam in grid])
-    return {**found, "lam": lam}
+def choose(
+    variants: Mapping[str, Sequence[Task]], view: str, methods: Iterable[str] = tuple(METHODS)
+) -> dict[str, dict[str, Choice]]:
+    """Chooses preparation and weights of closed forms by the mean T1 over draws of validation classes.
+
+    Args:
+      variants: by name, the draws' tasks; variants have the same rows and may differ in the semantics.
+      view: features, "x", "r" or "xr".
+      methods: names among `METHODS`.
+
+    Returns:
+      by variant and method: the choice; of equals the first preparation of `FEATURES`.
+    """
+    found: dict[str, dict[str, Choice]] = {variant: {} for variant in variants}
+    for kind in FEATURES:
+        features = [prepared(task, view, kind) for task in next(iter(variants.values()))]
+        for variant, draws in variants.items():
+            for name in methods:
+                choice = best_weights(METHODS[name], kind, draws, features)
+                if name not in found[variant] or np.mean(choice.t1) > np.mean(found[variant][name].t1):
+                    found[variant][name] = choice
+    return found
+
+
+def best_weights(method: Method, kind: str, draws: Sequence[Task], features: Sequence[Features]) -> Choice:
+    """The best weights of a closed form for features prepared in one way, see `choose`."""
+    trained = [(task, own, method.train(task, own)) for task, own in zip(draws, features, strict=True)]
+
+    def t1(weights: Weights) -> tuple[float, ...]:
+        shares = (
+            unseen_accuracy(task, predict(weights, own.test_unseen, task.unseen)) for task, own, predict in trained
+        )
+        return tuple(100 * share for share in shares)
+
+    weights, at_edge = search(lambda weights: float(np.mean(t1(weights))), len(method.weights), method.stronger)
+    gammas = [float(metrics.calibrate(gains(*one, weights))[1]) for one in trained]
+    return Choice(kind, weights, t1(weights), float(np.mean(gammas)), at_edge)
+
+
+def gains(task: Task, features: Features, predict: Predict, weights: Weights) -> metrics.Gains:
+    """What the test rows of a task add to S and U."""
+    return scoring.gains_of(task, *class_scores(task, features, predict, weights))
+
+
+def class_scores(task: Task, features: Features, predict: Predict, weights: Weights) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of test_seen and test_unseen [n, C]: columns of the seen, then of the unseen classes."""
+    classes = np.concatenate([task.seen, task.unseen])
+    return predict(weights, features.test_seen, classes), predict(weights, features.test_unseen, classes)
+
+
+def all_scores(task: Task, seen: np.ndarray, unseen: np.ndarray, gamma: float) -> dict[str, Any]:
+    """Scores in percent of class scores [n, C] of both test parts: T1, U, S, H, AUSUC, and calibrated with `gamma`."""
+    shares = fits.gzsl_scores(scoring.gains_of(task, seen, unseen), jnp.float32(gamma))
+    shares |= {"T1": unseen_accuracy(task, unseen[:, len(task.seen) :])}
+    found = {name: round(100 * float(value), 4) for name, value in shares.items()}
+    calibrated = {name: found[f"{name}_cal"] for name in ("U", "S", "H")}
+    return {name: found[name] for name in SCORES} | {"calibrated": {"gamma": gamma} | calibrated}
+
+
+def closed_forms(draws: Sequence[Task], test: Task, view: str) -> dict[str, dict[str, Any]]:
+    """Trains ESZSL and SAE on the test task, with what the validation task chose, and scores them.
+
+    Args:
+      draws: the validation task, for each draw of classes; none: all is chosen on the test task itself, an oracle to be
+        labelled as such.
+      test: task to score.
+      view: features, "x", "r" or "xr".
+
+    Returns:
+      by method: T1, U, S, H, AUSUC in percent; "calibrated": U, S, H at the gamma chosen; "chosen": features, weights,
+      and T1 on each draw.
+    """
+    (choices,) = choose({"": draws or [test]}, view).values()
+    features = {kind: prepared(test, view, kind) for kind in {choice.features for choice in choices.values()}}
+    found = {}
+    for name, choice in choices.items():
+        own = features[choice.features]
+        predict = METHODS[name].train(test, own)
+        chosen = {"features": choice.features, **dict(zip(METHODS[name].weights, choice.weights, strict=True))}
+        found[name] = all_scores(test, *class_scores(test, own, predict, choice.weights), choice.gamma)
+        found[name]["chosen"] = chosen | {"T1": list(choice.t1), "at_edge": choice.at_edge}
+    return found
 
 
 def chance(task: Task) -> dict[str, float]:

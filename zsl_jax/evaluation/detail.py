@@ -10,24 +10,25 @@ from zsl_jax.train_steps.method import Params
 
 
 def accounts(task: Task, seen: np.ndarray, unseen: np.ndarray, zsl: np.ndarray) -> dict[str, np.ndarray]:
-    """What `detail` returns, of class scores.
+    """What `detail` returns, of class scores; a row whose scores are not finite is of no class.
 
     Args:
       task: with the labels of the rows.
       seen, unseen: scores of test_seen and test_unseen [n, C] over all classes, seen ones first.
       zsl: scores of test_unseen [n, n_unseen] over the unseen classes.
     """
-    all_classes, among_unseen = np.concatenate([task.seen, task.unseen]), zsl.argmax(1)
-    predicted = {
-        "seen": (all_classes[seen.argmax(1)], task.test_seen.labels, task.seen),
-        "unseen": (all_classes[unseen.argmax(1)], task.test_unseen.labels, task.unseen),
-        "zsl": (task.unseen[among_unseen], task.test_unseen.labels, task.unseen),
-    }
+    n_seen, n = len(task.seen), len(task.unseen)
+    of_seen, of_unseen = np.arange(n_seen), np.arange(n)
+    true_seen = scoring.positions(task.test_seen.labels, task.seen)
+    true = scoring.positions(task.test_unseen.labels, task.unseen)
+    among_unseen = metrics.predict(zsl)
     gamma, u, s = metrics.seen_unseen_curve(scoring.gains_of(task, seen, unseen))
-    n, true = len(task.unseen), scoring.positions(task.test_unseen.labels, task.unseen)
+    pairs = (true * n + among_unseen)[among_unseen >= 0]
     return {
-        **{f"{part}_accuracy": metrics.per_class_accuracy(*given, "nan") for part, given in predicted.items()},
-        "confusion": np.bincount(true * n + among_unseen, minlength=n**2).reshape(n, n),
+        "seen_accuracy": metrics.per_class_accuracy(metrics.predict(seen), true_seen, of_seen, "nan"),
+        "unseen_accuracy": metrics.per_class_accuracy(metrics.predict(unseen) - n_seen, true, of_unseen, "nan"),
+        "zsl_accuracy": metrics.per_class_accuracy(among_unseen, true, of_unseen, "nan"),
+        "confusion": np.bincount(pairs, minlength=n**2).reshape(n, n),
         "gamma": gamma,
         "U": u,
         "S": s,

@@ -8,11 +8,15 @@ whose best moment depends on the numbers of classes and rows, and does not carry
 An evaluation is {"epoch": int, "scores": result of `evaluate`}.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
 
 from zsl_jax.errors import InputError
 
+CLEARLY = 0.95  # confidence that a place is worse than another
 GENERALISED = ("U", "S", "H", "AUSUC")
 SCORES = ("T1", *GENERALISED)
 Evaluation = Mapping[str, Any]
@@ -67,12 +71,16 @@ def oracle(evaluations: Sequence[Evaluation]) -> dict[str, Row]:
       evaluations: of the test task.
 
     Returns:
-      by space: T1 and AUSUC (each its own best), U, S and H (where H is best) in percent, and where they were found.
+      by space: T1 and AUSUC (each its own best), U, S and H (where H is best) in percent, and where they were found;
+      "calibrated": the best H over all gammas.
     """
-    rows = {space: row(best(evaluations, space, "T1"), best(evaluations, space, "H")) for space in spaces(evaluations)}
-    return {
-        space: of_space | {"AUSUC": best(evaluations, space, "AUSUC")[1]["AUSUC"]} for space, of_space in rows.items()
-    }
+    rows: dict[str, Row] = {}
+    for space in spaces(evaluations):
+        rows[space] = row(best(evaluations, space, "T1"), best(evaluations, space, "H"))
+        place, values = best(evaluations, space, "H_gamma")
+        calibrated = {"gamma": values["gamma"], "H": values["H_gamma"], "found": place._asdict()}
+        rows[space] |= {"AUSUC": best(evaluations, space, "AUSUC")[1]["AUSUC"], "calibrated": calibrated}
+    return rows
 
 
 def last(evaluations: Sequence[Evaluation]) -> dict[str, Row]:
@@ -84,29 +92,56 @@ def last(evaluations: Sequence[Evaluation]) -> dict[str, Row]:
     return {space: row(final(space), final(space)) for space in spaces(evaluations)}
 
 
-def choose(validation: Sequence[Evaluation], select: str = "H") -> dict[str, dict[str, Row]]:
+def choose(draws: Sequence[Sequence[Evaluation]], select: str = "H") -> dict[str, dict[str, Row]]:
     """Chooses epoch, sampler and calibration by the validation task, the classifier trained to its end.
 
+    Of several draws of validation classes the means decide, and of the places that are not clearly worse than the best
+    (by a t test of the difference over the draws) one of the latest epoch: rounding does not choose.
+
     Args:
-      validation: evaluations of the validation task.
+      draws: evaluations of the validation task, for each draw of its classes.
       select: score that places U, S, H and AUSUC: "H" as published, or "AUSUC", which does not vanish where seen
         classes drown the unseen ones.
 
     Returns:
       by space: "T1" (place of the best T1), "H" (of the best `select`), "calibrated" (of the best H over all gammas);
-      each with epoch, sampler, classifier_epoch and the validation scores, "calibrated" with its gamma too.
+      each with epoch, sampler, classifier_epoch and the mean validation scores there, "calibrated" with H_gamma and
+      gamma; "draws" has the score that chose of each draw.
     """
-    names: dict[str, Callable[[dict[str, float]], dict[str, float]]] = {
-        "T1": lambda values: {"T1": values["T1"]},
-        "H": lambda values: {"H": values["H"], "AUSUC": values["AUSUC"]},
-        "calibrated": lambda values: {"H": values["H_gamma"], "gamma": values["gamma"]},
-    }
-    scores = {"T1": "T1", "H": select, "calibrated": "H_gamma"}
+    names = {"T1": ["T1"], "H": list(dict.fromkeys([select, *GENERALISED])), "calibrated": ["H_gamma", "gamma"]}
     choices: dict[str, dict[str, Row]] = {}
-    for space in spaces(validation):
-        found = {name: best(validation, space, scores[name], settled=True) for name in names}
-        choices[space] = {name: {**place._asdict(), **names[name](v)} for name, (place, v) in found.items()}
+    for space in spaces(draws[0]):
+        everywhere = list(zip(*(places(draw, space, settled=True) for draw in draws), strict=True))
+        choices[space] = {}
+        for choice, (first, *rest) in names.items():
+            place, values = latest_of_best(everywhere, first)
+            means = {name: float(np.mean([one[name] for one in values])) for name in (first, *rest)}
+            choices[space][choice] = {**place._asdict(), **means, "draws": [one[first] for one in values]}
     return choices
+
+
+def latest_of_best(
+    everywhere: Sequence[Sequence[tuple[Place, dict[str, float]]]], name: str
+) -> tuple[Place, list[dict[str, float]]]:
+    """The best place of the latest epoch that has one which is not clearly worse than the best of all.
+
+    Args:
+      everywhere: for each place, in order of training, the place and its scores of each draw.
+      name: score that is compared.
+
+    Returns:
+      The place, and the scores there of each draw.
+    """
+    table = np.array([[values[name] for _, values in draws] for draws in everywhere])
+    n_draws, means = table.shape[1], table.mean(1)
+    behind = table[means.argmax()][None, :] - table
+    error = np.zeros(len(table))
+    if n_draws > 1:
+        error = stats.t.ppf(CLEARLY, n_draws - 1) * behind.std(1, ddof=1) / np.sqrt(n_draws)
+    epochs = np.array([draws[0][0].epoch for draws in everywhere])
+    latest = epochs[behind.mean(1) <= error].max()
+    draws = everywhere[int(np.where(epochs == latest, means, -np.inf).argmax())]
+    return draws[0][0], [values for _, values in draws]
 
 
 def chosen_gammas(choices: Mapping[str, Mapping[str, Row]]) -> dict[str, float]:
@@ -153,6 +188,16 @@ def validated(test: Sequence[Evaluation], choices: Mapping[str, Mapping[str, Row
     return rows
 
 
+def on_validation(result: Mapping[str, Any]) -> dict[str, Row]:
+    """A result's rows of the validation task, by space: means of its draws where they chose, best calibrated H."""
+    stages = list(result.get("validation", {}).get("stages", {}).values())
+    rows: dict[str, Row] = {}
+    for space, choice in (stages[-1] if stages else {}).items():
+        rows[space] = {name: choice["T1" if name == "T1" else "H"][name] for name in SCORES}
+        rows[space]["calibrated"] = {"H": choice["calibrated"]["H_gamma"]}
+    return rows
+
+
 def best_space(choices: Mapping[str, Mapping[str, Row]], select: str = "H") -> str | None:
     """The space with the best `select` ("H" or "AUSUC") on the validation task, then the best T1; None of none."""
     return max(choices, key=lambda space: (choices[space]["H"][select], choices[space]["T1"]["T1"]), default=None)
@@ -169,13 +214,12 @@ def headline(
       select: score that chooses the space.
 
     Returns:
-      "protocol", "space", T1, U, S, H and AUSUC: of "validated" in the best space on the validation task if there was
-      one; else of "last" in the last space, the widest one. Never chosen on the test set.
+      "protocol", "space" and its row: of "validated" in the best space on the validation task if there was one; else of
+      "last" in the last space, the widest one. Never chosen on the test set.
     """
     space = best_space(choices, select)
     if space is not None:
         protocol = "validated"
     else:
         protocol, space = "last", list(protocols["last"])[-1]
-    chosen = protocols[protocol][space]
-    return {"protocol": protocol, "space": space, **{name: chosen[name] for name in SCORES}}
+    return {"protocol": protocol, "space": space, **protocols[protocol][space]}

@@ -113,8 +113,8 @@ def rehearse(config, dataset: Dataset) -> None:
         ):
             raise InputError(STREAMS_REFUSED)
     _check_rows(config, dataset, "there are", rows, methods)
-    if config.validate:
-        rows, _, _ = data.validation_rows(dataset, config.data, config.seed)
+    for draw in range(len(data.validation_classes(dataset, config.data)) if config.validate else 0):
+        rows, _, _ = data.validation_rows(dataset, config.data, config.seed, draw)
         _check_rows(config, dataset, "the validation task has", rows, methods)
     if not methods[-1].is_scored:
         raise InputError(f"config.stages: {tuple(config.stages)} ends with a stage that can't be scored")

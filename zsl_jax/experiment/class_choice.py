@@ -12,6 +12,7 @@ from zsl_jax.data import checks
 from zsl_jax.data.dataset import Dataset
 from zsl_jax.data.importing import sources
 from zsl_jax.data.importing.fields import real
+from zsl_jax.data.scaling import SEMANTICS, SemanticsScaler, scale_semantics
 from zsl_jax.data.sources import layout, xlsa17
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import rescoring
@@ -61,11 +62,11 @@ def source_of(
     except InputError as error:
         if rows_needed:
             raise InputError(f"--units source: needs the run's rows; {first_line(error)}") from error
-        classes = described_classes(config) if classes_needed else None
+        classes = described_classes(config, workdir.scaler) if classes_needed else None
         return Source(classes, groups_of_result(workdir), None, (f"no rows of the run's data: {first_line(error)}",))
     names = np.array(rows.class_names)
     groups = {"seen": tuple(names[rows.seen].tolist()), "unseen": tuple(names[rows.unseen].tolist())}
-    taken = "as the run took them" if made.views else rows.semantics_name
+    taken = "as the run took them" if made.views else rows.described_by
     classes = Classes(rows.class_names, rows.semantics, f"of the data, {taken}")
     return Source(classes, groups, rows, other_data(workdir, made, rows))
 
@@ -112,7 +113,7 @@ def view_options(path: Path, config: Any, made: Mapping[str, str]) -> Any:
     options.unlock()
     options.update({"source": "xlsa17", "root": str(path / "features"), "dataset": files[0].parent.name})
     options.update({"features": found["x"][0], "representations": "".join(found["r"]), "labels": "", "percent": 100})
-    options.update({"semantics": "att", "original_semantics": False, "normalize_semantics": False})
+    options.update({"semantics": "att", "original_semantics": False, "semantics_scaling": "none"})
     options.validation_classes = 0
     return options
 
@@ -124,7 +125,7 @@ def other_data(workdir: rescoring.Workdir, made: Generator, rows: Dataset) -> tu
     return (f"other data than those of the run, whose fingerprint is {workdir.fingerprint[:12]}",)
 
 
-def described_classes(config: Any) -> Classes:
+def described_classes(config: Any, scaler: SemanticsScaler) -> Classes:
     """Names and descriptions of the classes from the split file alone.
 
     Raises:
@@ -137,7 +138,8 @@ def described_classes(config: Any) -> Classes:
             f"{first_line(error)}; the classes are described there: give --data root=ROOT, or --semantics FILE"
         ) from error
     semantics, name, _ = xlsa17.read_semantics(path, config.data)
-    return Classes(xlsa17.read_class_names(path, len(semantics)), semantics, f"of {path.name}, {name}")
+    semantics = scale_semantics(scaler, semantics, str(path))
+    return Classes(xlsa17.read_class_names(path, len(semantics)), semantics, f"of {path.name}, {name}, as the run's")
 
 
 def groups_of_result(workdir: rescoring.Workdir) -> dict[str, tuple[str, ...]]:
@@ -149,14 +151,14 @@ def groups_of_result(workdir: rescoring.Workdir) -> dict[str, tuple[str, ...]]:
     return {group: tuple(per_class[group]) for group in ("seen", "unseen") if isinstance(per_class.get(group), dict)}
 
 
-def chosen_classes(source: Source, asked: tuple[str, ...], described: Path | None, normalize: bool) -> Classes:
+def chosen_classes(source: Source, asked: tuple[str, ...], described: Path | None, scaler: SemanticsScaler) -> Classes:
     """The classes that are asked for.
 
     Args:
       source: what is known of the run's data.
       asked: names, or one of `GROUPS`.
       described: a file that describes new classes.
-      normalize: whether the run's descriptions were normalised.
+      scaler: of the run's descriptions.
 
     Raises:
       InputError: a name is unknown or stands there twice, or none is given.
@@ -164,7 +166,7 @@ def chosen_classes(source: Source, asked: tuple[str, ...], described: Path | Non
     if len(set(asked)) < len(asked):
         raise InputError(f"--classes {','.join(asked)}: a name stands there twice")
     if described is not None:
-        return new_classes(described, asked, normalize)
+        return new_classes(described, asked, scaler)
     if not asked or source.classes is None:
         raise InputError("--classes is missing; e.g. --classes unseen, or names")
     names, group = source.classes.names, ",".join(asked)
@@ -192,13 +194,13 @@ def pick(classes: Classes, asked: Sequence[str]) -> Classes:
     return Classes(tuple(asked), classes.semantics[places], classes.origin)
 
 
-def new_classes(path: Path, asked: tuple[str, ...], normalize: bool) -> Classes:
+def new_classes(path: Path, asked: tuple[str, ...], scaler: SemanticsScaler) -> Classes:
     """Classes that a file describes, prepared as those of the run were.
 
     Args:
       path: a matrix [C, A], perhaps with names of its rows.
       asked: names of the rows; of a file with names those to take, none or "all" for all.
-      normalize: whether the run's descriptions were normalised.
+      scaler: of the run's descriptions.
 
     Raises:
       InputError: the file is no such matrix, has a class twice, or a class can't be normalised.
@@ -209,9 +211,14 @@ def new_classes(path: Path, asked: tuple[str, ...], normalize: bool) -> Classes:
     own = asked if names is None else names
     if twice := [name for place, name in enumerate(own) if name in own[:place]]:
         raise InputError(f"--semantics {path}: describes {twice[0]!r} twice")
-    values = xlsa17.normalize_semantics(values, f"--semantics {path}") if normalize else values
-    how = "L2-normalised for each class" if normalize else "as they stand"
-    classes = Classes(own, checks.float32(values), f"of {path.name}, {how}, as the run's")
+    if scaler.shift.size not in (1, values.shape[1]):
+        raise InputError(
+            f"--semantics {path}: {values.shape[1]} numbers a class, the run's descriptions have {scaler.shift.size}"
+        )
+    how = SEMANTICS[scaler.kind] or "as they stand"
+    classes = Classes(
+        own, scale_semantics(scaler, values, f"--semantics {path}"), f"of {path.name}, {how}, as the run's"
+    )
     return classes if asked in ((), ("all",)) else pick(classes, asked)
 
 

@@ -11,6 +11,7 @@ from zsl_jax.training.workdir import RESULT
 
 SCORES = ("protocols", "headline", "seen", "stages", "baselines", "nearest")  # the parts of a result that hold scores
 TASK_FIELDS = ("percent", "scaling", "validation_fraction")  # of the data section, which no fingerprint shows
+NO_SCORES = ("found", "chosen", "intervals")  # in them: places, choices, and what follows from the scores
 MOST_SHOWN = 3
 
 
@@ -34,7 +35,7 @@ def score(workdir: rescoring.Workdir, assignments: Sequence[str]) -> tuple[dict[
     """
     config = with_data(workdir.config, assignments)
     runs.prepare(config)
-    dataset = rescoring.load(config, workdir.path)
+    config, dataset = rescoring.load(config, workdir.path)
     checks.check_imports(config, dataset, workdir.path)
     other = other_data(workdir, config, dataset.fingerprint())
     found = scored_part(rescoring.read(workdir, config, dataset), workdir)
@@ -118,7 +119,7 @@ def numbers(tree: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
     """The scores in nested dictionaries and lists by dotted name; places where scores were found are none."""
     if isinstance(tree, Mapping):
         for name, value in tree.items():
-            if name != "found":
+            if name not in NO_SCORES:
                 yield from numbers(value, f"{prefix}.{name}" if prefix else str(name))
     elif isinstance(tree, list | tuple):
         for place, value in enumerate(tree):

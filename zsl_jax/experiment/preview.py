@@ -24,12 +24,12 @@ def lines(config: Any, workdir: Path | None) -> Iterator[str]:
     Raises:
       InputError: as when training begins.
     """
-    dataset = problems.load(config)
+    config, dataset = problems.load(config)
     if workdir is not None:
         checks.check_imports(config, dataset, workdir)
     yield f"data: {dataset.name}, fingerprint {dataset.fingerprint()[:12]}"
     key, layout = jax.random.key(config.seed), make_layout(config.parallel)
-    tasks = [problems.validation_problem(config, Path(), key, layout, bars=False)] if config.validate else []
+    tasks = problems.validation_problems(config, dataset, Path(), key, layout, bars=False)
     for problem in [*tasks, problems.test_problem(Path(), key, {}, layout, bars=False)]:
         task = problem.make_task(dataset, config.data)
         parts = {"training": task.train, "seen": task.test_seen, "unseen": task.test_unseen}

@@ -5,13 +5,14 @@ import functools
 import hashlib
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from zsl_jax import data
+from zsl_jax.config.options import changed
 from zsl_jax.data.dataset import Dataset, Part, Task
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation import protocol, prototype
@@ -19,6 +20,7 @@ from zsl_jax.evaluation.options import EvalOptions
 from zsl_jax.evaluation.scoring import Scorer, tables_of
 from zsl_jax.experiment import made_views
 from zsl_jax.experiment.checks import check_options, rehearse, spec_of
+from zsl_jax.experiment.settling import settle
 from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Method, Params, hyper_parameters
 from zsl_jax.training import processes
@@ -52,11 +54,13 @@ class Problem:
 class Trained:
     """What is left of a problem when all its stages have run.
 
-    task: with the views that the last stage saw. stages, evaluations, seconds: by stage name. imported: digests of the
-    nets of those that were not trained by the run, by stage name.
+    name: of the problem. task: with the views that the last stage saw. raw_task: the same, with nothing scaled. stages,
+    evaluations, seconds: by stage name. imported: digests of the nets of those that the run did not train, likewise.
     """
 
+    name: str
     task: Task
+    raw_task: Task
     stages: dict[str, Stage]
     evaluations: dict[str, list[Evaluation]]
     seconds: dict[str, dict[str, float]]
@@ -70,35 +74,37 @@ class Trained:
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
-    """All that a run trained: the data set as loaded, the test and (maybe) the validation problem, and the choices."""
+    """All that a run trained: the data set, the test problem, the validation problem's draws (if any), the choices."""
 
     dataset: Dataset
     test: Trained
-    validation: Trained | None
+    validation: tuple[Trained, ...]
     choices: Choices
 
 
-def load(config) -> Dataset:
+def load(config) -> tuple[Any, Dataset]:
     """Loads the data of a configuration that makes sense; writes nothing.
+
+    Returns:
+      The configuration and the data set, both settled, see `zsl_jax.experiment.settling`.
 
     Raises:
       InputError: see `zsl_jax.experiment.checks` and `zsl_jax.data.load`.
     """
     check_options(config)
     check_batch_sizes(config, make_layout(config.parallel))
-    dataset = data.load(config.data, config.seed)
+    config, dataset = settle(config, data.load(config.data, config.seed))
     rehearse(config, dataset)
     for note in dataset.notes:
         log.info("%s: %s", dataset.name, note)
-    return dataset
+    return config, dataset
 
 
 def run(config, dataset: Dataset, workdir: Path, stop: StopRequest, bars: bool = True) -> Run[Runs]:
     """Trains what the workdir does not have yet; a generator, to be served by `lockstep.drive`.
 
     Args:
-      config: a whole configuration (see `zsl_jax.config.defaults`).
-      dataset: from `load`.
+      config, dataset: from `load`.
       workdir: where everything goes; claimed by the caller.
       stop: a signal's request to save and stop.
       bars: whether to show progress bars.
@@ -108,20 +114,23 @@ def run(config, dataset: Dataset, workdir: Path, stop: StopRequest, bars: bool =
     """
     key = jax.random.key(config.seed)
     layout = make_layout(config.parallel)
-    validation, choices = None, {}
-    if config.validate:
-        validation = yield from run_problem(
-            config, dataset, validation_problem(config, workdir, key, layout, bars), stop
-        )
-        choices = choose(config, validation)
+    validation = []
+    for problem in validation_problems(config, dataset, workdir, key, layout, bars):
+        done = yield from run_problem(config, dataset, problem, stop)
+        validation.append(done)
+    choices = choose(config, validation)
     test = yield from run_problem(config, dataset, test_problem(workdir, key, choices, layout, bars), stop)
-    return Runs(dataset, test, validation, choices)
+    return Runs(dataset, test, tuple(validation), choices)
 
 
-def choose(config, validation: Trained) -> Choices:
-    """What the validation problem says of each stage that is scored."""
-    scored = {name: found for name, found in validation.evaluations.items() if "spaces" in found[0]["scores"]}
-    return {name: protocol.choose(found, config.eval.select) for name, found in scored.items()}
+def choose(config, validation: Sequence[Trained]) -> Choices:
+    """What the validation problem's draws say of each stage that is scored; {} of none."""
+    names = (
+        [name for name, found in validation[0].evaluations.items() if "spaces" in found[0]["scores"]]
+        if validation
+        else []
+    )
+    return {name: protocol.choose([one.evaluations[name] for one in validation], config.eval.select) for name in names}
 
 
 def test_problem(workdir: Path, key: jax.Array, choices: Choices, layout: Layout, bars: bool) -> Problem:
@@ -129,13 +138,28 @@ def test_problem(workdir: Path, key: jax.Array, choices: Choices, layout: Layout
     return Problem(TEST, workdir, data.test_task, jax.random.fold_in(key, 0), choices, layout, bars)
 
 
-def validation_problem(config, workdir: Path, key: jax.Array, layout: Layout, bars: bool) -> Problem:
-    """The problem on which everything that needs choosing is chosen."""
+def validation_problems(
+    config, dataset: Dataset, workdir: Path, key: jax.Array, layout: Layout, bars: bool
+) -> list[Problem]:
+    """The problem on which everything is chosen, for each draw of its classes; none where it is not asked for."""
+    draws = len(data.validation_classes(dataset, config.data)) if config.validate else 0
 
-    def make_task(dataset: Dataset, options) -> Task:
-        return data.validation_task(dataset, options, config.seed)
+    def make_task(draw: int, given: Dataset, options) -> Task:
+        return data.validation_task(given, options, config.seed, draw)
 
-    return Problem(VALIDATION, workdir / VALIDATION, make_task, jax.random.fold_in(key, 1), {}, layout, bars)
+    names = [f"{VALIDATION}_{draw + 1}" if draw else VALIDATION for draw in range(draws)]
+    return [
+        Problem(
+            name,
+            workdir / name,
+            functools.partial(make_task, draw),
+            jax.random.fold_in(key, 1 + draw),
+            {},
+            layout,
+            bars,
+        )
+        for draw, name in enumerate(names)
+    ]
 
 
 def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Run[Trained]:
@@ -159,7 +183,14 @@ def run_problem(config, raw: Dataset, problem: Problem, stop: StopRequest) -> Ru
             dataset, upstream = hand_on(config, stage, task, params, raw, dataset, upstream)
             if stage.method.produces:
                 made_views.write(RunFiles(problem.directory).features, dataset)
-    return Trained(problem.make_task(dataset, config.data), stages, evaluations, seconds, digests)
+    return Trained(problem.name, *both_tasks(config, problem, dataset), stages, evaluations, seconds, digests)
+
+
+def both_tasks(config, problem: Problem, dataset: Dataset) -> tuple[Task, Task]:
+    """The task of a problem, and the same with nothing scaled."""
+    return problem.make_task(dataset, config.data), problem.make_task(
+        dataset, changed(config, {"data.scaling": "none"}).data
+    )
 
 
 def hand_on(
@@ -329,7 +360,7 @@ def upstream_epoch(config, stage: Stage, evaluations: list[Evaluation], problem:
     if (
         not stage.method.is_scored
         or config.upstream == "oracle"
-        or (config.upstream == "validated" and problem.name == VALIDATION)
+        or (config.upstream == "validated" and problem.name != TEST)
     ):
         return max(evaluations, key=lambda evaluation: evaluation["score"])["epoch"]
     if config.upstream == "validated" and chosen is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from zsl_jax.config import names, options
 from zsl_jax.errors import InputError, one_line
+from zsl_jax.evaluation import protocol
 from zsl_jax.evaluation.protocol import SCORES
 from zsl_jax.experiment import sweep
 from zsl_jax.files import read_json
@@ -34,14 +35,14 @@ VARIATIONS = {  # fields set beside those of the file
 # What all methods have in common on a data set, whatever their own files say: descriptions of classes, classifiers.
 # Those of the digits are signed, as suits most; ae and ae2, whose reconstructed semantics are rectified, lose by it.
 COMMON = {
-    "digits": ("data.original_semantics=False", "data.normalize_semantics=False", "eval.classifier_epochs=25"),
-    "awa1": ("data.original_semantics=True", "data.normalize_semantics=True", "eval.classifier_epochs=25"),
+    "digits": ("data.original_semantics=False", "data.semantics_scaling=none", "eval.classifier_epochs=25"),
+    "awa1": ("data.original_semantics=True", "data.semantics_scaling=l2", "eval.classifier_epochs=25"),
 }
 # Fields of the data section in which all methods must agree, by source (some need no representations).
 SAME_DATA = {
-    "xlsa17": ("dataset", "features", "semantics", "original_semantics", "normalize_semantics"),
-    "digits": ("unseen", "original_semantics", "normalize_semantics"),
-    "synthetic": ("synthetic", "normalize_semantics"),
+    "xlsa17": ("dataset", "features", "semantics", "original_semantics", "semantics_scaling"),
+    "digits": ("unseen", "original_semantics", "semantics_scaling"),
+    "synthetic": ("synthetic", "semantics_scaling"),
 }
 
 
@@ -183,9 +184,12 @@ def row_of(place: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
     space = result["headline"]["space"]
     row = place | {"space": space, "seconds": round(sum(leaves(result["seconds"])), 1)}
     row["data"] = result["dataset"]["fingerprint"][:12]
-    for protocol in ("validated", "last", "oracle"):
-        found = result["protocols"].get(protocol, {}).get(space, {})
-        row |= {f"{protocol}/{score}": found[score] for score in SCORES if score in found}
+    for name in ("validated", "last", "oracle"):
+        found = result["protocols"].get(name, {}).get(space, {})
+        row |= {f"{name}/{score}": found[score] for score in SCORES if score in found}
+    row |= {"calibrated/H": result["headline"]["calibrated"]["H"]} if "calibrated" in result["headline"] else {}
+    there = protocol.on_validation(result).get(space, {})
+    row |= {f"validation/{score}": there[score] for score in SCORES if score in there}
     for name, found in result["baselines"].items():
         row |= {f"{name}/{score}": found[score] for score in SCORES if score in found}
     return row

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from zsl_jax.config.options import completed
 from zsl_jax.data.dataset import Dataset
+from zsl_jax.data.scaling import SemanticsScaler
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation import protocol
 from zsl_jax.experiment import outcome, problems
@@ -30,7 +32,7 @@ from zsl_jax.training.stage import (
     read_evaluations,
     stopped_early,
 )
-from zsl_jax.training.workdir import CONFIG, FINGERPRINT, RESULT, SIZES
+from zsl_jax.training.workdir import CONFIG, FINGERPRINT, RESULT, SCALER, SETTLED, SIZES
 
 PER_EPOCH = "hyper['steps_per_epoch']"  # the array of a checkpoint that holds the iterations of an epoch
 
@@ -41,17 +43,19 @@ class Workdir:
 
     Attributes:
       path: the folder.
-      config: the run's configuration, locked; what belongs to the machine it ran on is set to one device.
+      config: the run's configuration, settled and locked; what belongs to the machine it ran on is set to one device.
       fingerprint: of the run's data; "" where nothing has been trained on imported nets.
       result: result.json, None before the run is finished.
       sizes: of the run's data as they were loaded; None where an earlier version left none.
+      scaler: of descriptions.
     """
 
     path: Path
     config: Any
     fingerprint: str
     result: dict[str, Any] | None
-    sizes: Spec | None = None
+    sizes: Spec | None
+    scaler: SemanticsScaler
 
 
 def open_workdir(path: Path) -> Workdir:
@@ -68,22 +72,27 @@ def open_workdir(path: Path) -> Workdir:
     if not isinstance(fields, dict):
         raise InputError(f"{there[0]}: not a run's configuration; restore it")
     fingerprint, sizes = fields.pop(FINGERPRINT, ""), fields.pop(SIZES, None)
+    settled, scaler = fields.pop(SETTLED, {}), fields.pop(SCALER, {})
     result = read_json(path / RESULT) if (path / RESULT).exists() else None
     if not (result is None or isinstance(result, dict)):
         raise InputError(f"{path / RESULT}: not a run's result; restore it")
     with of_this_version(there[0]):
         spec = None if sizes is None else Spec(**sizes | {"views": {k: tuple(v) for k, v in sizes["views"].items()}})
-    return Workdir(path, as_config(fields, there[0]), str(fingerprint), result, spec)
+        config = as_config(fields, settled, there[0])
+        kind = scaler.get("kind", config.data.semantics_scaling)
+        shift, scale = np.array(scaler.get("shift", [0.0])), np.array(scaler.get("scale", [1.0]))
+    return Workdir(path, config, str(fingerprint), result, spec, SemanticsScaler(kind, shift, scale))
 
 
-def as_config(fields: dict[str, Any], path: Path) -> Any:
-    """The configuration that was written as JSON, to be used on one device of this machine.
+def as_config(fields: dict[str, Any], settled: dict[str, Any], path: Path) -> Any:
+    """The configuration that was written as JSON, with what was settled, to be used on one device of this machine.
 
     Raises:
       InputError: it is none of this version.
     """
     with of_this_version(path):
         config: Any = ConfigDict(_with_tuples(completed(fields)))
+        config.update_from_flattened_dict(settled)
         config.parallel.devices, config.parallel.mode = 1, "sharded"
         config.compilation_cache, config.stage = "", ""
         return config.lock()
@@ -113,8 +122,8 @@ def _with_tuples(value: Any) -> Any:
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
-def load(config: Any, path: Path) -> Dataset:
-    """The data of a run's configuration, see `experiment.load`.
+def load(config: Any, path: Path) -> tuple[Any, Dataset]:
+    """The data of a run's configuration, and this settled, see `problems.load`.
 
     Raises:
       InputError: also where the configuration lacks a field of this version.
@@ -162,11 +171,9 @@ def read(workdir: Workdir, config: Any, dataset: Dataset) -> Runs:
       dataset: from `load`.
     """
     key, layout = jax.random.key(config.seed), make_layout(config.parallel)
-    validation, choices = None, {}
-    if config.validate:
-        problem = problems.validation_problem(config, workdir.path, key, layout, bars=True)
-        validation = read_problem(config, dataset, problem)
-        choices = problems.choose(config, validation)
+    draws = problems.validation_problems(config, dataset, workdir.path, key, layout, bars=True)
+    validation = tuple(read_problem(config, dataset, problem) for problem in draws)
+    choices = problems.choose(config, validation)
     problem = problems.test_problem(workdir.path, key, choices, layout, bars=True)
     return Runs(dataset, read_problem(config, dataset, problem), validation, choices)
 
@@ -184,7 +191,8 @@ def read_problem(config: Any, raw: Dataset, problem: Problem) -> Trained:
         params = load_inference(left.stage, handed_on(config, left, problem))
         dataset, upstream = problems.hand_on(config, left.stage, task, params, raw, dataset, upstream)
     return Trained(
-        task=problem.make_task(dataset, config.data),
+        problem.name,
+        *problems.both_tasks(config, problem, dataset),
         stages={name: left.stage for name, left in found.items()},
         evaluations={name: left.evaluations for name, left in found.items()},
         seconds={name: left.seconds for name, left in found.items()},
@@ -284,7 +292,7 @@ def own_scores(
         scores = {score: row[score] if epoch in epochs else None for score, epoch in places.items()}
         calibrated = row.get("calibrated")
         if calibrated and calibrated["found"]["epoch"] not in epochs:
-            scores["calibrated"] = calibrated | dict.fromkeys(("U", "S", "H"))
+            scores["calibrated"] = calibrated | dict.fromkeys(set(calibrated) & {"U", "S", "H"})
         return dict(row) | scores
 
     return {name: {space: own(name, space, row) for space, row in spaces.items()} for name, spaces in rows.items()}

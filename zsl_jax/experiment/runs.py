@@ -11,17 +11,20 @@ import absl.logging
 import jax
 
 from zsl_jax import data
+from zsl_jax.data.dataset import Dataset
+from zsl_jax.data.scaling import VALIDATED
 from zsl_jax.errors import InputError
-from zsl_jax.experiment import checks, outcome, problems
+from zsl_jax.experiment import checks, outcome, problems, settling
 from zsl_jax.experiment.versions import versions
 from zsl_jax.files import read_json
 from zsl_jax.training import processes, stopping, workdir
 from zsl_jax.training.lockstep import Run
-from zsl_jax.training.workdir import CONFIG, FINGERPRINT, RESULT, SIZES
+from zsl_jax.training.workdir import CONFIG, FINGERPRINT, RESULT, SCALER, SETTLED, SIZES
 
 # Fields that may differ when a run is resumed: they change where things are or when they are written, not the numbers.
 FREE_FIELDS = (
-    "data.root", "stage", "figures", "checkpoint_every", "parallel", "compilation_cache", "memory_mb", SIZES,
+    "data.root", "stage", "figures", "checkpoint_every", "parallel", "compilation_cache", "memory_mb",
+    SIZES, SETTLED, SCALER,
 )  # fmt: skip
 HOST_FIELDS = ("data.root", "compilation_cache")  # that may differ between the processes of a run
 PRECISIONS = {"default": None, "high": "high", "highest": "highest", "bfloat16": "BF16_BF16_F32"}
@@ -69,19 +72,28 @@ def complete(config: Any, folder: Path, stop: stopping.StopRequest, bars: bool =
         return Finished(before, None, before=True)
     if signum := stop.heard():
         raise stopping.Interrupted(signum, "before it began")
-    dataset = processes.all_do(lambda: problems.load(config))
-    processes.in_first(checks.check_imports)(config, dataset, folder)
+    settled, dataset = processes.all_do(lambda: problems.load(config))
+    processes.in_first(checks.check_imports)(settled, dataset, folder)
     sizes = dataclasses.asdict(checks.spec_of(dataset))
     claimed = config.to_dict() | {FINGERPRINT: dataset.fingerprint(), SIZES: sizes}
+    claimed |= {SETTLED: settling.values(config, settled), SCALER: scaler_of(dataset)}
     require_same(claimed)
     files = workdir.RunFiles(folder)
     with contextlib.ExitStack() as held:
         files.own(held, claimed, FREE_FIELDS)
-        runs = yield from problems.run(config, dataset, folder, stop, bars)
-        concluded = outcome.conclude(config, runs)
-        result = concluded.result | {"config": config.to_dict(), "versions": versions()}
+        runs = yield from problems.run(settled, dataset, folder, stop, bars)
+        concluded = outcome.conclude(settled, runs)
+        result = concluded.result | {"config": config.to_dict(), SETTLED: claimed[SETTLED], "versions": versions()}
         files.write_result(result)
     return Finished(result, concluded if config.figures else None)
+
+
+def scaler_of(dataset: Dataset) -> dict[str, Any]:
+    """How the descriptions were scaled, as plain values: what scales those of new classes."""
+    scaler = dataset.semantics_scaler
+    return (
+        {} if scaler is None else {"kind": scaler.kind, "shift": scaler.shift.tolist(), "scale": scaler.scale.tolist()}
+    )
 
 
 @processes.from_first
@@ -109,10 +121,11 @@ def compare_data(config: Any, folder: Path, known: dict[str, str]) -> str:
       InputError: they are others.
     """
     there, options = read_json(folder / CONFIG)[FINGERPRINT], config.data.to_json()
-    options += f" {config.seed}" if config.data.source == "synthetic" else ""
+    if config.data.source == "synthetic" or config.data.semantics_scaling == VALIDATED:
+        options += f" {config.seed}"
     if options not in known:
         try:
-            known[options] = data.load(config.data, config.seed).fingerprint()
+            known[options] = settling.settle(config, data.load(config.data, config.seed))[1].fingerprint()
         except InputError as error:
             return f"Its data are not at hand, so they were not compared: {str(error).splitlines()[0]}"
     if there != (now := known[options]):

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from zsl_jax.config import options
 from zsl_jax.errors import InputError
+from zsl_jax.evaluation import protocol
 from zsl_jax.evaluation.protocol import SCORES
 from zsl_jax.experiment import runs
 from zsl_jax.training import lockstep, stage, stopping
@@ -147,11 +148,28 @@ def _start(cell: Cell, seed: int, workdir: Path, stop: stopping.StopRequest) -> 
 
 
 def row_of(cell: Cell, seed: int, result: dict[str, Any]) -> dict[str, Any]:
-    """One line of runs.csv: values, seed, the headline, and all protocols in all spaces."""
-    headline = result["headline"]
-    row = cell.values | {"seed": seed, "protocol": headline["protocol"], "space": headline["space"]}
+    """One line of runs.csv: values, seed, the headline, what was chosen, and all protocols in all spaces.
+
+    "validation" is the score that chose on the validation task, in the space chosen.
+    """
+    headline, select = result["headline"], result["config"]["eval"]["select"]
+    row = cell.values | {"seed": seed, "protocol": headline["protocol"], "space": headline["space"], "select": select}
+    on_validation = protocol.on_validation(result)
+    if on_validation:
+        row |= {"validation": on_validation[headline["space"]][select]} | chosen(result)
     row |= {score: headline[score] for score in SCORES}
-    for protocol, spaces in result["protocols"].items():
+    for name, spaces in (result["protocols"] | {"validation": on_validation}).items():
         for space, scores in spaces.items():
-            row |= {f"{protocol}/{space}/{score}": scores[score] for score in SCORES}
+            row |= {f"{name}/{space}/{score}": scores[score] for score in SCORES}
     return row
+
+
+def chosen(result: dict[str, Any]) -> dict[str, Any]:
+    """What the validation task chose: places and gamma of the headline, weights of closed forms."""
+    headline = result["headline"]
+    found = {f"chosen/{of} {part}": value for of, place in headline["found"].items() for part, value in place.items()}
+    found |= {"chosen/gamma": headline["calibrated"]["gamma"]} if "calibrated" in headline else {}
+    for name, scores in result["baselines"].items():
+        weights = {part: value for part, value in scores.get("chosen", {}).items() if part not in ("T1", "at_edge")}
+        found |= {f"chosen/{name} {part}": value for part, value in weights.items()}
+    return found

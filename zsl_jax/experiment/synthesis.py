@@ -53,7 +53,7 @@ def load(workdir: rescoring.Workdir, config: Any) -> Generator:
       InputError: no stage is finished that synthesises, or files are damaged.
     """
     found, upstream, views = None, {}, {}
-    spec, layout = workdir.sizes or spec_of(rescoring.load(config, workdir.path)), make_layout(config.parallel)
+    spec, layout = workdir.sizes or spec_of(rescoring.load(config, workdir.path)[1]), make_layout(config.parallel)
     config = workdir.config
     with rescoring.of_this_version(workdir.path):
         stages = outlines(config, spec)
@@ -84,8 +84,9 @@ def chosen_epoch(workdir: rescoring.Workdir, stage: Stage) -> int:
     if workdir.result is None or stage.name != workdir.config.stages[-1]:
         return stage.epochs - 1
     try:
-        return int(workdir.result["headline"]["found"]["epoch"])
-    except (KeyError, TypeError, ValueError) as error:
+        found = workdir.result["headline"]["found"]
+        return int(found.get("H", found)["epoch"])  # earlier versions named one place
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{workdir.path}: result.json says no epoch of its headline; restore it") from error
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import textwrap
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from zsl_jax.files import replacing
 log = logging.getLogger(__name__)
 
 DPI = 150
+FORMATS = {"png": {}, "pdf": {"CreationDate": None}}  # with their metadata; equal pictures are equal files
+LETTERS_PER_INCH = 12  # of a title
 SEEN, UNSEEN = "#5790fc", "#e76300"
 # Ten colours that stay apart for colour-blind readers: M. Petroff, "Accessible Color Sequences for Data Visualization",
 # arXiv:2107.02270.
@@ -33,7 +36,8 @@ COLOURS = (
 )
 STYLE: dict[Any, Any] = {
     "font.size": 9,
-    "axes.titlesize": 10,
+    "figure.titlesize": 10,
+    "axes.titlesize": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -52,12 +56,13 @@ LONGEST_NAME = 28
 
 
 @contextlib.contextmanager
-def picture(path: Path, size: tuple[float, float], formulas: bool = False) -> Iterator[Figure]:
+def picture(path: Path, size: tuple[float, float], title: str, formulas: bool = False) -> Iterator[Figure]:
     """Yields a figure in the common style and saves it in the end; where drawing or saving fails, a warning says so.
 
     Args:
-      path: PNG to write, whole or not at all; its folder is made if need be.
+      path: PNG to write, and a PDF beside it, each whole or not at all; their folder is made if need be.
       size: in inches.
+      title: stands above the figure.
       formulas: whether text between dollars is mathematics, as the numbers of logarithmic axes are.
     """
     style: dict[Any, Any] = STYLE | {"text.parse_math": formulas, "font.family": _fonts()}
@@ -65,10 +70,13 @@ def picture(path: Path, size: tuple[float, float], formulas: bool = False) -> It
         with mpl.rc_context(style), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing from")
             figure = Figure(figsize=size, layout="constrained")
+            lines = (textwrap.fill(line, int(LETTERS_PER_INCH * size[0])) for line in title.splitlines())
+            figure.suptitle("\n".join(lines))
             yield figure
             path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as temporary:
-                figure.savefig(temporary, dpi=DPI, format="png", bbox_inches="tight")
+            for kind, metadata in FORMATS.items():
+                with replacing(path.with_suffix(f".{kind}")) as temporary:
+                    figure.savefig(temporary, dpi=DPI, format=kind, bbox_inches="tight", metadata=metadata)
     except Exception as error:  # whatever a name or a number does to matplotlib, what was trained is there
         log.warning("%s: not drawn (%s)", path, " ".join(f"{type(error).__name__}: {error}".split()))
 
@@ -79,8 +87,9 @@ def _fonts() -> list[str]:
 
 
 def shown(name: str) -> str:
-    """A name as pictures show it: cut if it is long."""
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "\u2026"
+    """A name as pictures show it: a long one without its middle, since names differ at either end."""
+    end = LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[: end - 1]}\u2026{name[-end:]}"
 
 
 def line_styles(count: int) -> list[dict[str, Any]]:

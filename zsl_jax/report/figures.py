@@ -1,57 +1,68 @@
-"""The pictures of a run: each function takes plain arrays and writes one PNG, see `drawing.picture`."""
+"""The pictures of a run: each function takes plain arrays, and writes one PNG and the same as PDF.
+
+Of each, `title` is the run's part of the title: what was trained on what; `drawing.picture` says what files are made.
+"""
 
 import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from zsl_jax.report.drawing import COLOURS, SEEN, UNSEEN, line_style, line_styles, picture, shown
+from zsl_jax.evaluation.metrics import area
+from zsl_jax.report import metric_names
+from zsl_jax.report.drawing import COLOURS, DASHES, LINE_COLOURS, line_styles, picture, shown
 
-# Panels of the loss curves: title and a pattern for the names that belong there; the first match counts.
-_PANELS = (
-    ("Losses", r"(^|[/_])loss$|^loss/generator"),
-    ("Accuracy (%)", r"accuracy$"),
-    ("Critics (Wasserstein)", r"^(?!.*(grad|penalt|gp_|_gp|recon|bce|mutual)).*(wasserstein|critic|adv|real|fake)"),
-    ("Gradient penalties", r"penalt|(^|[/_])gp(_|$)"),
-    ("Penalty weight", r"lambda"),
-    ("Reconstruction", r"^(?!.*grad).*(recon|bce|kl|vae|decoder|v2s|semantic|mse)"),
-    ("Mutual learning", r"mutual|dist"),
-    ("Gradient norms", r"grad"),
-    ("Rates", r"rate|(^|[/_])lr(_|$)"),
-)
-# Not drawn with the losses: scores have a figure of their own, speed is not a loss.
-_OMITTED = r"^evaluation/(.*/)?(T1|U|S|H|AUSUC|score)$|^iterations_per_second$"
 _SMOOTHED_FROM = 200  # points of a curve from which on a running mean is drawn over it
 _NUMBERED_UP_TO = 16  # classes up to which a confusion matrix shows its numbers
+_MOST_TICKS = 6  # of a symmetric logarithmic axis, beside 0
+POINTS_PER_INCH = 72
+HELD_OUT_STYLE = {"color": LINE_COLOURS[1], "linestyle": DASHES[1]}
+TRACED = ("T1", "H", "AUSUC")
+MARKERS = ("oD", "s^v<>PX")  # of a method's points, and of others
+KINDS: dict[str, dict[str, Any]] = {  # of points: how they look
+    "real": {"s": 14, "alpha": 0.5, "linewidths": 0},
+    "synthetic": {"s": 16, "alpha": 0.8, "linewidths": 0.9, "marker": "x"},
+}
+Groups = Sequence[tuple[np.ndarray, np.ndarray]]  # points [n, 2] and their classes [n]: real, then synthetic
 
 
-def loss_curves(records: Sequence[Mapping[str, Any]], path: Path) -> None:
+class ClassScores(NamedTuple):
+    """Accuracies of classes in percent by name (NaN: no test rows), and their colour."""
+
+    names: Sequence[str]
+    values: Sequence[float]
+    colour: str
+
+
+def loss_curves(records: Sequence[Mapping[str, Any]], title: str, path: Path) -> None:
     """Draws what a stage logged against its step, in panels of kindred names.
 
     Args:
       records: lines of metrics.jsonl of one stage: "step" and numbers by name; names may come and go.
+      title: of the run.
       path: PNG to write.
     """
     names = sorted({name for record in records for name in record} - {"stage", "step"})
-    panels = _grouped([name for name in names if _is_worth_drawing(records, name)])
-    columns = min(3, max(1, len(panels)))
+    panels = metric_names.grouped([name for name in names if _is_worth_drawing(records, name)])
+    columns = 2 if len(panels) == 4 else min(3, max(1, len(panels)))
     rows = max(1, math.ceil(len(panels) / columns))
-    with picture(path, (4.4 * columns, 3.4 * rows), formulas=True) as figure:
-        for number, (title, names) in enumerate(panels.items(), 1):
+    with picture(path, (4.4 * columns, 3.4 * rows), f"Training\n{title}", formulas=True) as figure:
+        for number, (heading, names) in enumerate(panels.items(), 1):
             axes = figure.add_subplot(rows, columns, number)
-            for name, style in zip(names, line_styles(len(names)), strict=True):
-                _curve(axes, *_series(records, name), name, style)
-            axes.set(title=title, xlabel="iteration")
+            for name, style in _loss_styles(names).items():
+                _curve(axes, *_series(records, name), metric_names.words(name), style)
+            axes.set(title=heading, xlabel="iteration")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             _scale_if_wide(axes)
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=min(2, len(names)))
@@ -63,16 +74,21 @@ def tsne(
     synthetic: np.ndarray,
     synthetic_labels: np.ndarray,
     class_names: Sequence[str],
+    title: str,
     path: Path,
     max_points: int = 1200,
     max_classes: int = 20,
 ) -> None:
     """Draws real and synthetic features of the same classes in the plane, by t-SNE of both together.
 
+    Up to ten classes have a colour each. Of more, colours tell real from synthetic rows alone: names stand at the
+    centres of the real rows, and a line goes from there to the centre of the synthetic ones.
+
     Args:
       real: features [n, D], with real_labels [n] int.
       synthetic: features [m, D], with synthetic_labels [m] int.
       class_names: name of each class number.
+      title: of the run.
       path: PNG to write.
       max_points: rows to draw, half of them real; taken evenly.
       max_classes: classes to draw; of more, that many are taken evenly, since more can't be told apart.
@@ -83,93 +99,89 @@ def tsne(
     synthetic, synthetic_labels = _sampled(synthetic, synthetic_labels, classes, max_points // 2)
     plane = _embedded(np.concatenate([real, synthetic]))
     groups = (plane[: len(real)], real_labels), (plane[len(real) :], synthetic_labels)
-    with picture(path, (8.5, 7.0)) as figure:
+    names = [shown(str(class_names[int(label)])) for label in classes]
+    count = f"{len(classes)} of {len(present)} classes"
+    with picture(path, (8.5, 7.0), f"Real and synthetic features (t-SNE), {count}\n{title}") as figure:
         axes = figure.add_subplot()
-        handles: dict[Any, str] = {}  # with their texts: of a label that begins with "_" matplotlib would show none
-        for number, label in enumerate(classes):
-            colour = _colour(number, len(classes))
-            _scatter_class(axes, groups, label, colour)
-            handles[axes.scatter([], [], s=26, color=colour, marker="s")] = shown(str(class_names[int(label)]))
-        handles[axes.scatter([], [], s=26, color="#555555", alpha=0.6)] = "real"
-        handles[axes.scatter([], [], s=26, color="#555555", marker="x")] = "synthetic"
-        count = f"{len(classes)} classes" + (f" of {len(present)}" if len(present) > len(classes) else "")
-        axes.set(title=f"Real and synthetic features (t-SNE), {count}", xticks=[], yticks=[])
+        axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-        figure.legend(list(handles), list(handles.values()), loc="outside right upper", markerscale=1.4)
+        draw = _by_colour if len(classes) <= len(COLOURS) else _by_place
+        handles = draw(axes, groups, classes, names)
+        columns = min(6, len(handles))
+        figure.legend(list(handles), list(handles.values()), loc="outside lower center", ncols=columns, markerscale=1.4)
 
 
-def per_class_accuracy(
-    seen_names: Sequence[str],
-    seen_values: Sequence[float],
-    unseen_names: Sequence[str],
-    unseen_values: Sequence[float],
-    path: Path,
-) -> None:
-    """Draws the accuracy of every class as a bar: unseen classes first, then seen ones, each sorted.
+def per_class_accuracy(groups: Mapping[str, ClassScores], title: str, path: Path) -> None:
+    """Draws the accuracy of every class as a bar, group after group, each sorted.
 
-    Values are in percent; NaN stands for a class without test rows.
+    Args:
+      groups: classes and accuracies by what they are, in words.
+      title: of the run.
+      path: PNG to write.
     """
-    bars = [*_sorted_bars(unseen_names, unseen_values, UNSEEN), *_sorted_bars(seen_names, seen_values, SEEN)]
+    bars = [bar for group in groups.values() for bar in _sorted_bars(group)]
     columns = max(1, round(math.sqrt(len(bars) / 30)))
     height = math.ceil(len(bars) / columns)
-    with picture(path, (max(6.0, 3.2 * columns), 1.3 + 0.16 * max(height, 8))) as figure:
+    with picture(
+        path, (max(6.0, 3.2 * columns), 1.6 + 0.16 * max(height, 8)), f"Accuracy per class (%)\n{title}"
+    ) as figure:
         for number in range(columns):
             axes = figure.add_subplot(1, columns, number + 1)
             _draw_bars(axes, bars[number * height : (number + 1) * height], height)
-        handles = [Patch(color=UNSEEN), Patch(color=SEEN)]
-        labels = [f"unseen, mean {_mean(unseen_values)}", f"seen, mean {_mean(seen_values)}"]
-        figure.legend(handles, labels, loc="outside upper center", ncols=2, title="Accuracy per class (%)")
+        handles = [Patch(color=group.colour) for group in groups.values()]
+        labels = [f"{name}, mean {_mean(group.values)}" for name, group in groups.items()]
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
 
 
 def seen_unseen_curve(
-    curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    areas: Mapping[str, float],
-    points: Mapping[str, tuple[float, float]],
+    curve: tuple[np.ndarray, np.ndarray],
+    own: Mapping[str, tuple[float, float]],
+    others: Mapping[str, tuple[float, float]],
+    title: str,
     path: Path,
 ) -> None:
-    """Draws S against U as calibrated stacking moves the bias (W.-L. Chao et al., ECCV 2016), one curve a label.
+    """Draws S against U as calibrated stacking moves the bias (W.-L. Chao et al., ECCV 2016).
 
     Args:
-      curves: (U, S) arrays in percent by label.
-      areas: AUSUC in percent by label.
-      points: (U, S) without calibration, by label; labels may be missing.
+      curve: (U, S), arrays in percent.
+      own: (U, S) of points of the method by name, such as without calibration.
+      others: those of baselines.
+      title: of the run.
       path: PNG to write.
     """
-    with picture(path, (5.8, 5.2)) as figure:
+    with picture(path, (5.8, 5.8), f"Seen against unseen accuracy\n{title}") as figure:
         axes = figure.add_subplot()
-        styles = _space_styles(list(curves))
-        for label, (unseen, seen) in curves.items():
-            style = styles[label]
-            text = f"{label}: area {areas[label]:.1f} %" if label in areas else label
-            axes.plot(unseen, seen, label=text, **style)
-            if label in points:
-                look = {"color": style["color"], "markeredgecolor": "black", "markersize": 6, "clip_on": False}
-                axes.plot(points[label][0], points[label][1], "o", **look)
-        if points:
-            axes.plot([], [], "o", color="white", markeredgecolor="black", label="without calibration")
+        axes.plot(*curve, label=f"all calibrations, area {area(*curve) / 100:.1f} %", color=LINE_COLOURS[0])
+        for points, colours in ((own, LINE_COLOURS[:1]), (others, LINE_COLOURS[1:])):
+            for number, (name, point) in enumerate(points.items()):
+                look = {"color": colours[number % len(colours)], "markeredgecolor": "black", "markersize": 7}
+                axes.plot(
+                    *point, MARKERS[points is others][number % 7], label=name, clip_on=False, linestyle="", **look
+                )
         axes.set(xlabel="accuracy on unseen classes U (%)", ylabel="accuracy on seen classes S (%)")
-        axes.set(title="Seen against unseen accuracy", xlim=(0, None), ylim=(0, None))
-        figure.legend(loc="outside lower center", ncols=2)
+        axes.set(xlim=(0, None), ylim=(0, None))
+        figure.legend(loc="outside lower center", ncols=2, title="baselines: without calibration", title_fontsize=8)
 
 
-def confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None:
+def confusion(matrix: np.ndarray, names: Sequence[str], title: str, path: Path) -> None:
     """Draws a confusion matrix as a heat map.
 
     Args:
       matrix: [k, k]; row i holds the shares (0 to 1) of the rows of class i by the class they were given.
       names: k names.
+      title: of the run.
       path: PNG to write.
     """
     count = len(names)
     side = max(4.0, min(16.0, 1.8 + 0.42 * count if count <= _NUMBERED_UP_TO else 3.0 + 0.17 * count))
-    font = 9 if count <= _NUMBERED_UP_TO else 7
+    font = 9 if count <= _NUMBERED_UP_TO else min(7, 0.75 * POINTS_PER_INCH * side / count)
     turned = 90 if any(len(name) > 2 for name in names) else 0
-    with picture(path, (side + 1.0, side)) as figure:
+    with picture(path, (side + 1.0, side), f"Confusion of the unseen classes\n{title}") as figure:
         axes = figure.add_subplot()
         shares = axes.imshow(100.0 * matrix, cmap="Blues", vmin=0.0, vmax=100.0)
         axes.set_xticks(range(count), [shown(name) for name in names], rotation=turned, fontsize=font)
         axes.set_yticks(range(count), [shown(name) for name in names], fontsize=font)
-        axes.set(title="Confusion of the unseen classes", xlabel="predicted", ylabel="true")
+        axes.set(xlabel="predicted", ylabel="true")
         axes.grid(False)
         if count <= _NUMBERED_UP_TO:
             _write_shares(axes, matrix)
@@ -177,44 +189,47 @@ def confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None:
 
 
 def scores_over_epochs(
-    evaluations: Mapping[str, Sequence[Mapping[str, Any]]], path: Path, chosen: Mapping[str, float] | None = None
+    evaluations: Mapping[str, Sequence[Mapping[str, Any]]],
+    chosen: Mapping[str, Mapping[str, float]],
+    title: str,
+    path: Path,
 ) -> None:
-    """Draws T1 and H of each space against the epoch, one row of panels a run.
+    """Draws T1, H and AUSUC of each space against the epoch, one row of panels a run.
 
     Args:
-      evaluations: by run ("test", "validation"): dicts {"epoch": number, "scores": {space: {"T1", "H", ...}}}.
+      evaluations: by run, that whose scores are reported first: dicts {"epoch": number, "scores": {space: {"T1", "H",
+        "AUSUC"}}}.
+      chosen: epoch where each protocol found a score in that run, by score, by protocol; marked by lines.
+      title: of the run.
       path: PNG to write.
-      chosen: epoch that each protocol chose, by protocol; marked by a line.
     """
-    spaces = dict.fromkeys(space for run in evaluations.values() for entry in run for space in entry["scores"])
-    styles = _space_styles(list(spaces))
-    with picture(path, (9.5, 3.1 * max(1, len(evaluations)) + 0.4)) as figure:
-        panels = figure.subplots(max(1, len(evaluations)), 2, squeeze=False)
+    spaces = list(dict.fromkeys(space for run in evaluations.values() for entry in run for space in entry["scores"]))
+    styles = dict(zip(spaces, line_styles(len(spaces)), strict=True))
+    rows = max(1, len(evaluations))
+    with picture(path, (11.0, 2.9 * rows + 0.6), f"Scores over epochs\n{title}") as figure:
+        panels = figure.subplots(rows, len(TRACED), squeeze=False)
         for row, (run, entries) in zip(panels, evaluations.items(), strict=True):
-            for axes, score in zip(row, ("T1", "H"), strict=True):
+            for axes, score in zip(row, TRACED, strict=True):
                 _score_panel(axes, entries, score, styles)
-                _mark(axes, chosen or {})
-                axes.set(title=f"{score}, {run} run", xlabel="epoch", ylabel=f"{score} (%)", ylim=(0, None))
+                axes.set(title=f"{score}, {run} task", xlabel="epoch, from 0", ylabel=f"{score} (%)", ylim=(0, None))
+        for axes, score in zip(panels[0], TRACED, strict=True):
+            _mark(axes, chosen.get(score, {}))
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper", title="space")
 
 
-def _grouped(names: Sequence[str]) -> dict[str, list[str]]:
-    """Sorts names of metrics into panels, in the order of `_PANELS` with what fits nowhere last."""
-    titles = [title for title, _ in _PANELS] + ["Other"]
-    groups = {title: [name for name in names if _panel(name) == title] for title in titles}
-    return {title: members for title, members in groups.items() if members}
+def _loss_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """A style for each metric of a panel; what is of rows held out comes last and looks the same in all panels."""
+    held_out = [name for name in names if name.startswith(metric_names.HELD_OUT)]
+    others = [name for name in names if name not in held_out]
+    return dict(zip(others, line_styles(len(others)), strict=True)) | dict.fromkeys(held_out, HELD_OUT_STYLE)
 
 
 def _is_worth_drawing(records: Sequence[Mapping[str, Any]], name: str) -> bool:
     """Says whether a metric belongs to the losses and is other than a rate that never changes."""
-    if re.search(_OMITTED, name):
+    if re.search(metric_names.OMITTED, name):
         return False
-    return _panel(name) != "Rates" or len(set(_series(records, name)[1])) > 1
-
-
-def _panel(name: str) -> str:
-    return next((title for title, pattern in _PANELS if re.search(pattern, name)), "Other")
+    return not name.startswith("rate/") or len(set(_series(records, name)[1])) > 1
 
 
 def _series(records: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -243,19 +258,18 @@ def _scale_if_wide(axes: Axes) -> None:
         if values.max() > 100 * values.min():
             axes.set_yscale("log")
     elif values.size and np.abs(values).max() > 20 * np.median(np.abs(values)) > 0:
-        axes.set_yscale("symlog", linthresh=float(np.median(np.abs(values))))
+        _scale_on_both_sides(axes, values)
 
 
-def _space_styles(spaces: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Returns a style a space: a colour for its first word and other dashes for each kind of it ("V", "V (...)")."""
-    words = [re.split(r"[^A-Za-z0-9]", space)[0] for space in spaces]
-    colours = {word: number for number, word in enumerate(dict.fromkeys(words))}
-    kinds = [words[:number].count(word) for number, word in enumerate(words)]
-    return {space: line_style(colours[word], kind) for space, word, kind in zip(spaces, words, kinds, strict=True)}
-
-
-def _colour(number: int, count: int) -> Any:
-    return COLOURS[number] if count <= len(COLOURS) else mpl.colormaps["turbo"]((number + 0.5) / count)
+def _scale_on_both_sides(axes: Axes, values: np.ndarray) -> None:
+    """A symmetric logarithmic axis with ticks at 0 and at powers of ten so far apart that they do not collide."""
+    first = math.floor(math.log10(np.median(np.abs(values))))  # up to this power of ten the axis is linear
+    sides = [math.floor(math.log10(side)) if side > 0 else first - 1 for side in (-values.min(), values.max())]
+    step = max(1, math.ceil((sum(sides) - 2 * (first - 1)) / _MOST_TICKS))
+    below, above = (10.0 ** np.arange(first - 1 + step, last + 1, step) for last in sides)
+    axes.set_yscale("symlog", linthresh=10.0**first)
+    axes.set_yticks([*-below[::-1], 0, *above])
+    axes.set_yticks([], minor=True)
 
 
 def _sampled(rows: np.ndarray, labels: np.ndarray, classes: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -279,17 +293,60 @@ def _embedded(rows: np.ndarray) -> np.ndarray:
         return TSNE(2, perplexity=perplexity, init=start, max_iter=500, random_state=0).fit_transform(reduced)
 
 
-def _scatter_class(axes: Axes, groups: Sequence[Any], label: int, colour: Any) -> None:
-    """Draws the real (dots) and synthetic (crosses) points of one class."""
-    (real, real_labels), (synthetic, synthetic_labels) = groups
-    mine, made = real[real_labels == label], synthetic[synthetic_labels == label]
-    axes.scatter(mine[:, 0], mine[:, 1], s=14, color=colour, alpha=0.5, linewidths=0)
-    axes.scatter(made[:, 0], made[:, 1], s=16, color=colour, alpha=0.8, marker="x", linewidths=0.9)
+def _by_colour(axes: Axes, groups: Groups, classes: np.ndarray, names: Sequence[str]) -> dict[Any, str]:
+    """Draws points in the colours of their classes; returns what the legend shows, with its texts.
+
+    The texts are apart, since of a label that begins with "_" matplotlib would show none.
+    """
+    handles: dict[Any, str] = {}
+    for label, name, colour in zip(classes, names, COLOURS, strict=False):
+        _scatter(axes, [points[labels == label] for points, labels in groups], [colour, colour])
+        handles[axes.scatter([], [], s=26, color=colour, marker="s")] = name
+    return handles | _kinds(axes, ["#555555", "#555555"])
 
 
-def _sorted_bars(names: Sequence[str], values: Sequence[float], colour: str) -> list[tuple[str, float, str]]:
+def _by_place(axes: Axes, groups: Groups, classes: np.ndarray, names: Sequence[str]) -> dict[Any, str]:
+    """Draws points in two colours, with the names of the classes at their places; returns what the legend shows."""
+    colours, line = LINE_COLOURS[:2], {"color": "#555555", "linewidth": 0.6, "alpha": 0.6}
+    _scatter(axes, [points for points, _ in groups], colours)
+    look = {"fontsize": 7, "ha": "center", "va": "center", "textcoords": "offset points", "xytext": (0, 0)}
+    edge, texts = [withStroke(linewidth=2.5, foreground="white")], []
+    for label, name in zip(classes, names, strict=True):
+        centres = [np.median(points[labels == label], axis=0) for points, labels in groups if (labels == label).any()]
+        axes.plot(*zip(*centres, strict=True), **line)
+        texts.append(axes.annotate(name, tuple(centres[0]), path_effects=edge, **look))
+    _move_apart(axes, texts)
+    return _kinds(axes, colours) | {axes.plot([], [], **line)[0]: "from real to synthetic rows of a class"}
+
+
+def _move_apart(axes: Axes, texts: Sequence[Annotation]) -> None:
+    """Moves texts down, the highest first, until none covers another."""
+    figure, placed = axes.get_figure(root=True), []
+    assert figure is not None
+    figure.draw_without_rendering()
+    for text in sorted(texts, key=lambda one: -one.xy[1]):
+        box, moved = text.get_window_extent(), 0
+        while any(box.overlaps(other) for other in placed):
+            box, moved = box.translated(0, -1), moved + 1
+        text.set_position((0, -moved * POINTS_PER_INCH / figure.dpi))
+        placed.append(box)
+
+
+def _scatter(axes: Axes, groups: Sequence[np.ndarray], colours: Sequence[str]) -> None:
+    """Draws real points [n, 2] as dots and synthetic ones as crosses."""
+    for points, colour, look in zip(groups, colours, KINDS.values(), strict=True):
+        axes.scatter(points[:, 0], points[:, 1], color=colour, **look)
+
+
+def _kinds(axes: Axes, colours: Sequence[str]) -> dict[Any, str]:
+    """What a legend shows of real and of synthetic points."""
+    looks = zip(KINDS, colours, (dict(look, s=26) for look in KINDS.values()), strict=True)
+    return {axes.scatter([], [], color=colour, **look): kind for kind, colour, look in looks}
+
+
+def _sorted_bars(group: ClassScores) -> list[tuple[str, float, str]]:
     """Returns (name, value, colour), highest first, classes without rows last."""
-    bars = [(name, float(value), colour) for name, value in zip(names, values, strict=True)]
+    bars = [(name, float(value), group.colour) for name, value in zip(group.names, group.values, strict=True)]
     return sorted(bars, key=lambda bar: (math.isnan(bar[1]), -bar[1]))
 
 
@@ -318,14 +375,17 @@ def _score_panel(axes: Axes, entries: Sequence[Mapping[str, Any]], score: str, s
     for space, style in styles.items():
         pairs = [(entry["epoch"], entry["scores"][space][score]) for entry in entries if space in entry["scores"]]
         epochs, values = np.array(pairs, float).reshape(-1, 2).T
-        axes.plot(epochs, values, label=space, marker="o", markersize=3, **style)
+        axes.plot(epochs, values, label=space, marker="o", markersize=3, clip_on=False, **style)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
 def _mark(axes: Axes, chosen: Mapping[str, float]) -> None:
-    """Marks the epochs that protocols chose, those of one epoch by one line."""
+    """Marks the epochs where protocols found a score, those of one epoch by one line."""
     for epoch in sorted(set(chosen.values())):
         text = ", ".join(protocol for protocol, its in chosen.items() if its == epoch)
         axes.axvline(epoch, color="#555555", linewidth=0.9, linestyle=(0, (2, 2)), zorder=0)
-        place = {"xytext": (-3, 0), "textcoords": "offset points", "rotation": 90, "ha": "right", "va": "bottom"}
+        side = (
+            {"xytext": (3, 0), "ha": "left"} if epoch < np.mean(axes.get_xlim()) else {"xytext": (-3, 0), "ha": "right"}
+        )
+        place = side | {"textcoords": "offset points", "rotation": 90, "va": "bottom"}
         axes.annotate(text, (epoch, 0.02), xycoords=("data", "axes fraction"), fontsize=7, **place)

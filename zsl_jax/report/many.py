@@ -16,12 +16,16 @@ from zsl_jax.report import comparisons
 from zsl_jax.report.table import Row, Table
 
 DRAWN = ("T1", "H", "AUSUC")
+ORACLE = ("T1 (oracle)", "H (oracle)")
 Runs = Sequence[dict[str, Any]]  # a row for each run: what tells it from the others, and its scores, by name
-Panels = dict[str, dict[str, dict[Any, tuple[float, float]]]]  # by score, by line: mean and half the interval
+Panels = dict[str, dict[str, dict[Any, comparisons.Mean]]]  # by score, by line, by value
 
 
-def write_sweep(rows: Runs, workdir: Path) -> str:
-    """Writes runs.csv, table.md and the figures of a sweep, rows as of `sweep.row_of`; returns the table."""
+def write_sweep(rows: Runs, workdir: Path, title: str) -> str:
+    """Writes runs.csv, table.md and the figures of a sweep, rows as of `sweep.row_of`; returns the table.
+
+    title: what was trained on what, for the figures.
+    """
     write_text(workdir / "runs.csv", csv_text(rows))
     table = sweep(rows)
     write_text(workdir / "table.md", table)
@@ -31,8 +35,15 @@ def write_sweep(rows: Runs, workdir: Path) -> str:
             if len({row[field] for row in members}) > 1:
                 name = f"{field}.png" if len(parts) == 1 else f"{field}_{protocol}.png"
                 path = workdir / "figures" / name
-                comparisons.swept(sweep_panels(members, field), field, f"protocol {protocol}", path)
+                comparisons.swept(
+                    sweep_panels(members, field), field, f"{title}, {seeds(members)}, protocol {protocol}", path
+                )
     return table
+
+
+def seeds(rows: Runs) -> str:
+    """The seeds of rows, for titles."""
+    return "seed " + ", ".join(str(seed) for seed in sorted({row["seed"] for row in rows}))
 
 
 def csv_text(rows: Runs) -> str:
@@ -60,8 +71,9 @@ def columns(rows: Runs) -> dict[str, str]:
     widest = dict(name.split("/")[:2] for name in rows[0] if name.count("/") == 2)
     headline = rows[0]["protocol"]
     shown = {f"{headline}, space chosen by validation" if headline == "validated" else f"{headline}": ""}
+    titles = {"validation": "validation task (no test row)"}
     return shown | {
-        f"{protocol}, space {space}": f"{protocol}/{space}/"
+        f"{titles.get(protocol, protocol)}, space {space}": f"{protocol}/{space}/"
         for protocol, space in widest.items()
         if protocol != headline
     }
@@ -74,18 +86,29 @@ def sweep(rows: Runs) -> str:
         for members in by_protocol(rows).values()
         for title, prefix in columns(members).items()
     ]
-    note = "Percent; mean ± standard deviation over seeds [95 % interval of the mean, Student's t].\n"
+    note = (
+        "Percent; mean ± standard deviation over seeds [95 % interval of the mean, Student's t, of 3 seeds or more]. "
+        "Best on the validation task first, if there was one; `oracle`: the line that is best on the test set.\n"
+    )
     return "\n\n".join([*parts, note])
 
 
 def sweep_table(rows: Runs, prefix: str) -> Table:
-    """A line for each cell of a sweep, of the scores whose names begin with `prefix`."""
+    """A line for each cell of a sweep, of the scores whose names begin with `prefix`, best on validation first.
+
+    A cell is to be chosen by the first column of scores, of the validation task; the one of the best test score, which
+    has to be known to be chosen, is marked.
+    """
     fields = swept_fields(rows)
-    lines = [
-        Row([*(map(str, cell or ["base"])), str(len(members)), *(summary(members, prefix + one) for one in SCORES)])
-        for cell, members in grouped(rows, fields).items()
-    ]
-    return Table([*(fields or ["cell"]), "seeds", *SCORES], lines, left=len(fields) or 1)
+    cells = sorted(grouped(rows, fields).items(), key=lambda cell: -mean(cell[1], "validation"))
+    best = max(cells, key=lambda cell: mean(cell[1], rows[0]["select"]))[0]
+    lines = []
+    for cell, members in cells:
+        scores = [summary(members, "validation"), *(summary(members, prefix + one) for one in SCORES)]
+        mark = "oracle" if cell == best and len(cells) > 1 else ""
+        lines.append(Row([*(map(str, cell or ["base"])), str(len(members)), *scores, mark]))
+    head = [*(fields or ["cell"]), "seeds", f"{rows[0]['select']} on validation", *SCORES, "best on test"]
+    return Table(head, lines, left=len(fields) or 1)
 
 
 def grouped(rows: Runs, fields: Sequence[str]) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
@@ -97,18 +120,25 @@ def grouped(rows: Runs, fields: Sequence[str]) -> dict[tuple[Any, ...], list[dic
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean, standard deviation (n - 1) and half the 95 % interval of the mean; NaN where one value says nothing."""
-    array = np.asarray(values, float)
-    if len(array) < 2:
-        return float(array.mean()), float("nan"), float("nan")
-    deviation = float(array.std(ddof=1))
-    return float(array.mean()), deviation, float(stats.t.ppf(0.975, len(array) - 1)) * deviation / len(array) ** 0.5
+    """Mean, standard deviation (n - 1) and half the 95 % interval of the mean; NaN where there are too few values.
+
+    Of two values an interval would be 13 times as wide as their deviation says, and mean nothing.
+    """
+    array, nothing = np.asarray(values, float), float("nan")
+    deviation = float(array.std(ddof=1)) if len(array) > 1 else nothing
+    width = float(stats.t.ppf(0.975, len(array) - 1)) / len(array) ** 0.5 if len(array) > 2 else nothing
+    return float(array.mean()), deviation, width * deviation
 
 
 def mean_and_half(values: Sequence[float]) -> tuple[float, float]:
     """Mean and half the 95 % interval."""
     mean, _, half = interval(values)
     return mean, half
+
+
+def drawn(values: Sequence[float]) -> comparisons.Mean:
+    """What a figure shows of one score of some seeds."""
+    return comparisons.Mean(*mean_and_half(values), values)
 
 
 def values_of(rows: Runs, name: str) -> list[float]:
@@ -121,10 +151,10 @@ def summary(rows: Runs, name: str) -> str:
     values = values_of(rows, name)
     if not values:
         return "-"
-    mean, deviation, half = interval(values)
-    if len(values) < 2:
-        return f"{mean:.1f}"
-    return f"{mean:.1f} ± {deviation:.1f} [{mean - half:.1f}, {mean + half:.1f}]"
+    centre, deviation, half = interval(values)
+    spread = f" ± {deviation:.1f}" if len(values) > 1 else ""
+    ends = f" [{max(centre - half, 0):.1f}, {min(centre + half, 100):.1f}]" if len(values) > 2 else ""
+    return f"{centre:.1f}{spread}{ends}"
 
 
 def sweep_panels(rows: Runs, field: str) -> Panels:
@@ -136,7 +166,7 @@ def sweep_panels(rows: Runs, field: str) -> Panels:
     }
     return {
         score: {
-            name: {value: mean_and_half(values_of(members, score)) for (value,), members in cells.items()}
+            name: {value: drawn(values_of(members, score)) for (value,), members in cells.items()}
             for name, cells in lines.items()
         }
         for score in DRAWN
@@ -147,18 +177,19 @@ def write_ranking(rows: Runs, workdir: Path, title: str) -> None:
     """Writes leaderboard.csv, leaderboard.md and leaderboard.png, rows as of `ranking.row_of`."""
     write_text(workdir / "leaderboard.csv", csv_text(rows))
     write_text(workdir / "leaderboard.md", ranking(rows, title))
-    comparisons.leaderboard(ranking_panels(rows), title, workdir / "leaderboard.png")
+    comparisons.leaderboard(ranking_panels(rows), f"{title}, {seeds(rows)}", workdir / "leaderboard.png")
 
 
 def ranking(rows: Runs, title: str) -> str:
     """The table of methods, best validated AUSUC first for each share of the training rows."""
-    head = ["method", "percent", "seeds", "space", *SCORES, "T1 (oracle)", "H (oracle)", "s"]
+    head = ["method", "percent", "seeds", "space", *SCORES, "H cal.", "AUSUC on validation", *ORACLE, "s"]
     ranked = sorted(entries(rows).items(), key=lambda entry: (-entry[0][1], -mean(entry[1], "validated/AUSUC")))
     table = Table(head, [Row(ranking_cells(name, share, members)) for (name, share), members in ranked])
     note = (
-        "Percent; mean ± half the 95 % interval of the mean over seeds (Student's t). Protocol `validated`: epoch, "
-        "space and calibration chosen on held-out seen classes; `oracle`: chosen on the test set. s: seconds "
-        "of one run; of a method's seeds, trained side by side, a share each.\n"
+        "Percent; mean ± half the 95 % interval of the mean over seeds (Student's t, of 3 seeds or more). Protocol "
+        "`validated`: epoch, space and calibration chosen on held-out seen classes; `oracle`: chosen on the test set; "
+        "H cal.: H with the chosen calibration. The order is that of test scores: to take the first line is to choose "
+        "on the test set. s: seconds of one run; of a method's seeds, trained side by side, a share each.\n"
     )
     return f"# {title}\n\n{table.markdown()}\n\n{note}"
 
@@ -187,9 +218,9 @@ def ranking_cells(name: str, share: int, rows: Runs) -> list[str]:
     """One line of the table of methods."""
     spaces = "/".join(dict.fromkeys(row["space"] for row in rows if "space" in row)) or "-"
     scores = [score_cell(rows, f"validated/{score}") for score in SCORES]
-    oracle = [score_cell(rows, f"oracle/{score}") for score in ("T1", "H")]
+    more = [score_cell(rows, name) for name in ("calibrated/H", "validation/AUSUC", "oracle/T1", "oracle/H")]
     seconds = values_of(rows, "seconds")
-    return [name, str(share), str(len(rows)), spaces, *scores, *oracle, f"{np.mean(seconds):.0f}" if seconds else "-"]
+    return [name, str(share), str(len(rows)), spaces, *scores, *more, f"{np.mean(seconds):.0f}" if seconds else "-"]
 
 
 def score_cell(rows: Runs, name: str) -> str:
@@ -213,5 +244,5 @@ def ranking_panels(rows: Runs) -> Panels:
     for score in DRAWN:
         for (name, share), members in entries(rows).items():
             if values := values_of(members, f"validated/{score}"):
-                found.setdefault(score, {}).setdefault(name, {})[share] = mean_and_half(values)
+                found.setdefault(score, {}).setdefault(name, {})[share] = drawn(values)
     return found

@@ -13,6 +13,8 @@ from zsl_jax.train_steps.method import Entry, Method, Spec
 # What `build` may not read of a configuration beside the stages' `numbers`: all this is forgotten where it is decided
 # which configurations share a method.
 UNREAD = ("seed", "data.root", "eval", "parallel", "validate", "upstream", "stage", "figures", "log_every", "memory_mb")
+# Likewise of the section of a stage: how long it is trained, how it is judged, and how many rows are made of it.
+UNREAD_IN_STAGE = ("epochs", "steps_per_epoch", "eval_every", "patience", "holdout", "syn_num", "classifier_lr")
 
 _added: dict[str, Entry] = {}
 _built: dict[Any, Method] = {}
@@ -46,7 +48,7 @@ def find(name: str) -> Entry:
 
 
 def build(config: Any, name: str, spec: Spec) -> Method:
-    """The method of a stage: one and the same for all configurations that differ in numbers and seeds only.
+    """The method of a stage: one and the same for all configurations that differ in numbers, seeds and epochs only.
 
     Compiled programs belong to a method, so they are shared too.
 
@@ -59,10 +61,11 @@ def build(config: Any, name: str, spec: Spec) -> Method:
 
 
 def structure(config: Any) -> str:
-    """What of a configuration decides compiled programs: all of it but `UNREAD` and the numbers of all stages."""
-    numbers = [f"{name}.{number}" for name, entry in stages().items() for number in entry.numbers]
+    """What of a configuration decides compiled programs: all but what is unread and the numbers of all stages."""
+    found = stages().items()
+    own = [f"{name}.{field}" for name, entry in found for field in (*UNREAD_IN_STAGE, *entry.numbers)]
     fields = config.to_dict()
-    for field in (*UNREAD, *numbers):
+    for field in (*UNREAD, *own):
         _forget(fields, field.split("."))
     return json.dumps(fields, sort_keys=True)
 

@@ -86,7 +86,7 @@ def make_nets(config, spec: Spec) -> Nets:
         feedback=Feedback(config.generator_width),
         encoder=Encoder(config.encoder_width, z_dim),
         critic=Critic(config.critic_width, n_steps=1, time_dim=1, embed_dim=1),  # it sees no timestep and no r
-        decoder=SemanticDecoder(config.decoder_width, spec.a_dim, config.normalize_decoder),
+        decoder=SemanticDecoder(config.decoder_width, spec.a_dim, config.semantics_scaling == "l2"),
         z_dim=z_dim,
         encoded_noise=config.encoded_noise,
         freeze_decoder=config.freeze_decoder,

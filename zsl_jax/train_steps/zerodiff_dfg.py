@@ -73,7 +73,7 @@ def make_nets(config, spec: Spec, drg_name: str = "drg", dfg_name: str = "dfg") 
         generator=Generator(dfg.generator_width, spec.x_dim, steps, time_dim, dfg.embed_dim or spec.a_dim),
         encoder=Encoder(dfg.encoder_width, z_dim, dfg.embed_type),
         critics=dict.fromkeys(CRITICS, critic),
-        decoder=SemanticDecoder(dfg.decoder_width, spec.a_dim, dfg.normalize_decoder),
+        decoder=SemanticDecoder(dfg.decoder_width, spec.a_dim, dfg.semantics_scaling == "l2"),
         schedule=diffusion.make_schedule(dfg.beta_min, dfg.beta_max, steps, dfg.schedule),
         z_dim=z_dim,
         freeze_decoder=dfg.freeze_decoder,

@@ -46,7 +46,7 @@ def make_nets(config, spec: Spec, section: str = "drg") -> Nets:
     return Nets(
         generator=Generator(config.generator_width, spec.r_dim, steps, config.time_dim or spec.a_dim, embed),
         critics=dict.fromkeys(CRITICS, critic),
-        decoder=SemanticDecoder(config.decoder_width, spec.a_dim, config.normalize_decoder),
+        decoder=SemanticDecoder(config.decoder_width, spec.a_dim, config.semantics_scaling == "l2"),
         schedule=diffusion.make_schedule(config.beta_min, config.beta_max, steps, config.schedule),
         z_dim=config.z_dim or spec.a_dim,
         feed=config.feed,

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tests.data.options import data_options
+from zsl_jax import data
 from zsl_jax.data.sources.digits import ATTRIBUTES, load_digits
 from zsl_jax.errors import InputError
 
@@ -32,7 +33,7 @@ def test_splits_and_pictures():
 
 
 def test_attributes_tell_all_digits_apart():
-    dataset = load_digits(data_options(normalize_semantics=True))
+    dataset = data.load(data_options(source="digits", semantics_scaling="l2"), 0)
     assert dataset.semantics.shape == (10, len(ATTRIBUTES))
     assert len(np.unique(dataset.semantics, axis=0)) == 10
     np.testing.assert_allclose(np.linalg.norm(dataset.semantics, axis=1), 1, rtol=1e-6)

@@ -122,12 +122,14 @@ def test_square_features_follow_the_published_convention(tmp_path, own_labels):
 
 @pytest.mark.parametrize(("original", "normalized"), [(False, False), (True, False), (False, True), (True, True)])
 def test_semantics_options(tmp_path, original, normalized):
+    """Toy descriptions `att` are `original_att` at unit length."""
     folder = toy.write_toy(tmp_path)
     fields = toy.split_fields(toy.features_fields()["labels"])
-    options = toy_options(tmp_path, original_semantics=original, normalize_semantics=normalized)
-    semantics, name, notes = read_semantics(folder / "att_splits.mat", options)
+    options = toy_options(tmp_path, original_semantics=original, semantics_scaling="l2" if normalized else "none")
+    dataset, (_, _, notes) = data.load(options, 0), read_semantics(folder / "att_splits.mat", options)
     expected = fields["original_att"].T if original and not normalized else fields["att"].T
-    np.testing.assert_allclose(semantics, expected, rtol=1e-6)
+    np.testing.assert_allclose(dataset.semantics, expected, rtol=1e-6)
+    name = dataset.described_by
     assert ("original_att" in name, "normalised" in name, notes) == (original, normalized, ())
 
 
@@ -199,7 +201,7 @@ def test_bad_fields_are_named(tmp_path, case):
 def test_all_zero_semantics_cannot_be_normalised(tmp_path):
     toy.write_toy(tmp_path, att=_changed(SPLITS["att"], (slice(None), 1), 0))
     with pytest.raises(InputError, match="class 2 is all zero"):
-        load_xlsa17(toy_options(tmp_path, normalize_semantics=True))
+        data.load(toy_options(tmp_path, semantics_scaling="l2"), 0)
 
 
 def test_representations_must_fit_the_features(tmp_path):
@@ -266,15 +268,15 @@ def test_an_interrupted_write_is_not_loadable(tmp_path, monkeypatch):
     seed=strategies.integers(0, 10**6),
     x_dim=strategies.sampled_from([1, 5, 27, 40]),
     r_dim=strategies.sampled_from([0, 3, 27]),
-    normalize=strategies.booleans(),
+    scaling=strategies.sampled_from(["none", "l2"]),
 )
-def test_written_data_load_back_equal(seed, x_dim, r_dim, normalize):
+def test_written_data_load_back_equal(seed, x_dim, r_dim, scaling):
     sizes = {"x_dim": x_dim, "r_dim": r_dim, "trainval": 15, "test_seen": 7, "test_unseen": 5}
-    made = data.load(data_options(source="synthetic", normalize_semantics=normalize, synthetic=sizes), seed)
+    made = data.load(data_options(source="synthetic", semantics_scaling=scaling, synthetic=sizes), seed)
     with tempfile.TemporaryDirectory() as root:
         write_xlsa17(pathlib.Path(root) / "TOY", made, "x", "r" if r_dim else None)
-        options = toy_options(root, features="x", representations="r" if r_dim else "", normalize_semantics=normalize)
-        loaded = load_xlsa17(options)
+        options = toy_options(root, features="x", representations="r" if r_dim else "", semantics_scaling=scaling)
+        loaded = data.load(options, 0)
     assert loaded.fingerprint() == made.fingerprint()
     assert loaded.class_names == made.class_names
 

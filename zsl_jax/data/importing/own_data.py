@@ -88,14 +88,16 @@ def fewest_rows(dataset: Dataset) -> int:
     config = defaults.zerodiff()
     config.data.source = "memory"  # all rows, without looking for the files of a share
     try:
-        rows, _, _ = tasks.validation_rows(dataset, config.data, config.seed)
+        draws = range(len(tasks.validation_classes(dataset, config.data)))
+        parts = [tasks.validation_rows(dataset, config.data, config.seed, draw)[0] for draw in draws]
     except InputError:
-        rows = dataset.splits.trainval
-    return int((~tasks.draw_share(dataset.labels[rows], config.finetune_r.holdout, config.seed, spare=1)).sum())
+        parts = [dataset.splits.trainval]
+    holdout = config.finetune_r.holdout
+    return min(int((~tasks.draw_share(dataset.labels[rows], holdout, config.seed, spare=1)).sum()) for rows in parts)
 
 
 def training_command(made: Assembled, root: Path) -> str:
-    """The command that trains on a data set: smaller batches where there are few rows, semantics scaled if large."""
+    """The command that trains on a data set: smaller batches where there are few rows."""
     dataset = made.dataset
     rows = fewest_rows(dataset)
     stages = STAGES if dataset.r is None else STAGES[1:]
@@ -104,6 +106,4 @@ def training_command(made: Assembled, root: Path) -> str:
     variant = "" if dataset.r is None else ":representations"
     config = [f"own_data{variant}", "--workdir", f"runs/{dataset.name}"]
     data = [f"--config.data.root={root}", f"--config.data.dataset={dataset.name}"]
-    if abs(made.original_semantics).max() > 1:
-        data.append("--config.data.normalize_semantics=True")
     return shlex.join(["zsl-jax", "train", *config, *data, *smaller])

@@ -23,7 +23,6 @@ from sklearn.datasets import load_digits as load_pictures
 
 from zsl_jax.data import checks, splits
 from zsl_jax.data.dataset import Dataset
-from zsl_jax.data.sources.xlsa17 import normalize_semantics
 from zsl_jax.errors import InputError
 
 HELD_OUT_EVERY = 5  # every fifth picture of a seen class, in the order of the source, is in test_seen
@@ -65,7 +64,7 @@ def load_digits(options) -> Dataset:
     """Loads the embedded digits.
 
     Args:
-      options: the config's data section (`unseen`, `original_semantics`, `normalize_semantics`, `validation_classes`,
+      options: the config's data section (`unseen`, `original_semantics`, `validation_classes`,
         `pictures`).
 
     Returns:
@@ -78,10 +77,9 @@ def load_digits(options) -> Dataset:
     pixels, digits = load_pictures(return_X_y=True)
     labels = np.asarray(digits, np.int64)
     semantics = attributes(signed=not options.original_semantics)
-    if options.normalize_semantics:
-        semantics = normalize_semantics(semantics, "digits")
     parts = _parts(labels, unseen)
     chosen, notes = splits.complete_splits(parts, labels, options.validation_classes, "digits", "digits")
+    signed = "" if options.original_semantics else ", signed"
     views = {"x": checks.float32(np.asarray(pixels) / BRIGHTEST)}
     if options.pictures:
         views["image"] = np.asarray(pixels, np.uint8).reshape(-1, SIDE, SIDE, 1)
@@ -89,18 +87,14 @@ def load_digits(options) -> Dataset:
         name="digits",
         views=views,
         origins=dict.fromkeys(views, "pixels"),
-        semantics_name=_semantics_name(options),
+        semantics_name=f"attributes by hand{signed}",
         labels=labels.astype(np.int32),
         semantics=checks.float32(semantics),
         splits=chosen,
         class_names=tuple(map(str, range(10))),
         notes=notes,
+        given_semantics=semantics,
     )
-
-
-def _semantics_name(options) -> str:
-    signed = "" if options.original_semantics else ", signed"
-    return f"attributes by hand{signed}" + (", L2-normalised" if options.normalize_semantics else "")
 
 
 def _unseen_digits(unseen) -> np.ndarray:

@@ -69,7 +69,7 @@ def load_synthetic(options, seed: int) -> Dataset:
         parts = xlsa17.read_parts(path, sizes.trainval + sizes.test_seen + sizes.test_unseen)
         names = xlsa17.read_class_names(path, semantics.shape[0])
     else:
-        semantics, semantics_name, notes = _random_semantics(sizes, options.normalize_semantics, rng)
+        semantics, semantics_name, notes = rng.random((sizes.seen + sizes.unseen, sizes.a_dim)), "random", ()
         parts = _consecutive_parts(sizes)
         names = tuple(f"class {number}" for number in range(1, semantics.shape[0] + 1))
     labels = _labels(parts, semantics.shape[0], sizes, options, rng)
@@ -86,10 +86,11 @@ def load_synthetic(options, seed: int) -> Dataset:
         origins=dict.fromkeys(views, "synthetic"),
         semantics_name=semantics_name,
         labels=labels.astype(np.int32),
-        semantics=semantics,
+        semantics=checks.float32(semantics),
         splits=chosen,
         class_names=names,
         notes=(*notes, *split_notes),
+        given_semantics=semantics,
         bayes=bayes,
     )
 
@@ -164,16 +165,6 @@ def _split_file(options) -> pathlib.Path | None:
         / layout.plain_name(preset, "synthetic.preset")
         / f"{semantics}_splits.mat"
     )
-
-
-def _random_semantics(
-    sizes: Sizes, normalize: bool, rng: np.random.Generator
-) -> tuple[np.ndarray, str, tuple[str, ...]]:
-    """Returns uniform random semantics [C, A] float32, their name and no notes."""
-    semantics = rng.random((sizes.seen + sizes.unseen, sizes.a_dim))
-    if normalize:
-        semantics = xlsa17.normalize_semantics(semantics, "synthetic semantics")
-    return checks.float32(semantics), "random" + (", L2-normalised" if normalize else ""), ()
 
 
 def _consecutive_parts(sizes: Sizes) -> dict[str, np.ndarray]:

@@ -20,7 +20,6 @@ from zsl_jax.errors import InputError
 from zsl_jax.files import replacing
 
 PARTS = (*splits.MAIN_PARTS, "train", "val")
-UNIT_TOLERANCE = 1e-6  # rows this near to unit length are left as they are: normalising twice changes nothing
 MISSING_VALUE = -1  # AWA's original_att marks "not known" so
 
 
@@ -53,10 +52,11 @@ def load_xlsa17(options) -> Dataset:
         origins={"x": options.features} | ({"r": options.representations} if options.representations else {}),
         semantics_name=semantics_name,
         labels=labels.astype(np.int32),
-        semantics=semantics,
+        semantics=checks.float32(semantics),
         splits=chosen,
         class_names=read_class_names(split_file, semantics.shape[0]),
         notes=(*notes, *_square_notes(options.features, x), *_square_notes(options.representations, r), *split_notes),
+        given_semantics=semantics,
     )
 
 
@@ -85,14 +85,13 @@ def read_semantics(path: pathlib.Path, options) -> tuple[np.ndarray, str, tuple[
 
     Args:
       path: `<semantics>_splits.mat`, with `att` [A, C] and perhaps `original_att` [A, C].
-      options: `semantics`, `original_semantics` (take `original_att` where there is one) and `normalize_semantics`
-        (unit length per class).
+      options: `semantics` and `original_semantics` (take `original_att` where there is one).
 
     Returns:
-      Semantics [C, A] float32, what they are in words, and notes.
+      Semantics [C, A] float64 as they stand, what they are in words, and notes.
 
     Raises:
-      InputError: `att` is missing, not finite, or can't be normalised.
+      InputError: `att` is missing or not finite.
     """
     fields = matlab.read_numbers(path, ["att", "original_att"])
     _need(fields, "att", path)
@@ -104,23 +103,8 @@ def read_semantics(path: pathlib.Path, options) -> tuple[np.ndarray, str, tuple[
     if missing:
         notes = (*notes, f"{field} has {missing} entries of {MISSING_VALUE}, which mean 'not known': kept as they are")
     checks.require_finite(checks.float32(fields[field]), f"{path}: '{field}'")
-    semantics = fields[field].T.astype(np.float64)
-    if options.normalize_semantics:
-        semantics = normalize_semantics(semantics, f"{path}: '{field}'")
     name = options.semantics + (" (original_att)" if field == "original_att" else "")
-    return checks.float32(semantics), name + (", L2-normalised" if options.normalize_semantics else ""), notes
-
-
-def normalize_semantics(semantics: np.ndarray, where: str) -> np.ndarray:
-    """Scales each class of semantics [C, A] to unit length.
-
-    Raises:
-      InputError: a class is all zero.
-    """
-    norms = np.linalg.norm(semantics, axis=1, keepdims=True)
-    if (norms == 0).any():
-        raise InputError(f"{where}: class {np.argmin(norms) + 1} is all zero, so it can't be normalised")
-    return semantics / np.where(np.abs(norms - 1) < UNIT_TOLERANCE, 1.0, norms)
+    return fields[field].T.astype(np.float64), name, notes
 
 
 def read_class_names(path: pathlib.Path, n_classes: int) -> tuple[str, ...]:

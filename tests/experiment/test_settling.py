@@ -1,0 +1,97 @@
+"""How descriptions are scaled where the data are to decide."""
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from zsl_jax import data
+from zsl_jax.config import defaults
+from zsl_jax.data.scaling import SEMANTICS
+from zsl_jax.errors import InputError
+from zsl_jax.experiment import runs, settling
+from zsl_jax.training.workdir import SCALER, SETTLED
+
+
+def config_of(scaling: str = "validated") -> Any:
+    config = tiny.synthetic(tiny.narrow(defaults.zerodiff()))
+    config.data.synthetic.update({"seen": 12, "trainval": 240, "test_seen": 24, "noise": 0.3})
+    config.data.semantics_scaling = scaling
+    return config.lock()
+
+
+def odd(config: Any, **scales: Any) -> Any:
+    """The data set, but descriptions are given on other scales."""
+    dataset = data.load(config.data, 0)
+    given = dataset.given_semantics * np.array(scales.get("by", 1.0)) + np.array(scales.get("plus", 0.0))
+    return dataclasses.replace(dataset, semantics=given.astype(np.float32), given_semantics=given)
+
+
+def test_the_best_on_validation_is_taken_and_said_with_what_the_others_scored():
+    """All attributes of a class times its own factor: only their direction says what the class looks like."""
+    config, factors = config_of(), np.random.default_rng(0).uniform(0.1, 10, size=(15, 1))
+    dataset = odd(config, by=factors)
+    scores = settling.validation_scores(config, dataset)
+    assert set(scores) == set(SEMANTICS)
+    settled, found = settling.settle(config, dataset)
+    assert max(scores, key=lambda kind: scores[kind]) == settled.data.semantics_scaling == "l2"
+    assert settled.dfg.semantics_scaling == settled.drg.semantics_scaling == "l2"
+    np.testing.assert_allclose(np.linalg.norm(found.semantics, axis=1), 1, rtol=1e-6)
+    assert all(f"{kind} {score:.1f}" in found.notes[-1] for kind, score in scores.items())
+    assert "L2-normalised" in found.described_by
+    assert settling.values(config, settled) == {
+        f"{section}.semantics_scaling": "l2" for section in ("data", "drg", "dfg")
+    }
+
+
+def test_no_test_row_takes_part():
+    config = config_of()
+    dataset = data.load(config.data, 0)
+    rows = np.concatenate([dataset.splits.test_seen, dataset.splits.test_unseen])
+    x, semantics = dataset.x.copy(), np.asarray(dataset.given_semantics).copy()
+    x[rows] = 1e3
+    semantics[dataset.unseen] = 7
+    other = dataclasses.replace(dataset, views={"x": x}, semantics=semantics.astype(np.float32))
+    assert settling.validation_scores(config, dataset) == settling.validation_scores(config, other)
+
+
+def test_what_is_asked_for_is_left_alone():
+    config = config_of("standard")
+    dataset = data.load(config.data, 0)
+    settled, found = settling.settle(config, dataset)
+    assert (settled, found) == (config, dataset)
+    np.testing.assert_allclose(dataset.semantics[dataset.seen].mean(0), 0, atol=1e-6)
+    np.testing.assert_allclose(dataset.semantics[dataset.seen].std(0), 1, rtol=1e-5)
+
+
+def test_the_largest_entry_is_that_of_the_seen_classes():
+    dataset = data.load(config_of("maximum").data, 0)
+    given = np.asarray(dataset.given_semantics)
+    np.testing.assert_allclose(dataset.semantics, given / np.abs(given[dataset.seen]).max(), rtol=1e-6)
+
+
+def test_a_class_of_zeros_rules_out_unit_length_alone():
+    config = config_of()
+    dataset = odd(config, by=np.where(np.arange(15)[:, None] == 3, 0.0, 1.0))
+    assert set(settling.validation_scores(config, dataset)) == set(SEMANTICS) - {"l2"}
+    with pytest.raises(InputError, match="class 4 is all zero"):
+        dataset.with_semantics("l2")
+
+
+def test_an_unknown_way_is_refused():
+    with pytest.raises(
+        InputError, match=r"semantics_scaling: 'L2'; choose one of maximum, none, l2, standard, validated"
+    ):
+        data.load(config_of("L2").data, 0)
+
+
+def test_a_workdir_says_what_was_settled(tmp_path):
+    """Written as JSON and read again, new classes are scaled as the run's were."""
+    settled, dataset = settling.settle(config_of(), data.load(config_of().data, 0))
+    there = json.loads(json.dumps({SETTLED: settling.values(config_of(), settled), SCALER: runs.scaler_of(dataset)}))
+    assert there[SETTLED]["data.semantics_scaling"] == there[SCALER]["kind"] == dataset.semantics_scaler.kind
+    np.testing.assert_array_equal(there[SCALER]["shift"], dataset.semantics_scaler.shift)
+    np.testing.assert_array_equal(there[SCALER]["scale"], dataset.semantics_scaler.scale)
