@@ -338,7 +338,7 @@ def test_splits_follow_the_seed_and_the_command_fits_the_rows(run, tmp_path):
         assert code == 0
     assert made[0] == made[1]
     assert len(set(made)) > 2
-    assert "normalize_semantics" not in out
+    assert "semantics_scaling" not in out
     sizes = {name: int(size) for name, size in re.findall(r"--config\.(\w+)\.batch_size=(\d+)", out)}
     assert set(sizes) == {"finetune_r", "drg", "dfg"}
     config = configuration(tmp_path / "root")
