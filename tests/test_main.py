@@ -110,8 +110,10 @@ def test_a_run_leaves_a_result_and_pictures_and_prints_a_table(finished):
     claimed = json.loads((workdir / "config.json").read_text())
     assert claimed.pop("data_sizes") == {"views": {"x": [10]}, "a_dim": 4, "n_classes": 8, "word_dim": 0}
     assert claimed == result["config"] | {"data_fingerprint": result["dataset"]["fingerprint"]}
-    drawn = {"losses_first", "losses_second", "per_class_accuracy", "confusion_unseen", "tsne", "seen_unseen_curve"}
-    assert drawn <= {path.stem for path in (workdir / "figures").iterdir()}
+    drawn = {"losses_first", "losses_second", "per_class_accuracy", "per_class_T1", "confusion_unseen", "tsne"}
+    drawn |= {"seen_unseen_curve", "scores_over_epochs"}
+    files = {f"{name}.{kind}" for name in drawn for kind in ("png", "pdf")}
+    assert files <= {path.name for path in (workdir / "figures").iterdir()}
     assert f"T1 {result['headline']['T1']:.1f}" in process.stdout
     assert str(workdir / "figures") in process.stdout
     assert "Traceback" not in process.stderr

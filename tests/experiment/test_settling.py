@@ -91,6 +91,7 @@ def test_an_unknown_way_is_refused():
 def test_a_workdir_says_what_was_settled(tmp_path):
     """Written as JSON and read again, new classes are scaled as the run's were."""
     settled, dataset = settling.settle(config_of(), data.load(config_of().data, 0))
+    assert dataset.semantics_scaler is not None
     there = json.loads(json.dumps({SETTLED: settling.values(config_of(), settled), SCALER: runs.scaler_of(dataset)}))
     assert there[SETTLED]["data.semantics_scaling"] == there[SCALER]["kind"] == dataset.semantics_scaler.kind
     np.testing.assert_array_equal(there[SCALER]["shift"], dataset.semantics_scaler.shift)

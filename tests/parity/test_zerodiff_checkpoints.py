@@ -19,7 +19,7 @@ ARCHIVES = [str(folder() / f"zerodiff_{name}.tar") for name in ("DRG", "DFG")]
 IMPORT = checkpoint_import.read(ARCHIVES, Path("no such folder"))
 CONFIG = IMPORT.config.copy_and_resolve_references()
 for stage in ("drg", "dfg"):  # what an archive does not say
-    CONFIG[stage].update(n_steps=OPTIONS["n_T"], normalize_decoder=OPTIONS["class_embedding_norm"])
+    CONFIG[stage].update(n_steps=OPTIONS["n_T"], semantics_scaling="l2" if OPTIONS["class_embedding_norm"] else "none")
 NETS = zerodiff_dfg.make_nets(CONFIG, zerodiff.spec(OPTIONS))
 
 

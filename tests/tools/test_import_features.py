@@ -337,7 +337,7 @@ def test_splits_follow_the_seed_and_the_command_fits_the_rows(run, tmp_path):
         assert code == 0
     assert made[0] == made[1]
     assert len(set(made)) > 2
-    assert "normalize_semantics" not in out
+    assert "semantics_scaling" not in out
     settled, dataset = problems.load(configuration(tmp_path / "root"))
     rows = len(data.validation_rows(dataset, settled.data, settled.seed)[0])
     assert {2 * settled[stage].batch_size <= rows for stage in settled.stages} == {True}

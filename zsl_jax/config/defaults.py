@@ -330,10 +330,8 @@ def cramergan_tricks() -> Any:
     config.stages = ("gan",)  # as published, the classifier of seen classes takes no part
     config.gan.penalty = "unit"
     config.gan.cls_weight = 0.0
-    config.gan.semantic_noise = 0.08
-    config.gan.synthesis_noise = 0.3
-    config.eval.classifier = "prototype"
-    config.eval.seen_factor = 0.95
+    config.gan.semantic_noise, config.gan.synthesis_noise = 0.08, 0.3
+    config.eval.classifier, config.eval.seen_factor = "prototype", 0.95
     return config
 
 

@@ -13,6 +13,7 @@ from zsl_jax.errors import InputError
 DRAWS = 3  # of validation classes, where these are few
 DRAWS_SEED = 1  # other than that of a derived split, which is the first draw
 ENOUGH_CLASSES = 10  # validation classes from which on one draw is taken
+ALIKE = 0.02  # share of its rows that a draw gives up to be as large as another
 PERCENT_SEED = 0  # drawn shares of trainval belong to the data set, as the published files do
 
 
@@ -66,13 +67,22 @@ def validation_task(dataset: Dataset, options, seed: int, draw: int = 0) -> Task
 def validation_rows(dataset: Dataset, options, seed: int, draw: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the rows [n] of a validation task that are trained on, that play test_seen, that play test_unseen.
 
+    Draws that differ by a few training rows alone get the same number, so that they share their compiled code.
+
     Args and errors are those of `validation_task`.
     """
     rows = training_rows(dataset, options)
     labels = dataset.labels[rows]
     held_out = _held_out(labels, options.validation_fraction, seed)
-    seen, unseen = (np.isin(labels, classes) for classes in validation_classes(dataset, options)[draw])
-    parts = (rows[seen & ~held_out], rows[seen & held_out], rows[unseen])
+    draws = validation_classes(dataset, options)
+    trained = [np.flatnonzero(np.isin(labels, seen) & ~held_out) for seen, _ in draws]
+    own, fewest = trained[draw], min(map(len, trained))
+    if len(own) - fewest < ALIKE * len(own):  # the largest class does without a row or two
+        most = np.flatnonzero(labels[own] == np.bincount(labels[own]).argmax()) if len(own) else own
+        own = np.delete(own, most[: len(own) - fewest])
+    seen, unseen = (np.isin(labels, classes) for classes in draws[draw])
+    seen[own] = False
+    parts = (rows[own], rows[seen], rows[unseen])
     if not all(part.size for part in parts):
         sizes = "/".join(str(part.size) for part in parts)
         raise InputError(f"{dataset.name}: no validation possible, its train/seen/unseen parts have {sizes} rows")

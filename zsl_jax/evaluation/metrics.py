@@ -182,7 +182,7 @@ def intervals(
     """Intervals of the scores over classes like these: the error of having few classes.
 
     Student's t of the mean over classes; of H by simulation, U and S drawn from their t distributions. A percentile
-    bootstrap over so few classes is too narrow: of 3 it covers 76 % where it says 95 (tests/evaluation).
+    bootstrap over so few classes is too narrow: of 3 it covers 74 % where it says 95 (tests/evaluation).
 
     Args:
       per_class_seen: accuracies of the seen classes, scored among all classes [c_seen], shares.

@@ -19,6 +19,7 @@ from zsl_jax.data.dataset import Part
 from zsl_jax.train_steps.method import Method, Params, Tables, Views
 
 FLOAT_BYTES = 4
+ROUND = 64  # rows
 Kind = Literal["features", "views", "draws"]
 
 
@@ -241,8 +242,12 @@ def single_precision(method: Method, what: str, made: Any) -> Any:
 
 
 def chunked(array: np.ndarray, chunk_rows: int) -> jax.Array:
-    """Host array [n, ...] as [chunks, size, ...] on the device, padded with zeros."""
+    """Host array [n, ...] as [chunks, size, ...] on the device, padded with zeros.
+
+    Sizes are rounded up, so that tasks of nearly as many rows share their compiled code.
+    """
     pieces, size = equal_pieces(len(array), chunk_rows)
+    size = min(-(-size // ROUND) * ROUND, max(size, chunk_rows))
     padding = [(0, pieces * size - len(array))] + [(0, 0)] * (array.ndim - 1)
     return jnp.asarray(np.pad(array, padding).reshape(pieces, size, *array.shape[1:]))
 

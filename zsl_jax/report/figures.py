@@ -309,7 +309,7 @@ def _by_place(axes: Axes, groups: Groups, classes: np.ndarray, names: Sequence[s
     """Draws points in two colours, with the names of the classes at their places; returns what the legend shows."""
     colours, line = LINE_COLOURS[:2], {"color": "#555555", "linewidth": 0.6, "alpha": 0.6}
     _scatter(axes, [points for points, _ in groups], colours)
-    look = {"fontsize": 7, "ha": "center", "va": "center", "textcoords": "offset points", "xytext": (0, 0)}
+    look = {"fontsize": 7, "ha": "center", "va": "bottom", "textcoords": "offset points", "xytext": (0, 4)}
     edge, texts = [withStroke(linewidth=2.5, foreground="white")], []
     for label, name in zip(classes, names, strict=True):
         centres = [np.median(points[labels == label], axis=0) for points, labels in groups if (labels == label).any()]
@@ -328,7 +328,7 @@ def _move_apart(axes: Axes, texts: Sequence[Annotation]) -> None:
         box, moved = text.get_window_extent(), 0
         while any(box.overlaps(other) for other in placed):
             box, moved = box.translated(0, -1), moved + 1
-        text.set_position((0, -moved * POINTS_PER_INCH / figure.dpi))
+        text.set_position((0, text.xyann[1] - moved * POINTS_PER_INCH / figure.dpi))
         placed.append(box)
 
 
