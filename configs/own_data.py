@@ -4,10 +4,10 @@
     zsl-jax train own_data:tfvaegan --workdir runs/mine_tfvaegan --config.data.root=ROOT --config.data.dataset=MINE
     zsl-jax train own_data:zerodiff,representations --workdir runs/mine_r --config.data.root=ROOT ...
 
-The argument is METHOD, METHOD,representations or representations (`own_data:representations`); the method is zerodiff
-where none is named, else any of `zsl-jax leaderboard`. ZeroDiff and D2SC make representations r out of the given features x (PaCo), unless
-`representations` says to take them as imported. Files below ROOT/MINE: features.mat, att_splits.mat, maybe
-representations.mat.
+The argument is METHOD, METHOD,representations or representations (`own_data:representations`). The method is zerodiff
+where none is named, else any of `zsl-jax leaderboard`. ZeroDiff and D2SC make representations r out of the given
+features x (PaCo), unless `representations` says to take them as imported. Files below ROOT/MINE: features.mat,
+att_splits.mat, maybe representations.mat.
 
 Rates and weights are in zsl_jax/config/presets.py, which says how they were chosen. Fields that are 0 (epochs, batches,
 widths, when to evaluate) follow the data, see zsl_jax/experiment/settling.py; so does the scaling of descriptions.
