@@ -74,7 +74,7 @@ def test_names_beside_a_data_frame_ask_for_its_index():
         ({"workdir": ""}, {}, "workdir: ''"),
         *(({"calibration": value}, {}, "calibration") for value in ("abc", [1], np.nan, np.inf)),
         *(({"options": value}, {}, "options: ") for value in (5, ["gan.lr"], "gan.lr", [])),
-        ({"options": {"gan.generator_width": 0}}, {}, r"gan\.generator_width: 0"),
+        ({"options": {"gan.generator_width": -1}}, {}, r"gan\.generator_width: -1"),
         ({"options": {"gan.z_dim": -3}}, {}, r"gan\.z_dim: -3"),
         ({"options": {"stages": ("gan", "gan")}}, {}, "each stage once"),
         ({"space": "VCS"}, {}, "spaces"),
