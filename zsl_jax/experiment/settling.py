@@ -45,7 +45,7 @@ def settle_semantics(config: Any, dataset: Dataset) -> tuple[Any, Dataset]:
 def sizes(config: Any, dataset: Dataset) -> dict[str, Any]:
     """What fields that are 0 become, by dotted name.
 
-    Widths follow the features', representations are a quarter as wide as the nets. A batch is a power of two, no more
+    Widths follow the features', fine-tuned ones are as wide as the nets, representations a quarter. A batch is a power of two, no more
     than half of the rows. Epochs follow from `zsl_jax.config.presets.ITERATIONS`, and `EVALUATIONS` evaluations are
     made. Noise on descriptions below 0 is minus a multiple of their deviation between seen classes.
     """
@@ -57,7 +57,10 @@ def sizes(config: Any, dataset: Dataset) -> dict[str, Any]:
     for name in config.stages:
         section = config[name]
         batch = section.batch_size or power_of_two(min(MOST_BATCH, min(rows) / 2), below=True)
-        wanted = dict.fromkeys(SIZES, width) | {"width": width // 4, "batch_size": batch}
+        wanted = dict.fromkeys(SIZES, width) | {
+            "width": width if name == "finetune_x" else width // 4,
+            "batch_size": batch,
+        }
         if name in presets.ITERATIONS:
             wanted["epochs"] = max(round(presets.ITERATIONS[name] * batch / min(rows)), 1)
         if section.get("semantic_noise", 0) < 0:
