@@ -150,14 +150,21 @@ def test_per_class_accuracy_sorts_and_shows_classes_without_rows(tmp_path):
 
 
 def test_seen_unseen_curve_has_the_points_of_the_method_and_of_baselines(tmp_path, drawn):
+    """White without calibration, in the method's colour with it; each method has a look of its own."""
     bias = np.linspace(0.0, 1.0, 50)
-    own, others = {"without": (6.0, 72.0), "with": (30.0, 40.0)}, {"ESZSL x": (5.0, 70.0), "chance": (10.0, 10.0)}
-    figures.seen_unseen_curve((60 * bias, 80 * (1 - bias)), own, others, TITLE, tmp_path / "curve.png")
-    lines = drawn[0].axes[0].lines
-    assert lines[0].get_label() == "all calibrations, area 24.0 %"  # of a triangle of 60 and 80
-    found = {str(line.get_label()): (*line.get_xdata(), *line.get_ydata()) for line in lines[1:]}
-    assert found == own | others
-    assert len({(line.get_marker(), line.get_color()) for line in lines[1:]}) == 4
+    points = {"zerodiff": [(6.0, 72.0), (30.0, 40.0)], "ESZSL x": [(5.0, 70.0), (20.0, 50.0)], "chance": [(10.0, 10.0)]}
+    figures.seen_unseen_curve((60 * bias, 80 * (1 - bias)), points, TITLE, tmp_path / "curve.png")
+    curve, *lines = drawn[0].axes[0].lines
+    assert curve.get_label() == "all calibrations, area 24.0 %"  # of a triangle of 60 and 80
+    named = {
+        (line.get_marker(), line.get_color()): str(line.get_label()) for line in lines if not len(line.get_xdata())
+    }
+    found: dict[str, dict[bool, tuple[float, float]]] = {}
+    for line in (line for line in lines if len(line.get_xdata())):
+        is_white = line.get_markerfacecolor() == "white"
+        place = (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
+        found.setdefault(named[line.get_marker(), line.get_color()], {})[is_white] = place
+    assert found == {name: dict(zip((True, False), places, strict=False)) for name, places in points.items()}
 
 
 @pytest.mark.parametrize("count", [3, 30])
@@ -168,7 +175,7 @@ def test_confusion_of_a_perfect_classifier_is_a_dark_diagonal(tmp_path, count):
     assert background == pytest.approx(dark * (count - 1), rel=0.25)
 
 
-@pytest.mark.parametrize("runs", [("test",), ("test", "validation")])
+@pytest.mark.parametrize("runs", [("test",), ("test", "validation", "validation_2")])
 def test_scores_over_epochs(tmp_path, drawn, runs):
     """Each panel has the curves and the lines of its own score; lines are those of the run that is reported."""
     spaces = {"V": {"T1": 30.0, "H": math.nan, "AUSUC": 7.0}, "C": {"T1": 9.0, "H": 8.0, "AUSUC": 1.0}}
@@ -176,7 +183,8 @@ def test_scores_over_epochs(tmp_path, drawn, runs):
     chosen = {"T1": {"oracle": 5, "last": 5, "validated": 0}, "H": {"oracle": 0}, "AUSUC": {"oracle": 2}}
     figures.scores_over_epochs(dict.fromkeys(runs, entries), chosen, TITLE, tmp_path / "scores.png")
     panels = {axes.get_title(): axes for axes in drawn[0].axes}
-    assert list(panels) == [f"{score}, {run} task" for run in runs for score in ("T1", "H", "AUSUC")]
+    names = ["test", "validation", "validation 2"][: len(runs)]
+    assert list(panels) == [f"{score}, {name} task" for name in names for score in ("T1", "H", "AUSUC")]
     for score, epochs in {"T1": {5, 0}, "H": {0}, "AUSUC": {2}}.items():
         lines = {line.get_label(): line for line in panels[f"{score}, test task"].lines}
         assert {line.get_xdata()[0] for line in lines.values() if len(set(line.get_xdata())) == 1} == epochs
@@ -253,18 +261,27 @@ def test_no_interval_of_two_seeds_or_beyond_what_there_is(half, seeds, reach):
 
 
 def test_points_beside_the_curve_are_those_of_the_headline_and_of_baselines():
-    calibrated = {"U": 3.0, "S": 4.0, "gamma": 1.0}
     given = {
-        "headline": {"protocol": "validated", "space": "V", "U": 1.0, "S": 2.0},
-        "protocols": {"validated": {"V": {"calibrated": calibrated}}, "last": {"V": {}}},
-        "baselines": {"chance": {"U": 5.0, "S": 6.0, "T1": 9.0}},
+        "method": "vae",
+        "headline": {"protocol": "validated", "space": "V"},
+        "protocols": {
+            "validated": {"V": {"U": 1.0, "S": 2.0, "calibrated": {"U": 3.0, "S": 4.0}}},
+            "last": {"V": {"U": 9.0, "S": 8.0}},
+        },
+        "baselines": {
+            "chance": {"U": 5.0, "S": 6.0, "T1": 9.0},
+            "SAE x": {"U": 1.5, "S": 2.5, "calibrated": {"U": 3.5, "S": 4.5}},
+        },
         "nearest": {"1-NN V": {"U": 7.0, "S": 8.0}},
     }
-    own, others = pictures.points(given)
-    assert list(own.values()) == [(1.0, 2.0), (3.0, 4.0)]
-    assert others == {"chance": (5.0, 6.0), "1-NN V": (7.0, 8.0)}
+    assert pictures.points(given) == {
+        "vae": [(1.0, 2.0), (3.0, 4.0)],
+        "chance": [(5.0, 6.0)],
+        "SAE x": [(1.5, 2.5), (3.5, 4.5)],
+        "1-NN V": [(7.0, 8.0)],
+    }
     given["headline"]["protocol"] = "last"
-    assert list(pictures.points(given)[0].values()) == [(1.0, 2.0)]
+    assert pictures.points(given)["vae"] == [(9.0, 8.0)]
 
 
 def scores(t1, u, s, h, ausuc):

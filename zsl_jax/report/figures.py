@@ -29,7 +29,7 @@ _MOST_TICKS = 6  # of a symmetric logarithmic axis, beside 0
 POINTS_PER_INCH = 72
 HELD_OUT_STYLE = {"color": LINE_COLOURS[1], "linestyle": DASHES[1]}
 TRACED = ("T1", "H", "AUSUC")
-MARKERS = ("oD", "s^v<>PX")  # of a method's points, and of others
+MARKERS = "os^v<>DPX"
 KINDS: dict[str, dict[str, Any]] = {  # of points: how they look
     "real": {"s": 14, "alpha": 0.5, "linewidths": 0},
     "synthetic": {"s": 16, "alpha": 0.8, "linewidths": 0.9, "marker": "x"},
@@ -134,33 +134,31 @@ def per_class_accuracy(groups: Mapping[str, ClassScores], title: str, path: Path
 
 
 def seen_unseen_curve(
-    curve: tuple[np.ndarray, np.ndarray],
-    own: Mapping[str, tuple[float, float]],
-    others: Mapping[str, tuple[float, float]],
-    title: str,
-    path: Path,
+    curve: tuple[np.ndarray, np.ndarray], points: Mapping[str, Sequence[tuple[float, float]]], title: str, path: Path
 ) -> None:
     """Draws S against U as calibrated stacking moves the bias (W.-L. Chao et al., ECCV 2016).
 
     Args:
       curve: (U, S), arrays in percent.
-      own: (U, S) of points of the method by name, such as without calibration.
-      others: those of baselines.
+      points: (U, S) by name, of the method first, then of baselines: without calibration, and calibrated if there is a
+        second one.
       title: of the run.
       path: PNG to write.
     """
     with picture(path, (5.8, 5.8), f"Seen against unseen accuracy\n{title}") as figure:
         axes = figure.add_subplot()
         axes.plot(*curve, label=f"all calibrations, area {area(*curve) / 100:.1f} %", color=LINE_COLOURS[0])
-        for points, colours in ((own, LINE_COLOURS[:1]), (others, LINE_COLOURS[1:])):
-            for number, (name, point) in enumerate(points.items()):
-                look = {"color": colours[number % len(colours)], "markeredgecolor": "black", "markersize": 7}
-                axes.plot(
-                    *point, MARKERS[points is others][number % 7], label=name, clip_on=False, linestyle="", **look
-                )
+        for number, (name, (plain, *calibrated)) in enumerate(points.items()):
+            colour = LINE_COLOURS[number % len(LINE_COLOURS)]
+            look = {"marker": MARKERS[number % len(MARKERS)], "color": colour, "markersize": 7, "linestyle": ""}
+            axes.plot(*plain, markerfacecolor="white", clip_on=False, **look)
+            for point in calibrated:
+                axes.plot(*point, markeredgecolor="black", clip_on=False, **look)
+            axes.plot([], [], label=name, **look)
         axes.set(xlabel="accuracy on unseen classes U (%)", ylabel="accuracy on seen classes S (%)")
         axes.set(xlim=(0, None), ylim=(0, None))
-        figure.legend(loc="outside lower center", ncols=2, title="baselines: without calibration", title_fontsize=8)
+        said = "white: without calibration; filled: calibrated by validation"
+        figure.legend(loc="outside lower center", ncols=2, title=said, title_fontsize=8)
 
 
 def confusion(matrix: np.ndarray, names: Sequence[str], title: str, path: Path) -> None:
@@ -211,7 +209,12 @@ def scores_over_epochs(
         for row, (run, entries) in zip(panels, evaluations.items(), strict=True):
             for axes, score in zip(row, TRACED, strict=True):
                 _score_panel(axes, entries, score, styles)
-                axes.set(title=f"{score}, {run} task", xlabel="epoch, from 0", ylabel=f"{score} (%)", ylim=(0, None))
+                axes.set(
+                    title=f"{score}, {run.replace('_', ' ')} task",
+                    xlabel="epoch, from 0",
+                    ylabel=f"{score} (%)",
+                    ylim=(0, None),
+                )
         for axes, score in zip(panels[0], TRACED, strict=True):
             _mark(axes, chosen.get(score, {}))
         handles, labels = panels[0, 0].get_legend_handles_labels()

@@ -43,22 +43,18 @@ def draw(outcome: Outcome, workdir: Path) -> Path:
             array(real.views, view), real.labels, synthetic, labels, task.class_names, title, folder / "tsne.png"
         )
     curve = 100 * detail["U"], 100 * detail["S"]
-    figures.seen_unseen_curve(curve, *points(result), title, folder / "seen_unseen_curve.png")
+    figures.seen_unseen_curve(curve, points(result), title, folder / "seen_unseen_curve.png")
     lines = f"vertical lines: where the protocols found the scores of space {headline['space']}"
     marked = f"{run}\nfinal classifiers at their last epochs; {lines}"
     figures.scores_over_epochs(outcome.histories, outcome.chosen, marked, folder / "scores_over_epochs.png")
     return folder
 
 
-def points(result: Mapping[str, Any]) -> tuple[dict[str, Point], dict[str, Point]]:
-    """What stands beside the seen-unseen curve: points of the headline, and of baselines."""
+def points(result: Mapping[str, Any]) -> dict[str, list[Point]]:
+    """What stands beside the seen-unseen curve: of the headline and of baselines, without and with calibration."""
     headline = result["headline"]
-    own = {"without calibration": headline}
-    calibrated = result["protocols"][headline["protocol"]][headline["space"]].get("calibrated")
-    own |= {"calibrated by validation": calibrated} if calibrated else {}
-    return places(own), places(result["baselines"] | result["nearest"])
-
-
-def places(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Point]:
-    """U and S by name."""
-    return {name: (one["U"], one["S"]) for name, one in scores.items()}
+    row = result["protocols"][headline["protocol"]][headline["space"]]
+    return {
+        name: [(one["U"], one["S"]) for one in (scores, scores.get("calibrated")) if one]
+        for name, scores in {result["method"]: row, **result["baselines"], **result["nearest"]}.items()
+    }
