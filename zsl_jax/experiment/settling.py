@@ -45,9 +45,9 @@ def settle_semantics(config: Any, dataset: Dataset) -> tuple[Any, Dataset]:
 def sizes(config: Any, dataset: Dataset) -> dict[str, Any]:
     """What fields that are 0 become, by dotted name.
 
-    Widths follow the features', fine-tuned ones are as wide as the nets, representations a quarter. A batch is a power of two, no more
-    than half of the rows. Epochs follow from `zsl_jax.config.presets.ITERATIONS`, and `EVALUATIONS` evaluations are
-    made. Noise on descriptions below 0 is minus a multiple of their deviation between seen classes.
+    Widths follow the features', fine-tuned ones are as wide as the nets, representations a quarter. A batch is a power
+    of two, no more than half of the rows. Epochs follow from `zsl_jax.config.presets.ITERATIONS`, and `EVALUATIONS`
+    evaluations are made. Noise on descriptions below 0 is minus a multiple of their deviation between seen classes.
     """
     if not is_open(config):
         return {}
