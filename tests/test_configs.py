@@ -32,7 +32,7 @@ VARIANTS = {
     "cramergan_tricks_sun.py": ("",),
     "d2sc_awa2.py": ("", ":digits", ":awa1"),
     "gan_zoo.py": (":wgan,digits", ":cramergan,awa2", ":clswgan,awa1"),
-    "own_data.py": ("", ":representations"),
+    "own_data.py": ("", ":representations", ":tfvaegan", ":zerodiff,representations"),
     "tfvaegan_awa2.py": ("", ":digits", ":awa1"),
     "tfvaegan_cub.py": ("",),
     "tfvaegan_flo.py": ("",),

@@ -15,7 +15,7 @@ from zsl_jax.errors import InputError
 from zsl_jax.estimator import engine
 from zsl_jax.evaluation import classifier, prototype
 from zsl_jax.evaluation.options import EvalOptions
-from zsl_jax.experiment import checks
+from zsl_jax.experiment import checks, settling
 
 
 class Frame:
@@ -119,9 +119,10 @@ def test_minibatches_fit_the_rows_that_validation_leaves(monkeypatch, large):
     x, y = (np.concatenate(part) for part in zip(*parts, strict=True))
     with pytest.raises(KeyError, match="enough"):
         ZeroShotClassifier("wgan", validate=True).fit(x, y, semantics=described())
-    config, dataset, *_ = taken
-    rows = len(tasks.validation_task(dataset, config.data, config.seed).train_rows)
-    assert config.gan.batch_size == min(64, rows // 2)
+    config, dataset = settling.settle(*taken[:2])
+    draws = range(len(tasks.validation_classes(dataset, config.data)))
+    rows = min(len(tasks.validation_rows(dataset, config.data, config.seed, draw)[0]) for draw in draws)
+    assert config.gan.batch_size == 64 or rows / 4 < config.gan.batch_size <= rows / 2
 
 
 def test_one_class_is_refused():
@@ -134,8 +135,6 @@ def test_one_class_is_refused():
 def test_every_method_is_a_configuration_that_json_keeps(method):
     config = presets.start(method)
     presets.resize(config, 5, 16, 8, 10)
-    presets.schedule(config, 5, True)
-    presets.settle_classifier(config, 100, 10)
     presets.override(config, {"data.semantics_scaling": "l2"})
     checks.check_options(config)
     assert presets.restore(json.loads(json.dumps(config.to_dict()))).to_dict() == config.to_dict()

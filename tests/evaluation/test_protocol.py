@@ -133,6 +133,7 @@ def test_draws_choose_by_their_mean():
         ([(30.1, 30.0), (20.0, 20.2), (40.2, 40.0)], 1),  # a matter of rounding: the later one
         ([(30.0, 30.1), (20.2, 20.0), (40.0, 40.2)], 1),
         ([(30.0, 20.0), (20.0, 10.1), (40.0, 29.9)], 0),  # ten points in every draw
+        ([*4 * [(50.0, 40.0)], (20.0, 20.5)], 0),  # in all but the last
         ([(30.1, 30.0)], 0),  # of one draw nothing is known but its scores
         ([(30.0, 30.0)], 1),
     ],

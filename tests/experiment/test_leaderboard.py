@@ -179,3 +179,14 @@ def test_all_methods_have_a_configuration_for_digits():
 
 def config_of(cell: sweep.Cell) -> Any:
     return cell.config
+
+
+def test_every_method_on_a_data_set_of_ones_own():
+    cells = ranking.make_cells(ranking.chosen(["all"], "there/BIRDS"), "there/BIRDS", [100], 0, [])
+    assert [cell.values["method"] for cell in cells] == list(ranking.METHODS)
+    for cell in cells:
+        section = cell.config.data
+        assert (Path(section.root), section.dataset) == (Path("there").absolute(), "BIRDS")
+        assert cell.values["method"].startswith(cell.config.method)
+    assert {cell.config.eval.classifier for cell in cells} == {"lda", "nearest", "prototype"}
+    assert ranking.chosen(["mine=x.py", "wgan"], "there/BIRDS") == {"mine": "x.py", "wgan": "own_data:wgan"}

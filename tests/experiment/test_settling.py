@@ -1,4 +1,4 @@
-"""How descriptions are scaled where the data are to decide."""
+"""What the data decide: how descriptions are scaled, and sizes and epochs that follow them."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ import pytest
 
 from tests import tiny
 from zsl_jax import data
-from zsl_jax.config import defaults
+from zsl_jax.config import defaults, presets
 from zsl_jax.data.scaling import SEMANTICS
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import runs, settling
@@ -96,3 +96,53 @@ def test_a_workdir_says_what_was_settled(tmp_path):
     assert there[SETTLED]["data.semantics_scaling"] == there[SCALER]["kind"] == dataset.semantics_scaler.kind
     np.testing.assert_array_equal(there[SCALER]["shift"], dataset.semantics_scaler.shift)
     np.testing.assert_array_equal(there[SCALER]["scale"], dataset.semantics_scaler.scale)
+
+
+def settled_sizes(method: str, **sizes: Any) -> Any:
+    """The settled configuration of a method on synthetic data of these sizes."""
+    config = presets.own(method)
+    config.data.source, config.data.semantics_scaling, config.data.validation_draws = "synthetic", "none", 1
+    made_up = {"seen": 12, "a_dim": 4, "x_dim": 1000, "r_dim": 0, "trainval": 1200, "test_seen": 24, "test_unseen": 24}
+    config.data.synthetic.update(made_up | sizes)
+    config.lock()
+    return settling.settle(config, data.load(config.data, 0))[0]
+
+
+def test_epochs_and_widths_follow_the_data():
+    small, large = (settled_sizes("zerodiff", trainval=rows) for rows in (600, 2400))
+    for stage in ("drg", "dfg"):
+        assert small[stage].batch_size == large[stage].batch_size == 64
+        assert small[stage].epochs == pytest.approx(4 * large[stage].epochs, rel=0.1)
+        assert large.eval.first + 1 == large.eval.every
+        assert 10 <= large[stage].epochs / large.eval.every < 20 or stage == "drg"
+    widths = [settled_sizes("zerodiff", x_dim=width).dfg.generator_width for width in (4, 1000, 2000, 10**4)]
+    assert widths == [128, 256, 512, 1024]
+    assert settled_sizes("zerodiff", x_dim=2000).finetune_r.width == 512 // 4
+
+
+def test_few_rows_make_small_batches():
+    settled = settled_sizes("wgan", trainval=48)
+    rows = len(data.validation_rows(data.load(settled.data, 0), settled.data, 0)[0])
+    assert rows / 4 < settled.gan.batch_size <= rows / 2
+
+
+def test_noise_below_zero_is_a_multiple_of_the_deviation_between_seen_classes():
+    config = presets.own("wgan")
+    config.data.source, config.data.semantics_scaling = "synthetic", "none"
+    dataset = data.load(config.data, 0)
+    tripled = dataclasses.replace(dataset, semantics=3 * dataset.semantics)
+    once, thrice = (settling.settle(config, one)[0].gan.semantic_noise for one in (dataset, tripled))
+    assert once > 0
+    assert thrice == pytest.approx(3 * once, rel=1e-3)
+    config.gan.semantic_noise = 0.07
+    assert settling.settle(config, dataset)[0].gan.semantic_noise == 0.07
+
+
+def test_what_is_given_is_kept():
+    config = presets.own("zerodiff")
+    config.data.source, config.data.semantics_scaling = "synthetic", "none"
+    config.dfg.epochs, config.dfg.generator_width, config.drg.batch_size, config.eval.every = 3, 7, 5, 2
+    settled = settling.settle(config, data.load(config.data, 0))[0]
+    assert (settled.dfg.epochs, settled.dfg.generator_width, settled.drg.batch_size) == (3, 7, 5)
+    assert (settled.eval.first, settled.eval.every) == (0, 2)
+    assert 0 not in (settled.drg.epochs, settled.dfg.critic_width, settled.finetune_r.width)

@@ -359,7 +359,7 @@ FLAGS = {
     "negative width": (["{tar}", "--set=drg.z_dim=-3"], "config.drg.z_dim: -3; it must be at least 0"),
     "negative width of another net": (
         ["{tar}", "--set=drg.critic_width=-1"],
-        "critic_width: -1; it must be at least 1",
+        "critic_width: -1; it must be at least 0",
     ),
     "no stages": (["{tar}", "--set=stages=()"], "config.stages: empty"),
     "other stages": (["{tar}", "--set=stages=('dfg',)"], "config.stages: ('dfg',) lacks drg"),

@@ -3,6 +3,9 @@
     zsl-jax leaderboard --data digits --methods all --seeds 5 --workdir runs/leaderboard
     zsl-jax leaderboard --data awa1 --methods zerodiff,tfvaegan --seeds 3 --percent 100,30,10 --epochs 8 \\
         --workdir runs/awa1_leaderboard --set data.root=ROOT
+    zsl-jax leaderboard --data ROOT/NAME --workdir runs/mine
+
+The last is on a data set of one's own, made by `zsl-jax data import`, with the configurations own_data:METHOD.
 
 Each run has a folder of its own, WORKDIR/<method>,<percent>/seed_<s>, as `zsl-jax train` would leave it but for
 pictures; the seeds of a method are trained side by side. The workdir gets leaderboard.csv (a line for each run),
@@ -12,6 +15,7 @@ finished. With --minutes a method that takes longer is left unfinished, to be go
 
 import argparse
 import sys
+from pathlib import Path
 
 from zsl_jax.commands import cli
 
@@ -20,7 +24,11 @@ def flags(parser: cli.Parser) -> None:
     """Adds the flags."""
     parser.fields = "", "--set FIELD=VALUE"
     add = parser.add_argument
-    add("--data", default="digits", help="digits or awa1, or another variant that all configurations have (digits).")
+    add(
+        "--data",
+        default="digits",
+        help="digits, awa1, another variant of all configurations, or a folder ROOT/NAME (digits).",
+    )
     add(
         "--methods", type=cli.listed, default=["all"],
         help="Names, NAME=CONFIGURATION for one's own (a name or path, in it {data} for --data), or all.",
@@ -44,8 +52,9 @@ def run(said: argparse.Namespace) -> int:
     from zsl_jax.experiment import ranking, runs
     from zsl_jax.report import many
 
+    name = Path(said.data).name
     shares = ranking.percentages(said.percent)
-    cells = ranking.make_cells(ranking.chosen(said.methods), said.data, shares, said.epochs, said.set)
+    cells = ranking.make_cells(ranking.chosen(said.methods, said.data), said.data, shares, said.epochs, said.set)
     runs.prepare(cells[0].config, aloud=False)
     unfinished: list[str] = []
     for cell in cells:
@@ -53,9 +62,9 @@ def run(said: argparse.Namespace) -> int:
         unfinished += ranking.run_cell(cell, said.seeds, said.workdir, said.minutes)
         jax.clear_caches()  # the next method has programs of its own
         if rows := ranking.finished(said.workdir):
-            many.write_ranking(rows, said.workdir, said.data)
+            many.write_ranking(rows, said.workdir, name)
     if rows := ranking.finished(said.workdir):
-        print(many.ranking(rows, said.data))
+        print(many.ranking(rows, name))
     for line in unfinished:
         print(f"not in the table: {line}", file=sys.stderr)
     return 1 if unfinished else 0

@@ -110,6 +110,7 @@ def diffusion_stage() -> Any:
     config.lr = 1e-4  # learning rate of generator and critics
     config.dec_lr = 1e-4  # learning rate of the semantic decoder
     config.penalty_weight = 10.0  # lambda
+    config.semantic_noise = 0.0  # deviation of noise on semantics in training; below 0: relative to that of the classes
     config.gamma_x0 = 1.0  # weight of the critic on x_0 (r_0)
     config.gamma_xt = 1.0  # weight of the critic on x_t (r_t)
     config.syn_num = 400  # synthetic rows of each unseen class
@@ -148,9 +149,10 @@ def evaluation() -> Any:
     config.first = 0  # first epoch (0-based) that is evaluated; the last one always is
     config.every = 10  # epochs
     config.select = "AUSUC"  # what validation maximises: AUSUC | H (as published; near 0 where features are weak)
-    config.classifier = "softmax"  # softmax | prototype (see the section of that name) | nearest (1-nearest neighbour)
+    config.classifier = "softmax"  # softmax (as published) | lda | prototype | nearest (1-nearest neighbour)
     config.classifier_epochs = 25  # of the softmax classifier
     config.classifier_batch = 0  # of the softmax classifier; 0: syn_num, as published
+    config.shrinkage = 0.3  # of lda, linear discriminant analysis: share of the covariance that is its diagonal alone
     config.prototype = ConfigDict()
     config.prototype.lr = 5e-4  # learning rate
     config.prototype.weight_decay = 1e-4  # added to the gradient
@@ -268,6 +270,7 @@ def tfvaegan_stage() -> Any:
     config.a1 = 1.0  # amount of feedback in training
     config.a2 = 1.0  # amount of feedback in synthesis
     config.penalty_weight = 10.0  # lambda
+    config.semantic_noise = 0.0  # deviation of noise on semantics in training; below 0: relative to that of the classes
     config.syn_num = 300  # synthetic rows of each unseen class
     config.classifier_lr = 1e-3  # learning rate of the final softmax classifier
     return config
@@ -307,7 +310,7 @@ def gan(objective: str) -> Any:
     config.penalty_weight = 10.0  # lambda
     config.cls_weight = 0.01  # of the frozen classifier's loss; needs the stage seen_classifier, unless it is 0
     config.weight_decay = 4e-4  # times the sum of the generator's squared weights
-    config.semantic_noise = 0.0  # deviation of noise on the semantics that the generator is fed in training
+    config.semantic_noise = 0.0  # deviation of noise on semantics in training; below 0: relative to that of the classes
     config.synthesis_noise = 0.0  # likewise in synthesis, on half of the rows
     config.energy_weight = 1.0  # CramerGAN as meant
     config.rho = 1e-6  # FisherGAN: weight of the squared constraint, and rate of its multiplier
@@ -327,10 +330,8 @@ def cramergan_tricks() -> Any:
     config.stages = ("gan",)  # as published, the classifier of seen classes takes no part
     config.gan.penalty = "unit"
     config.gan.cls_weight = 0.0
-    config.gan.semantic_noise = 0.08
-    config.gan.synthesis_noise = 0.3
-    config.eval.classifier = "prototype"
-    config.eval.seen_factor = 0.95
+    config.gan.semantic_noise, config.gan.synthesis_noise = 0.08, 0.3
+    config.eval.classifier, config.eval.seen_factor = "prototype", 0.95
     return config
 
 

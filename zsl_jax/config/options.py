@@ -19,7 +19,9 @@ PACKAGE = Path(__file__).parents[1]
 MOST_SEED = 2**32 - 1  # keys of larger seeds are those of smaller ones; no other whole number needs more
 TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 # Fields that runs of earlier versions lack, with the values that say what these did: so they can be gone on with.
-ADDED = {"memory_mb": 8192.0, "data.pictures": False, "data.validation_draws": 1}
+ADDED = {"memory_mb": 8192.0, "data.pictures": False, "data.validation_draws": 1, "eval.shrinkage": 0.3} | {
+    f"{stage}.semantic_noise": 0.0 for stage in ("drg", "dfg", "d2sc_drg", "d2sc_dfg", "tfvaegan")
+}
 RENAMED = ("normalize_semantics", "normalize_decoder")  # switches that are "l2" or "none" of `semantics_scaling` now
 NEAREST = 3  # names that are proposed for one that is unknown
 

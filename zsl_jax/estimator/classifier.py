@@ -19,7 +19,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from zsl_jax.config import presets
-from zsl_jax.data import tasks
 from zsl_jax.data.scaling import apply_scaler, scale_semantics
 from zsl_jax.errors import InputError
 from zsl_jax.estimator import engine, saved
@@ -49,9 +48,9 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
       method: "zerodiff", "d2sc", "tfvaegan", "cramergan_tricks", a GAN of the zoo ("wgan", "clswgan", "cramergan",
         "lsgan", "nsgan", "mmgan", "ransgan", "dragan", "fishergan", "began", "infogan", "fgan_...") or an autoencoder
         ("ae", "ae2", "vae", "bir_vae").
-      epochs: of each generator; None: 60, of "tfvaegan" 120, of autoencoders 150.
-      width: hidden units of all nets.
-      batch_size: rows of a minibatch; of few rows at most half.
+      epochs: of each generator; None: as many as suit the number of rows.
+      width: hidden units of all nets; None: a quarter of the number of features, 128 to 1024.
+      batch_size: rows of a minibatch; None: 64, of few rows at most half.
       syn_num: synthetic rows of each unseen class.
       generalized: predict among all classes; False: among the unseen ones. May be changed after `fit`.
       space: input of the final classifier: "V", "VS", "C", "VC" or "VCS" (which a method has: docs/estimator.md);
@@ -82,8 +81,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         method="zerodiff",
         *,
         epochs=None,
-        width=128,
-        batch_size=64,
+        width=None,
+        batch_size=None,
         syn_num=100,
         generalized=True,
         space=None,
@@ -241,10 +240,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         presets.override(config, self.options or {})  # what becomes of the data may be asked for there
         names = tuple(map(str, [*seen, *described.unseen]))
         dataset = engine.in_memory(config, x, labels, described.semantics, names)
-        draws = range(len(tasks.validation_classes(dataset, config.data)) if self.validate else 0)
-        of_draws = (len(tasks.validation_rows(dataset, config.data, config.seed, draw)[0]) for draw in draws)
-        n_rows = min(of_draws, default=len(labels))
-        self._configure(config, n_rows)
+        self._configure(config)
         own = None if self.workdir is None else contextlib.nullcontext(self.workdir)
         with own or tempfile.TemporaryDirectory(prefix="zsl_jax_") as workdir:
             generator, chosen = engine.learn(config, dataset, Path(workdir), bool(self.verbose))
@@ -260,13 +256,10 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         self.heads_, self.unseen_classes_, self.semantics_, self.classes_ = heads, unseen, semantics, classes
         return self
 
-    def _configure(self, config: Any, n_rows: int) -> None:
-        """Sets what the parameters ask for, with `n_rows` to train on; single fields that `options` names win."""
-        epochs = presets.LONGER.get(self.method, presets.EPOCHS) if self.epochs is None else self.epochs
-        batch_size = max(min(self.batch_size, n_rows // 2), 1)
-        presets.resize(config, int(epochs), int(self.width), int(batch_size), int(self.syn_num))
-        presets.schedule(config, int(epochs), bool(self.validate))
-        presets.settle_classifier(config, n_rows, int(self.syn_num))
+    def _configure(self, config: Any) -> None:
+        """Sets what the parameters ask for; single fields that `options` names win."""
+        presets.resize(config, *(int(given or 0) for given in (self.epochs, self.width, self.batch_size, self.syn_num)))
+        config.validate, config.upstream = bool(self.validate), "validated" if self.validate else "last"
         if self.space is not None:
             config.eval.spaces = (str(self.space),)
         presets.override(config, self.options or {})

@@ -37,10 +37,13 @@ def is_path(value: Any) -> bool:
 
 SWITCH: tuple[Callable[[Any], bool], str] = lambda value: isinstance(value, bool | np.bool_), "True or False"
 COUNT: tuple[Callable[[Any], bool], str] = lambda value: is_whole(value, 1), "a whole number from 1 on"
+OPTIONAL_COUNT: tuple[Callable[[Any], bool], str] = (
+    lambda value: value is None or is_whole(value, 1), "a whole number from 1 on or None"
+)  # fmt: skip
 PARAMETERS: dict[str, tuple[Callable[[Any], bool], str]] = {  # what each takes, and that in words
-    "epochs": (lambda value: value is None or is_whole(value, 1), "a whole number from 1 on or None"),
-    "width": COUNT,
-    "batch_size": COUNT,
+    "epochs": OPTIONAL_COUNT,
+    "width": OPTIONAL_COUNT,
+    "batch_size": OPTIONAL_COUNT,
     "syn_num": COUNT,
     "generalized": SWITCH,
     "validate": SWITCH,

@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from zsl_jax.evaluation import classifier, metrics, nearest, prototype, rows
+from zsl_jax.evaluation import classifier, discriminant, metrics, nearest, prototype, rows
 from zsl_jax.train_steps.method import Params
 
-KINDS = ("softmax", "prototype", "nearest")
+KINDS = ("softmax", "lda", "prototype", "nearest")
 Purpose = Literal["gzsl", "zsl", "seen"]
 ScoredParts = tuple[rows.ScoredRows, rows.ScoredRows]  # of seen classes, of unseen classes
 Score = Callable[[jax.Array], jax.Array]  # classifier inputs [b, F] -> class scores [b, C]
@@ -23,7 +23,7 @@ class Setup:
 
     purpose: which rows and classes take part, see `zsl_jax.evaluation.scoring`. kind: one of `KINDS`. recipe: how
     training rows are held. n_train: training rows; first: number of the first of them among the rows held; n_seen,
-    n_classes: columns. epochs, batch: of the fit (nearest: none). prototype: options of that kind.
+    n_classes: columns. epochs, batch: of the fit (lda, nearest: none). prototype: options of that kind.
     """
 
     purpose: Purpose
@@ -55,12 +55,14 @@ class Inputs(NamedTuple):
 
 class Numbers(NamedTuple):
     """Scalars of a fit: the linear classifier's rate; gamma, subtracted from the scores of seen classes where U_cal,
-    S_cal and H_cal are taken; and what all scores of seen classes are multiplied with before.
+    S_cal and H_cal are taken; what all scores of seen classes are multiplied with before; and the shrinkage of a
+    discriminant analysis.
     """
 
     rate: jax.Array
     gamma: jax.Array
     seen_factor: jax.Array
+    shrinkage: jax.Array
 
 
 def fetch(setup: Setup, inputs: Inputs, numbers: jax.Array) -> jax.Array:
@@ -70,7 +72,7 @@ def fetch(setup: Setup, inputs: Inputs, numbers: jax.Array) -> jax.Array:
 
 def score_of(setup: Setup, inputs: Inputs) -> classifier.Score:
     """What the parameters of a fit (none: nearest) make of classifier inputs [b, F]: class scores [b, C]."""
-    if setup.kind == "softmax":
+    if setup.kind in ("softmax", "lda"):
         return classifier.scores
     if setup.kind == "prototype":
         return lambda net, features: prototype.scores(net, inputs.semantics, features, setup.prototype)
@@ -148,6 +150,12 @@ def begin(setup: Setup, inputs: Inputs, numbers: Numbers, batches: int, key: jax
     return net, prototype.optimiser(setup.prototype, batches)
 
 
+def solve(setup: Setup, inputs: Inputs, numbers: Numbers) -> classifier.Linear:
+    """A discriminant analysis of the training rows."""
+    row = partial(fetch, setup, inputs)
+    return discriminant.fit(row, inputs.labels, setup.n_classes, numbers.shrinkage, setup.chunk_rows)
+
+
 @partial(jax.jit, static_argnames=("setup",))
 def train(setup: Setup, inputs: Inputs, key: jax.Array, numbers: Numbers, keep: jax.Array) -> classifier.Fit:
     """Fits one classifier and scores it after each of its epochs.
@@ -158,12 +166,13 @@ def train(setup: Setup, inputs: Inputs, key: jax.Array, numbers: Numbers, keep: 
       keep: classifier epoch whose parameters are returned.
 
     Returns:
-      `classifier.Fit`; its measures are `gzsl_scores`, or the accuracy, for each epoch. A nearest-neighbour
-      classifier has no parameters and one epoch.
+      `classifier.Fit`; its measures are `gzsl_scores`, or the accuracy, for each epoch. A discriminant
+      analysis has one epoch, a nearest-neighbour classifier no parameters either.
     """
     measured = partial(measure, setup, inputs, numbers)
-    if setup.kind == "nearest":
-        return classifier.Fit((), jnp.zeros((1, 0)), jax.tree.map(lambda value: value[None], measured(())))
+    if setup.kind in ("lda", "nearest"):
+        kept = solve(setup, inputs, numbers) if setup.kind == "lda" else ()
+        return classifier.Fit(kept, jnp.zeros((1, 0)), jax.tree.map(lambda value: value[None], measured(kept)))
     order_key, weights_key = jax.random.split(key)
     order = classifier.draw_order(order_key, setup.n_train, setup.batch, setup.epochs)
     start, optimiser = begin(setup, inputs, numbers, order.shape[1], weights_key)

@@ -21,6 +21,7 @@ class EvalOptions:
       classifier_epochs: their epochs.
       classifier_batch: their minibatch; 0: `syn_num`, as published.
       prototype: how prototype classifiers are trained.
+      shrinkage: of discriminant analyses, see `zsl_jax.evaluation.discriminant`.
       seen_factor: what generalised scores of seen classes are multiplied with (published with prototypes: 0.95).
       spaces: classifier inputs to try; those the method lacks are left out.
       samplers: ways to sample; those the method lacks are left out.
@@ -35,6 +36,7 @@ class EvalOptions:
     classifier_batch: int = 0
     classifier: str = "softmax"
     prototype: Prototype = dataclasses.field(default_factory=Prototype)
+    shrinkage: float = 0.3
     seen_factor: float = 1.0
     samplers: tuple[str, ...] = ("one_step", "progressive")
     chunk_rows: int = 4096
@@ -43,7 +45,7 @@ class EvalOptions:
     @property
     def epochs(self) -> int:
         """Epochs of a fit."""
-        return {"softmax": self.classifier_epochs, "prototype": self.prototype.epochs, "nearest": 1}[self.classifier]
+        return {"softmax": self.classifier_epochs, "prototype": self.prototype.epochs}.get(self.classifier, 1)
 
     @property
     def batch(self) -> int:
@@ -59,7 +61,7 @@ class EvalOptions:
 
     def numbers(self, gamma: float = 0.0) -> fits.Numbers:
         """The scalars of a fit."""
-        return fits.Numbers(*map(jnp.float32, (self.classifier_lr, gamma, self.seen_factor)))
+        return fits.Numbers(*map(jnp.float32, (self.classifier_lr, gamma, self.seen_factor, self.shrinkage)))
 
     def spaces_of(self, method: Method) -> tuple[str, ...]:
         """The spaces that are asked for and that the method has; raises InputError if there is none."""

@@ -26,15 +26,15 @@ UPSTREAM = ("validated", "last", "oracle")
 SELECT = ("AUSUC", "H")
 LOWEST = {
     "": {"seed": 0, "log_every": 1, "checkpoint_every": 0, "memory_mb": 0},
-    "eval": {"first": 0, "every": 1, "classifier_epochs": 1, "classifier_batch": 0, "chunk_rows": 1, "memory_mb": 1},
+    "eval": {"first": 0, "every": 0, "classifier_epochs": 0, "classifier_batch": 0, "chunk_rows": 1, "memory_mb": 1},
 }
 LOWEST_IN_PROTOTYPE = {"hidden": 1, "epochs": 1, "batch": 1, "decay_every": 1}
 LOWEST_IN_STAGE = {
-    "epochs": 0, "batch_size": 1, "critic_iter": 1, "syn_num": 1, "eval_every": 1, "patience": 0, "steps_per_epoch": 0,
+    "epochs": 0, "batch_size": 0, "critic_iter": 1, "syn_num": 1, "eval_every": 1, "patience": 0, "steps_per_epoch": 0,
 }  # fmt: skip
-LOWEST_SIZES = {  # 0: as wide as the semantics, or none
-    "z_dim": 0, "embed_dim": 0, "time_dim": 0, "categories": 0, "continuous": 0, "n_steps": 1, "width": 1,
-    "generator_width": 1, "critic_width": 1, "decoder_width": 1, "encoder_width": 1,
+LOWEST_SIZES = {  # 0: as wide as the semantics, or none; of a net, as suits the features
+    "z_dim": 0, "embed_dim": 0, "time_dim": 0, "categories": 0, "continuous": 0, "n_steps": 1, "width": 0,
+    "generator_width": 0, "critic_width": 0, "decoder_width": 0, "encoder_width": 0,
 }  # fmt: skip
 
 
@@ -56,6 +56,8 @@ def check_options(config) -> None:
         _check_range(section, config[section] if section else config, lowest)
     _check_range("eval.prototype", config.eval.prototype, LOWEST_IN_PROTOTYPE)
     _check_choice("eval.classifier", config.eval.classifier, fits.KINDS)
+    if not 0 <= config.eval.shrinkage <= 1:
+        raise InputError(f"config.eval.shrinkage: {config.eval.shrinkage}; a share from 0 to 1 is needed")
     _check_choice("upstream", config.upstream, UPSTREAM)
     _check_choice("eval.select", config.eval.select, SELECT)
     if config.eval.seen_factor <= 0 or (config.eval.seen_factor != 1 and config.eval.classifier != "prototype"):

@@ -92,8 +92,8 @@ def load(config) -> tuple[Any, Dataset]:
       InputError: see `zsl_jax.experiment.checks` and `zsl_jax.data.load`.
     """
     check_options(config)
-    check_batch_sizes(config, make_layout(config.parallel))
     config, dataset = settle(config, data.load(config.data, config.seed))
+    check_batch_sizes(config, make_layout(config.parallel))
     rehearse(config, dataset)
     for note in dataset.notes:
         log.info("%s: %s", dataset.name, note)
@@ -308,6 +308,7 @@ def eval_options(config, name: str, method: Method) -> EvalOptions:
         classifier_batch=given.classifier_batch,
         classifier=given.classifier,
         prototype=prototype.Options(**given.prototype.to_dict()),
+        shrinkage=given.shrinkage,
         seen_factor=given.seen_factor,
         samplers=tuple(sampler for sampler in given.samplers if sampler in method.samplers) or method.samplers,
         chunk_rows=given.chunk_rows,

@@ -1,5 +1,6 @@
 """Every method under one protocol on one data set: their configurations, their runs, a table and a figure."""
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,23 @@ from zsl_jax.experiment import sweep
 from zsl_jax.files import read_json
 from zsl_jax.training import stopping
 
+VARIATIONS_OF = {
+    "clswgan_nearest": "clswgan",
+    "cramergan_meant": "cramergan",
+    "cramergan_tricks_meant": "cramergan_tricks",
+    "ransgan_meant": "ransgan",
+    "nsgan_light_penalty": "nsgan",
+}
 METHODS = {
     "zerodiff": "zerodiff_{data}",
     "d2sc": "d2sc_awa2:{data}",
     "tfvaegan": "tfvaegan_awa2:{data}",
     **{name: f"gan_zoo:{name},{{data}}" for name in ("clswgan", *names.GANS)},
     "cramergan_tricks": "gan_zoo:cramergan_tricks,{data}",
-    "clswgan_nearest": "gan_zoo:clswgan,{data}",
-    "cramergan_meant": "gan_zoo:cramergan,{data}",
-    "cramergan_tricks_meant": "gan_zoo:cramergan_tricks,{data}",
-    "ransgan_meant": "gan_zoo:ransgan,{data}",
-    "nsgan_light_penalty": "gan_zoo:nsgan,{data}",
+    **{name: f"gan_zoo:{method},{{data}}" for name, method in VARIATIONS_OF.items()},
     **{name: f"autoencoders:{name},{{data}}" for name in names.AUTOENCODERS},
 }
+OWN = {name: f"own_data:{VARIATIONS_OF.get(name, name)}" for name in METHODS}  # on a data set of one's own
 VARIATIONS = {  # fields set beside those of the file
     "clswgan_nearest": ("eval.classifier=nearest",),
     "cramergan_meant": ("gan.meant=True", "gan.penalty_weight=10"),
@@ -46,27 +51,35 @@ SAME_DATA = {
 }
 
 
-def chosen(listed: Sequence[str]) -> dict[str, str]:
+def folder(data: str) -> tuple[str, ...]:
+    """Fields that name a data set of one's own, where `data` is a path ROOT/NAME; of a variant's name none."""
+    path = Path(data).expanduser().absolute()
+    return (f"data.root={path.parent}", f"data.dataset={path.name}") if os.sep in data else ()
+
+
+def chosen(listed: Sequence[str], data: str = "") -> dict[str, str]:
     """Configurations of the methods asked for, by name.
 
     Args:
       listed: names, NAME=CONFIGURATION[:ARGUMENT,ARGUMENT,...], or "all" alone: what stood between commas.
+      data: see `folder`.
 
     Raises:
       InputError: there is no such method.
     """
+    methods = OWN if folder(data) else METHODS
     if list(listed) == ["all"]:
-        return METHODS
+        return methods
     found: dict[str, str] = {}
     last = ""  # one's own configuration with an argument, which may go on after a comma
     for part in listed:
         name, equals, file = part.partition("=")
-        if equals or name in METHODS:
-            found[name], last = file or METHODS[name], name if ":" in file else ""
+        if equals or name in methods:
+            found[name], last = file or methods[name], name if ":" in file else ""
         elif last:
             found[last] += f",{part}"
         else:
-            raise InputError(f"--methods: no {name!r}; there are {', '.join(METHODS)}, or NAME=CONFIGURATION")
+            raise InputError(f"--methods: no {name!r}; there are {', '.join(methods)}, or NAME=CONFIGURATION")
     return found
 
 
@@ -92,7 +105,7 @@ def make_cells(
         on different data.
     """
     configs = {name: load(name, file, variant, epochs) for name, file in methods.items()}
-    for text in (*COMMON.get(variant, ()), *assignments):
+    for text in (*COMMON.get(variant, ()), *folder(variant), *assignments):
         assign(text, list(configs.values()))
     require_same_data(configs)
     sweep.require_one_precision(configs.values())

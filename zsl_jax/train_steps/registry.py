@@ -9,6 +9,7 @@ from typing import Any
 from zsl_jax import train_steps
 from zsl_jax.errors import InputError
 from zsl_jax.train_steps.method import Entry, Method, Spec
+from zsl_jax.train_steps.noisy import with_noise
 
 # What `build` may not read of a configuration beside the stages' `numbers`: all this is forgotten where it is decided
 # which configurations share a method.
@@ -55,9 +56,11 @@ def build(config: Any, name: str, spec: Spec) -> Method:
     Raises:
       InputError: there is no such stage, or its options make no sense.
     """
-    make = find(name).build
-    method = make(config, spec)  # also where one is there already: options that make no sense are refused
-    return _built.setdefault((make, spec, structure(config)), method)
+    entry = find(name)
+    method = entry.build(config, spec)  # also where one is there already: options that make no sense are refused
+    deviation = 0.0 if "semantic_noise" in entry.numbers else config[name].get("semantic_noise", 0.0)
+    method = with_noise(method, deviation) if deviation > 0 else method
+    return _built.setdefault((entry.build, spec, structure(config)), method)
 
 
 def structure(config: Any) -> str:

@@ -6,18 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zsl_jax.config import defaults
-from zsl_jax.data import check, tasks
-from zsl_jax.data.dataset import Dataset
+from zsl_jax.data import check
 from zsl_jax.data.importing import leaks, roles, store
 from zsl_jax.data.importing.assemble import Assembled, assemble
 from zsl_jax.data.importing.fields import Field
 from zsl_jax.data.importing.options import Options
 from zsl_jax.errors import InputError
 
-BATCH_SIZE = 64  # of all stages in configs/own_data.py
 MOST_SHOWN = 8  # of the things in the files that can't be used
-STAGES = ("finetune_r", "drg", "dfg")
 
 
 def options(said: Mapping[str, Any]) -> Options:
@@ -83,27 +79,10 @@ def tell(made: Assembled, report: check.Report, root: Path) -> None:
     print(f"{notes}\n\n{check.render(report)}\n\nTrain on it:\n\n  {training_command(made, root)}")
 
 
-def fewest_rows(dataset: Dataset) -> int:
-    """Training rows of the stage that has fewest: of the validation task, if there can be one, after its hold-out."""
-    config = defaults.zerodiff()
-    config.data.source = "memory"  # all rows, without looking for the files of a share
-    try:
-        draws = range(len(tasks.validation_classes(dataset, config.data)))
-        parts = [tasks.validation_rows(dataset, config.data, config.seed, draw)[0] for draw in draws]
-    except InputError:
-        parts = [dataset.splits.trainval]
-    holdout = config.finetune_r.holdout
-    return min(int((~tasks.draw_share(dataset.labels[rows], holdout, config.seed, spare=1)).sum()) for rows in parts)
-
-
 def training_command(made: Assembled, root: Path) -> str:
-    """The command that trains on a data set: smaller batches where there are few rows."""
+    """The command that trains on a data set."""
     dataset = made.dataset
-    rows = fewest_rows(dataset)
-    stages = STAGES if dataset.r is None else STAGES[1:]
-    size = 2 ** (rows.bit_length() - 1)  # the largest power of two that the rows fill: queues are multiples of it
-    smaller = [f"--config.{stage}.batch_size={size}" for stage in stages] if rows < BATCH_SIZE else []
     variant = "" if dataset.r is None else ":representations"
     config = [f"own_data{variant}", "--workdir", f"runs/{dataset.name}"]
     data = [f"--config.data.root={root}", f"--config.data.dataset={dataset.name}"]
-    return shlex.join(["zsl-jax", "train", *config, *data, *smaller])
+    return shlex.join(["zsl-jax", "train", *config, *data])
