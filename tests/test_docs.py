@@ -1,6 +1,7 @@
 """The documentation's examples: blocks marked `python` or `sh` are run, other commands name what there is.
 
-The blocks of a page run in order, in one folder, as a reader would run them from the project's folder.
+The blocks of a page run in order, in one folder, as a reader would run them from the project's folder; training takes
+two epochs (`short.py`), which asks as much of the commands as many would.
 """
 
 import os
@@ -43,11 +44,13 @@ def name(page: Path) -> str:
 @pytest.mark.parametrize("page", [page for page in PAGES if examples(page)], ids=name)
 def test_the_examples_run(page, tmp_path):
     (tmp_path / "bin").mkdir()
-    script = tmp_path / "bin" / "zsl-jax"  # as an installation makes it
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m zsl_jax "$@"\n')
+    script = tmp_path / "bin" / "zsl-jax"  # as an installation makes it, but that training is short
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.short "$@"\n')
     script.chmod(0o755)
     folders = [script.parent, Path(sys.executable).parent, os.environ["PATH"]]
     environment = os.environ | {"PATH": ":".join(map(str, folders)), "PYTHONPATH": str(ROOT), "ZSL_JAX_DATA": ""}
+    environment |= {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "programs")}  # what one command compiled, others read
+    environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     for kind, text in examples(page):
         command = [sys.executable, "-W", "error", "-c", text] if kind == "python" else ["sh", "-e", "-c", text]
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

@@ -109,7 +109,7 @@ def start(name: str):
     upstream = {"seen_classifier": {"classifier": classifier_of(f"{block}/w0")}}
     hyper = hyper_parameters(section(name), gan_zoo.NUMBERS)
     params = {net: convert(f"{block}/w0") for net, (_, convert) in NETS.items() if net != "reader" or info(name)}
-    extra = {key: jnp.float32(value) for key, value in (nets(name).objective.extra | STARTS.get(name, {})).items()}
+    extra = {key: jnp.float32(value) for key, value in {**nets(name).objective.extra, **STARTS.get(name, {})}.items()}
     init = partial(gan_zoo.init, nets(name), SPEC)
     return zerodiff.start(init, upstream, hyper, params, upstream["seen_classifier"], extra)
 

@@ -53,8 +53,10 @@ def test_one_update():
         score=score,
     )  # fmt: skip
     decayed = jax.tree.map(lambda slope, weight: slope + OPTIONS.weight_decay * weight, plain("classnorm/grad"), start)
-    nets = ({"net": tree} for tree in (start, fitted.kept, plain("classnorm/after"), decayed))
-    zerodiff.assert_step_close(*nets, "classnorm")
+    before, after, expected, gradients = (
+        {"net": tree} for tree in (start, fitted.kept, plain("classnorm/after"), decayed)
+    )
+    zerodiff.assert_step_close(before, after, expected, gradients, "classnorm")
 
 
 def test_class_normalisation():
