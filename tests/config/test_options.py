@@ -98,3 +98,11 @@ def test_every_field_of_every_configuration_has_a_meaning():
         assert not set(fields) - set(known), name
     assert known["data.features"] == "file of x"
     assert known["d2sc_dfg.lr"] == known["dfg.lr"]  # by way of the functions that sections share
+
+
+def test_switches_of_earlier_versions_say_how_descriptions_are_scaled():
+    there = {"data": {"normalize_semantics": True}, "drg": {"normalize_decoder": False, "lr": 1.0}, "seed": 3}
+    found = options.completed(there)
+    assert found["data"] == {"semantics_scaling": "l2", "pictures": False, "validation_draws": 1}
+    assert found["drg"] == {"semantics_scaling": "none", "lr": 1.0, "semantic_noise": 0.0}
+    assert found["seed"] == 3

@@ -478,3 +478,19 @@ def test_choices_are_made_by_the_mean_over_draws_of_validation_classes(own_confi
     assert chosen["AUSUC"] == pytest.approx(np.mean(chosen["draws"]))
     assert len(result["validation"]["draws"]) == len(chosen["draws"]) == 3
     assert set(result["seconds"]) == {"test", "validation", "validation_2", "validation_3"}
+
+
+def test_classes_without_test_rows_and_features_fitted_on_validation_classes_are_said(finished):
+    task, runs = finished.runs.test.task, finished.runs
+    kept = np.isin(task.test_seen.labels, task.seen[:2])
+    thinned = dataclasses.replace(task, test_seen=task.test_seen.take(kept))
+    assert outcome.unscored(task) == []
+    (line,) = outcome.unscored(thinned)
+    assert line.startswith(f"{len(task.seen) - 2} of {len(task.seen)} seen classes have no test row")
+    for name, how in (("lowlevel512", "principal components"), ("ce_ce", "fine-tuned")):
+        stamped = dataclasses.replace(runs, dataset=dataclasses.replace(runs.dataset, origins={"x": name}))
+        (line,) = outcome.leaks(stamped)
+        assert line.startswith(f"{name}: {how}")
+        assert "validation classes included" in line
+        assert outcome.leaks(dataclasses.replace(stamped, validation=())) == []
+    assert outcome.leaks(runs) == []

@@ -54,12 +54,17 @@ def test_the_best_comes_first():
     rows = [
         {"method": name, "percent": 100, "seed": seed, "space": "V", "seconds": 1.0}
         | {f"validated/{score}": value + seed for score in SCORES}
+        | {"validation/AUSUC": 30.0, "calibrated/H": 40.0}
+        | {f"ESZSL x/{score}": 15.0 for score in SCORES}
         for name, value in (("low", 10.0), ("high", 20.0))
         for seed in (0, 1, 2)
     ]
     table = many.ranking(rows, "made up").splitlines()
     assert table[4].startswith("| high | 100 | 3 | V | 21.0 ± 2.5 |")
-    assert table[5].startswith("| low | 100 | 3 | V | 11.0 ± 2.5 |")
+    assert table[5].startswith("| ESZSL x | 100 | 3 | - | 15.0 |")
+    assert table[6].startswith("| low | 100 | 3 | V | 11.0 ± 2.5 |")
+    assert "| 40.0 | 30.0 |" in table[6]
+    assert not table[7]
 
 
 def test_intervals():

@@ -12,7 +12,8 @@ import pytest
 from tests import tiny
 from tests.tiny import SPEC, WIDTH, batches, bits, difference, random_like
 from zsl_jax import diffusion, losses
-from zsl_jax.train_steps import zerodiff_dfg, zerodiff_drg
+from zsl_jax.config import defaults
+from zsl_jax.train_steps import tfvaegan, zerodiff_dfg, zerodiff_drg
 from zsl_jax.train_steps.method import Method, TrainState
 
 UPDATES, ROWS, STEPS = 2, 6, 4
@@ -359,3 +360,15 @@ def test_widths_of_the_input_spaces():
     np.testing.assert_array_equal(found["V"], batch.x)
     np.testing.assert_array_equal(found["C"], batch.r)
     assert method("drg").spaces == ("C",)
+
+
+@pytest.mark.parametrize("scaling", ["none", "maximum", "l2", "standard"])
+def test_what_decoders_read_off_is_of_unit_length_where_descriptions_are(scaling):
+    """As published: both or neither."""
+    chosen = config()
+    chosen.data.semantics_scaling = scaling
+    made = zerodiff_dfg.make_nets(chosen, SPEC)
+    assert made.decoder.normalize == made.representation.decoder.normalize == (scaling == "l2")
+    other = defaults.tfvaegan()
+    other.data.semantics_scaling = scaling
+    assert tfvaegan.make_nets(other.tfvaegan, SPEC).decoder.normalize == (scaling == "l2")

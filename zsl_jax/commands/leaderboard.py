@@ -9,8 +9,8 @@ The last is on a data set of one's own, made by `zsl-jax data import`, with the 
 
 Each run has a folder of its own, WORKDIR/<method>,<percent>/seed_<s>, as `zsl-jax train` would leave it but for
 pictures; the seeds of a method are trained side by side. The workdir gets leaderboard.csv (a line for each run),
-leaderboard.md and leaderboard.png, written anew after each method. The same command again goes on and skips what is
-finished. With --minutes a method that takes longer is left unfinished, to be gone on with by the same command.
+leaderboard.md and leaderboard.png (and .pdf), written anew after each method. The same command again goes on and skips
+what is finished. With --minutes a method that takes longer is left unfinished, to be gone on with by the same command.
 """
 
 import argparse

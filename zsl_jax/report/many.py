@@ -16,6 +16,7 @@ from zsl_jax.report import comparisons
 from zsl_jax.report.table import Row, Table
 
 DRAWN = ("T1", "H", "AUSUC")
+OWN = ("validated", "last", "oracle", "validation", "calibrated")  # of a method's own row; others are references
 ORACLE = ("T1 (oracle)", "H (oracle)")
 Runs = Sequence[dict[str, Any]]  # a row for each run: what tells it from the others, and its scores, by name
 Panels = dict[str, dict[str, dict[Any, comparisons.Mean]]]  # by score, by line, by value
@@ -200,7 +201,7 @@ def entries(rows: Runs) -> dict[tuple[str, int], Runs]:
     for (share,), members in grouped(rows, ["percent"]).items():
         names = dict.fromkeys(name.split("/")[0] for row in members for name in row if "/" in name)
         for name in names:
-            if name not in ("validated", "last", "oracle"):
+            if name not in OWN:
                 found[name, share] = references(members, name)
         for (method,), own in grouped(members, ["method"]).items():
             found[method, share] = own
