@@ -5,7 +5,7 @@ from zsl_jax.experiment import outcome
 
 
 def evaluation(epoch, t1, h, ausuc):
-    scores = {"T1": [t1], "U": [h], "S": [h], "H": [h], "AUSUC": [ausuc]}
+    scores = {"T1": [t1], "U": [h], "S": [h], "H": [h], "AUSUC": [ausuc], "H_gamma": [h], "gamma": [0.0]}
     return {"epoch": epoch, "scores": {"spaces": {"V": {"one_step": scores}}}}
 
 

@@ -292,7 +292,11 @@ def result(**more):
     best = scores(40.04, 10.0, 50.0, 16.67, 12.0) | {"calibrated": {"H": 60.0}}
     chosen = scores(38.5, 12.0, 45.0, math.nan, None)
     calibrated = {"calibrated": {"gamma": 0.25, "U": 30.0, "S": 40.0, "H": 34.3}}
-    places = {"T1": {"T1": 44.0}, "H": {"U": 1.0, "S": 2.0, "H": 1.3, "AUSUC": 9.0}, "calibrated": {"H_gamma": 33.0}}
+    places = {
+        "T1": {"T1": 44.0, "draws": [40.0, 48.0]},
+        "H": {"draws": [8.0, 10.0], "U": 1.0, "S": 2.0, "H": 1.3, "AUSUC": 9.0},
+        "calibrated": {"H_gamma": 33.0},
+    }
     return {
         "method": "zerodiff",
         "dataset": {
@@ -308,7 +312,7 @@ def result(**more):
             "last": {"V": chosen},
             "validated": {"V": chosen | calibrated},
         },
-        "validation": {"stages": {"dfg": {"V": places}}},
+        "validation": {"select": "AUSUC", "stages": {"dfg": {"V": places}}},
         "warnings": ["few classes"],
         "headline": {"protocol": "validated", "space": "V", "intervals": {"T1": [30.0, 47.0]}} | chosen | calibrated,
     } | more
@@ -333,6 +337,7 @@ def test_result_table_holds_every_score_and_the_price_of_selection(tmp_path):
     assert "Headline (validated, space V): T1 38.5  U 12.0  S 45.0  H -  AUSUC -" in table
     assert "calibrated, 0.25 off seen classes' scores: U 30.0  S 40.0  H 34.3" in table
     assert "95 % over classes like these: T1 30.0-47.0" in table
+    assert "draws of validation classes: T1 40.0, 48.0; AUSUC 8.0, 10.0" in table
     assert "warning: few classes" in table
     assert "seen classes 40, unseen classes 10" in table
     assert table.splitlines()[-1] == f"Pictures: {tmp_path}"

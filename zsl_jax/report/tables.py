@@ -29,7 +29,7 @@ def result_table(result: Mapping[str, Any], pictures: Path | None = None) -> str
     """
     head = ("", "space", *SCORES, *(f"{name} cal." for name in CALIBRATED))
     table = Table(head, list(_rows(result)), left=2)
-    lines = [*_heading(result), "", table.text(), "", *_headline(result)]
+    lines = [*_heading(result), "", table.text(), "", *_headline(result), *_draws(result)]
     lines += [f"warning: {line}" for line in result.get("warnings", ())]
     return "\n".join(lines if pictures is None else [*lines, f"Pictures: {pictures}"])
 
@@ -53,6 +53,16 @@ def _rows(result: Mapping[str, Any]) -> Iterator[Row]:
     yield from _block("validation task", on_validation(result), "{:.1f}")
     for name, scores in (result.get("baselines", {}) | result.get("nearest", {})).items():
         yield Row(("baseline", name, *_cells(scores, "{:.1f}")), "baseline")
+
+
+def _draws(result: Mapping[str, Any]) -> Iterator[str]:
+    """What each draw of validation classes scored where the headline's space was chosen."""
+    stages = list(result.get("validation", {}).get("stages", {}).values())
+    choice = stages[-1].get(result["headline"]["space"], {}) if stages else {}
+    draws = {"T1": choice.get("T1", {}), result.get("validation", {}).get("select", ""): choice.get("H", {})}
+    listed = [f"{name} {', '.join(f'{one:.1f}' for one in found.get('draws', ()))}" for name, found in draws.items()]
+    if len(choice.get("T1", {}).get("draws", ())) > 1:
+        yield f"  draws of validation classes: {'; '.join(listed)}"
 
 
 def _block(title: str, spaces: Mapping[str, Scores], form: str) -> Iterator[Row]:
