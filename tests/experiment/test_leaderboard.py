@@ -188,5 +188,5 @@ def test_every_method_on_a_data_set_of_ones_own():
         section = cell.config.data
         assert (Path(section.root), section.dataset) == (Path("there").absolute(), "BIRDS")
         assert cell.values["method"].startswith(cell.config.method)
-    assert {cell.config.eval.classifier for cell in cells} == {"lda", "nearest", "prototype"}
+    assert {cell.config.eval.classifier for cell in cells} == {"softmax", "nearest", "prototype"}
     assert ranking.chosen(["mine=x.py", "wgan"], "there/BIRDS") == {"mine": "x.py", "wgan": "own_data:wgan"}

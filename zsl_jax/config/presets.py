@@ -129,8 +129,6 @@ def own(method: Any) -> Any:
     config.data.update({"original_semantics": True, "semantics_scaling": "validated", "representations": ""})
     config.eval.samplers = ("one_step",)
     config.eval.first = config.eval.every = config.eval.classifier_epochs = 0
-    if config.eval.classifier == "softmax":
-        config.eval.classifier = "lda"
     return config
 
 
