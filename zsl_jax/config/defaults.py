@@ -164,7 +164,7 @@ def evaluation() -> Any:
     config.prototype.scale = 25.0  # of the cosine
     config.prototype.class_norm = False  # standardise hidden units over the classes
     config.seen_factor = 1.0  # scores of seen classes are multiplied by it; with prototypes published as 0.95
-    config.spaces = ("V", "VS", "C", "VC", "VCS")  # of the final classifier: V = x, S = semantic decoder, C = r
+    config.spaces = ("V", "VS", "C", "VC", "VCS")  # V = x, S = semantic decoder, C = r; "V:lda" names a classifier, too
     config.samplers = ("one_step", "progressive")  # one_step | progressive (through the whole diffusion)
     config.chunk_rows = 4096  # rows made or scored at a time
     config.memory_mb = 8192  # feature tables larger than this are made batch by batch

@@ -292,7 +292,8 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         assert self.generator_ is not None
         use = engine.ready(self.generator_)
         features = engine.features_of(use, engine.views_of(use, x))
-        return engine.class_scores(self.heads_[head], features, use.options.classifier == "prototype")
+        kind = use.options.of(self.generator_.space).classifier
+        return engine.class_scores(self.heads_[head], features, unit=kind == "prototype")
 
 
 @contextlib.contextmanager

@@ -163,8 +163,9 @@ def choose(config: Any, trained: problems.Runs) -> tuple[str, protocol.Place, fl
     space = protocol.best_space(choices, config.eval.select)
     if space is None:
         options = problems.eval_options(config, last.name, last.method)
-        place = protocol.Place(last.epochs - 1, options.samplers_of(last.method)[0], options.epochs - 1)
-        return options.spaces_of(last.method)[-1], place, 0.0
+        space = options.spaces_of(last.method)[-1]
+        place = protocol.Place(last.epochs - 1, options.samplers_of(last.method)[0], options.of(space).epochs - 1)
+        return space, place, 0.0
     there = [protocol.at(one.evaluations[last.name], space, choices[space]["H"]) for one in trained.validation]
     return space, there[0][0], float(np.mean([values["gamma"] for _, values in there]))
 

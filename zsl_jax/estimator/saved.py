@@ -15,7 +15,7 @@ from zsl_jax.data.scaling import SEMANTICS, Scaler, SemanticsScaler
 from zsl_jax.errors import InputError
 from zsl_jax.estimator import engine, inputs
 from zsl_jax.evaluation import rows
-from zsl_jax.experiment import checks
+from zsl_jax.experiment import checks, problems
 from zsl_jax.train_steps.method import Method, vector_spec
 
 RECORD, ARRAYS = "estimator.json", "arrays.safetensors"
@@ -265,7 +265,8 @@ def read_generator(record: dict[str, Any], take: Arrays) -> engine.Generator:
             widths[view] = embedded_width(outline.method, outline.params, {"x": raw.x_dim}, view)
     *_, last = outlines.values()
     method = last.method
-    for what, offered in (("space", method.spaces), ("sampler", method.samplers)):
+    spaces = problems.eval_options(config, config.stages[-1], method).spaces
+    for what, offered in (("space", spaces), ("sampler", method.samplers)):
         if record[what] not in offered:
             raise InputError(f"{what} {record[what]!r}: {method.name} offers {offered}")
     return engine.Generator(

@@ -12,7 +12,7 @@ import numpy as np
 
 from zsl_jax.data.dataset import Task, array
 from zsl_jax.data.scaling import affine
-from zsl_jax.evaluation import fits, linear, metrics, scoring
+from zsl_jax.evaluation import fits, linear, metrics, rows, scoring
 from zsl_jax.evaluation.protocol import SCORES
 from zsl_jax.evaluation.scoring import Scorer
 from zsl_jax.train_steps.method import Params
@@ -249,10 +249,11 @@ def nearest_neighbour(
       space, sampler: which rows.
 
     Returns:
-      T1, U, S, H, AUSUC in percent, under the name "1-NN <space>"; nothing for a method that makes no rows.
+      T1, U, S, H, AUSUC in percent, under the name "1-NN INPUT"; nothing for a method that makes no rows.
     """
     if scorer.method.synthesize is None:
         return {}
     scorer = scorer.with_classifier(classifier="nearest", seen_factor=1.0)
-    (scores,) = scorer.score_space([scorer.synthesise(params, key, sampler)], space, key, gamma=0.0)
-    return {f"1-NN {space}": {name: scores[name][0] for name in SCORES}}
+    given = rows.input_of(space)
+    (scores,) = scorer.score_space([scorer.synthesise(params, key, sampler)], given, key, gamma=0.0)
+    return {f"1-NN {given}": {name: scores[name][0] for name in SCORES}}

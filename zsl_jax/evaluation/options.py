@@ -23,7 +23,8 @@ class EvalOptions:
       prototype: how prototype classifiers are trained.
       shrinkage: of discriminant analyses, see `zsl_jax.evaluation.discriminant`.
       seen_factor: what generalised scores of seen classes are multiplied with (published with prototypes: 0.95).
-      spaces: classifier inputs to try; those the method lacks are left out.
+      spaces: classifier inputs to try, "INPUT", or "INPUT:KIND" with a kind of classifier of its own, e.g. "VCS:lda";
+        those the method lacks are left out.
       samplers: ways to sample; those the method lacks are left out.
       chunk_rows: most rows synthesised, embedded or scored at once.
       memory_mb: megabytes that stored rows may take, see `rows.choose_kind`.
@@ -41,6 +42,11 @@ class EvalOptions:
     samplers: tuple[str, ...] = ("one_step", "progressive")
     chunk_rows: int = 4096
     memory_mb: float = 1024
+
+    def of(self, space: str) -> "EvalOptions":
+        """The same with the kind of classifier that a space names, if it does."""
+        _, _, kind = space.partition(":")
+        return dataclasses.replace(self, classifier=kind) if kind else self
 
     @property
     def epochs(self) -> int:
@@ -73,8 +79,8 @@ class EvalOptions:
 
 
 def restrict(asked: tuple[str, ...], offered: tuple[str, ...], what: str, name: str) -> tuple[str, ...]:
-    """What is both asked for and offered, in the order asked."""
-    shared = tuple(one for one in asked if one in offered)
+    """What is both asked for and offered, in the order asked; of "INPUT:KIND" the input."""
+    shared = tuple(one for one in asked if rows.input_of(one) in offered)
     if not shared:
         raise InputError(f"evaluation {what}: {name} offers none of {asked}; choose from {offered}")
     return shared

@@ -96,11 +96,16 @@ def draw(recipe: Recipe, source: Source, numbers: jax.Array) -> dict[str, jax.Ar
     return single_precision(recipe.method, "synthesize", made)
 
 
+def input_of(space: str) -> str:
+    """What a classifier is given in a space: the space itself, or of "INPUT:KIND", KIND the classifier's, the input."""
+    return space.partition(":")[0]
+
+
 def embed(method: Method | None, params: dict[str, Params], views: Views, space: str) -> jax.Array:
     """Classifier inputs [b, F] of a method that is known to have them."""
     assert method is not None
     assert method.embed is not None
-    return single_precision(method, "embed", method.embed(params, views, space))
+    return single_precision(method, "embed", method.embed(params, views, input_of(space)))
 
 
 def real_or_drawn(recipe: Recipe, source: Source, rows: jax.Array) -> dict[str, jax.Array]:

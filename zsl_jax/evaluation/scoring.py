@@ -283,7 +283,8 @@ class Scorer:
         task, classes = self.task, class_columns(purpose, self.task)
         labels = training_labels(purpose, task, self.options.syn_num)
         first = len(task.train) if purpose == "zsl" else 0
-        setup = self.options.setup(purpose, given.recipe, len(labels), len(task.seen), len(classes), first)
+        options = self.options.of(given.space)
+        setup = options.setup(purpose, given.recipe, len(labels), len(task.seen), len(classes), first)
         arrays = jnp.asarray(labels), given.made.source.params, given.scored, jnp.asarray(task.semantics[classes])
         return setup, fits.Inputs(given.arrays, *arrays)
 
@@ -293,7 +294,7 @@ class Scorer:
         """Fits a classifier on the rows of each sampler; keeps its parameters after epoch `epoch` (-1: the last)."""
         setup, inputs = self.fit_inputs(purpose, given[0])
         purposes = [(purpose, one.space, one.made.sampler) for one in given]
-        rest = self.options.numbers(gamma), jnp.int32(epoch % self.options.epochs)
+        rest = self.options.numbers(gamma), jnp.int32(epoch % setup.epochs)
         if len(given) == 1:
             return [fits.train(setup, inputs, derive(key, *purposes[0]), *rest)]
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, np.stack([_code(one) for one in purposes]))

@@ -14,6 +14,7 @@ from zsl_jax.data import rows as row_sources
 from zsl_jax.data.dataset import Dataset, Part
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation import fits
+from zsl_jax.evaluation.rows import embed, input_of
 from zsl_jax.experiment import made_views
 from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Method, Params, Spec, Tables, TrainState, hyper_parameters
@@ -56,13 +57,18 @@ def check_options(config) -> None:
         _check_range(section, config[section] if section else config, lowest)
     _check_range("eval.prototype", config.eval.prototype, LOWEST_IN_PROTOTYPE)
     _check_choice("eval.classifier", config.eval.classifier, fits.KINDS)
+    kinds = {config.eval.classifier}
+    for space in config.eval.spaces:
+        if kind := space.partition(":")[2]:
+            _check_choice(f"eval.spaces: classifier of {space!r}", kind, fits.KINDS)
+            kinds.add(kind)
     if not 0 <= config.eval.shrinkage <= 1:
         raise InputError(f"config.eval.shrinkage: {config.eval.shrinkage}; a share from 0 to 1 is needed")
     _check_choice("upstream", config.upstream, UPSTREAM)
     _check_choice("eval.select", config.eval.select, SELECT)
-    if config.eval.seen_factor <= 0 or (config.eval.seen_factor != 1 and config.eval.classifier != "prototype"):
+    if config.eval.seen_factor <= 0 or (config.eval.seen_factor != 1 and kinds != {"prototype"}):
         raise InputError(
-            f"config.eval.seen_factor: {config.eval.seen_factor} with classifier {config.eval.classifier!r}; a factor "
+            f"config.eval.seen_factor: {config.eval.seen_factor} with classifier {sorted(kinds)}; a factor "
             "above 0 lowers the scores of prototypes, which are not negative; use 1 with other classifiers"
         )
     if config.stage:
@@ -203,10 +209,8 @@ def _state_shapes(method: Method, spec: Spec, upstream: dict[str, Params], hyper
 
 def embedded_shape(method: Method, params: Any, spec: Spec, space: str) -> tuple[int, ...]:
     """Shape of one row of what a method makes of the views of a data set of the sizes `spec`."""
-    assert method.embed is not None
-    embed = method.embed
     views = {name: jax.ShapeDtypeStruct((1, *shape), np.float32) for name, shape in spec.views.items()}
-    return jax.eval_shape(lambda given, rows: embed(given, rows, space), params, views).shape[1:]
+    return jax.eval_shape(lambda given, one: embed(method, given, one, space), params, views).shape[1:]
 
 
 def _check_offered(what: str, asked: Iterable[str], offered: list[tuple[str, ...]]) -> None:
@@ -214,8 +218,8 @@ def _check_offered(what: str, asked: Iterable[str], offered: list[tuple[str, ...
     last = offered[-1]
     if not any(offered):  # of methods that score directly
         return
-    if last and not set(asked) & set(last):
+    if last and not {input_of(name) for name in asked} & set(last):
         raise InputError(f"config.eval.{what}: {tuple(asked)}; the last stage offers {last}")
     for name in asked:
-        if not any(name in names for names in offered):
+        if not any(input_of(name) in names for names in offered):
             log.warning("config.eval.%s: no stage offers %r, left out", what, name)

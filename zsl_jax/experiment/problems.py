@@ -17,6 +17,7 @@ from zsl_jax.data.dataset import Dataset, Part, Task
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation import protocol, prototype
 from zsl_jax.evaluation.options import EvalOptions
+from zsl_jax.evaluation.rows import input_of
 from zsl_jax.evaluation.scoring import Scorer, tables_of
 from zsl_jax.experiment import made_views
 from zsl_jax.experiment.checks import check_options, rehearse, spec_of
@@ -303,7 +304,7 @@ def eval_options(config, name: str, method: Method) -> EvalOptions:
     return EvalOptions(
         syn_num=section.get("syn_num", 0),  # of a method that scores directly: none
         classifier_lr=section.get("classifier_lr", 0.0),
-        spaces=tuple(space for space in given.spaces if space in method.spaces) or method.spaces,
+        spaces=tuple(space for space in given.spaces if input_of(space) in method.spaces) or method.spaces,
         classifier_epochs=given.classifier_epochs,
         classifier_batch=given.classifier_batch,
         classifier=given.classifier,
