@@ -281,7 +281,7 @@ def test_rows_drawn_anew_need_memory_that_does_not_grow_with_syn_num():
         given = scorer(options)
         made = given.synthesise(PARAMS, jax.random.key(0), "one_step")
         setup, inputs = given.fit_inputs("zsl", given.in_space(made, "V"))
-        lowered = fits.train.lower(setup, inputs, jax.random.key(0), options.numbers(), jnp.int32(0))
+        lowered = fits.fit.lower(setup, inputs, jax.random.key(0), options.numbers(), jnp.int32(0))
         memory = lowered.compile().memory_analysis()
         passes = setup.epochs * -(-setup.n_train // setup.batch) * setup.batch
         assert memory is not None

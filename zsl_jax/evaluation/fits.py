@@ -124,14 +124,14 @@ def gzsl_scores(gains: metrics.Gains, gamma: jax.Array) -> dict[str, jax.Array]:
 
 
 def measure(setup: Setup, inputs: Inputs, numbers: Numbers, params: Any) -> Any:
-    """Scores of a classifier with these parameters: `gzsl_scores`, or the mean accuracy per class of the part that its
-    purpose has, among that part's classes (T1 of the unseen part).
+    """What the scores of a classifier with these parameters are made of: gains of all test rows, or the mean accuracy
+    per class of the part that its purpose has, among that part's classes (T1 of the unseen part).
     """
     if inputs.scored is None:
         return {}
     score = fitted_score(setup, inputs, numbers, params)
     if setup.purpose == "gzsl":
-        return gzsl_scores(gzsl_gains(setup, inputs, inputs.scored, score), numbers.gamma)
+        return gzsl_gains(setup, inputs, inputs.scored, score)
 
     def of_chunk(features, labels, weights):
         return metrics.weighted_accuracy(score(features), labels, weights)
@@ -156,7 +156,17 @@ def solve(setup: Setup, inputs: Inputs, numbers: Numbers) -> classifier.Linear:
     return discriminant.fit(row, inputs.labels, setup.n_classes, numbers.shrinkage, setup.chunk_rows)
 
 
-@partial(jax.jit, static_argnames=("setup",))
+# By itself, since every purpose and space would compile it once more.
+_scores_of_epochs = jax.jit(jax.vmap(gzsl_scores, (0, None)))
+
+
+def scored(fitted: classifier.Fit, numbers: Numbers) -> classifier.Fit:
+    """A fit with `gzsl_scores` of each epoch for its gains; with other measures as it is."""
+    if not isinstance(fitted.measures, metrics.Gains):
+        return fitted
+    return fitted._replace(measures=_scores_of_epochs(fitted.measures, numbers.gamma))
+
+
 def train(setup: Setup, inputs: Inputs, key: jax.Array, numbers: Numbers, keep: jax.Array) -> classifier.Fit:
     """Fits one classifier and scores it after each of its epochs.
 
@@ -169,6 +179,19 @@ def train(setup: Setup, inputs: Inputs, key: jax.Array, numbers: Numbers, keep: 
       `classifier.Fit`; its measures are `gzsl_scores`, or the accuracy, for each epoch. A discriminant
       analysis has one epoch, a nearest-neighbour classifier no parameters either.
     """
+    return scored(fit(setup, inputs, key, numbers, keep), numbers)
+
+
+def train_together(
+    setup: Setup, held: tuple[Any, ...], inputs: Inputs, keys: jax.Array, numbers: Numbers, keep: jax.Array
+) -> list[classifier.Fit]:
+    """`train` on several sets of held rows side by side, all else shared; a key and a result for each."""
+    return [scored(one, numbers) for one in fit_together(setup, held, inputs, keys, numbers, keep)]
+
+
+@partial(jax.jit, static_argnames=("setup",))
+def fit(setup: Setup, inputs: Inputs, key: jax.Array, numbers: Numbers, keep: jax.Array) -> classifier.Fit:
+    """`train` with what `measure` says of each epoch."""
     measured = partial(measure, setup, inputs, numbers)
     if setup.kind in ("lda", "nearest"):
         kept = solve(setup, inputs, numbers) if setup.kind == "lda" else ()
@@ -182,14 +205,14 @@ def train(setup: Setup, inputs: Inputs, key: jax.Array, numbers: Numbers, keep: 
 
 
 @partial(jax.jit, static_argnames=("setup",))
-def train_together(
+def fit_together(
     setup: Setup, held: tuple[Any, ...], inputs: Inputs, keys: jax.Array, numbers: Numbers, keep: jax.Array
 ) -> tuple[classifier.Fit, ...]:
-    """`train` on several sets of held rows side by side, all else shared; a key and a result for each."""
+    """`train_together` with what `measure` says of each epoch."""
     stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *held)
 
     def one(arrays, key):
-        return train(setup, inputs._replace(held=arrays), key, numbers, keep)
+        return fit(setup, inputs._replace(held=arrays), key, numbers, keep)
 
     fits = jax.vmap(one)(stacked, keys)
     return tuple(jax.tree.map(lambda array, i=i: array[i], fits) for i in range(len(held)))
