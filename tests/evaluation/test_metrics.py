@@ -109,6 +109,7 @@ def test_calibrate_finds_the_best_point_of_the_curve(levels):
     best = curve_h.argmax()
     assert float(h) == pytest.approx(curve_h[best], rel=1e-5)
     assert float(gamma) == pytest.approx(curve_gamma[best], rel=1e-5)
+    assert metrics.best_gamma(jax.device_get(rows)) == curve_gamma[best]
     np.testing.assert_allclose(metrics.at_gamma(rows, gamma), (u[best], s[best]), atol=1e-6)
 
 
@@ -141,12 +142,24 @@ def test_scores_that_are_not_finite_count_as_wrong():
     scores, labels, weights, n_seen = random_scores(5)
     rows = metrics.gains(jnp.full_like(jnp.asarray(scores), jnp.nan), jnp.asarray(labels), jnp.asarray(weights), n_seen)
     assert [float(value) for value in metrics.calibrate(rows)] == [0.0, 0.0, 0.0]
+    assert metrics.best_gamma(jax.device_get(rows)) == 0.0
 
 
-def test_a_row_whose_true_class_is_nan_is_wrong():
+def test_arrays_of_numpy_have_the_numbers_of_jax():
+    scores, labels, weights, n_seen = random_scores(6)
+    ours = metrics.gains(scores, labels, weights, n_seen)
+    theirs = metrics.gains(*map(jnp.asarray, (scores, labels, weights)), n_seen)
+    for one, other in zip(ours, theirs, strict=True):
+        assert isinstance(one, np.ndarray)
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    np.testing.assert_allclose(metrics.at_gamma(ours, 0.1), metrics.at_gamma(theirs, 0.1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("module", [jnp, np])
+def test_a_row_whose_true_class_is_nan_is_wrong(module):
     """The highest of scores with NaN among them is NaN, and stands where the true class is."""
-    scores, labels = jnp.array([[jnp.nan, 0.0, 1.0], [0.0, 1.0, jnp.nan]]), jnp.array([0, 2])
-    found = metrics.gains(scores, labels, jnp.ones(2), n_seen=2)
+    scores, labels = module.array([[np.nan, 0.0, 1.0], [0.0, 1.0, np.nan]]), module.array([0, 2])
+    found = metrics.gains(scores, labels, module.ones(2), n_seen=2)
     np.testing.assert_array_equal(found.seen, [0, 0])
     np.testing.assert_array_equal(found.unseen, [0, 0])
 

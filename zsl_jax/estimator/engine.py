@@ -283,6 +283,6 @@ def area(scores: np.ndarray, columns: np.ndarray, n_seen: int) -> float:
     weights = np.zeros(len(columns), np.float32)
     for part in (columns < n_seen, columns >= n_seen):
         weights[part] = metrics.class_balance(columns[part])
-    gains = metrics.gains(jnp.asarray(scores, jnp.float32), jnp.asarray(columns), jnp.asarray(weights), n_seen)
+    gains = metrics.gains(scores.astype(np.float32), columns, weights, n_seen)
     _, u, s = metrics.seen_unseen_curve(gains)
     return metrics.area(u, s)

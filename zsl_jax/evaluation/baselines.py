@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from zsl_jax.data.dataset import Task, array
 from zsl_jax.data.scaling import affine
-from zsl_jax.evaluation import fits, linear, metrics, rows, scoring
+from zsl_jax.evaluation import linear, metrics, rows, scoring
 from zsl_jax.evaluation.protocol import SCORES
 from zsl_jax.evaluation.scoring import Scorer
 from zsl_jax.train_steps.method import Params
@@ -183,7 +182,7 @@ def best_weights(method: Method, kind: str, draws: Sequence[Task], features: Seq
         return tuple(100 * share for share in shares)
 
     weights, at_edge = search(lambda weights: float(np.mean(t1(weights))), len(method.weights), method.stronger)
-    gammas = [float(metrics.calibrate(gains(*one, weights))[1]) for one in trained]
+    gammas = [metrics.best_gamma(gains(*one, weights)) for one in trained]
     return Choice(kind, weights, t1(weights), float(np.mean(gammas)), at_edge)
 
 
@@ -200,11 +199,21 @@ def class_scores(task: Task, features: Features, predict: Predict, weights: Weig
 
 def all_scores(task: Task, seen: np.ndarray, unseen: np.ndarray, gamma: float) -> dict[str, Any]:
     """Scores in percent of class scores [n, C] of both test parts: T1, U, S, H, AUSUC, and calibrated with `gamma`."""
-    shares = fits.gzsl_scores(scoring.gains_of(task, seen, unseen), jnp.float32(gamma))
-    shares |= {"T1": unseen_accuracy(task, unseen[:, len(task.seen) :])}
-    found = {name: round(100 * float(value), 4) for name, value in shares.items()}
-    calibrated = {name: found[f"{name}_cal"] for name in ("U", "S", "H")}
-    return {name: found[name] for name in SCORES} | {"calibrated": {"gamma": gamma} | calibrated}
+    of_rows = scoring.gains_of(task, seen, unseen)
+    _, *curve = metrics.seen_unseen_curve(of_rows)
+
+    def at(gamma: float) -> dict[str, float]:
+        u, s = metrics.at_gamma(of_rows, np.float64(gamma))
+        return percent(U=u, S=s, H=metrics.harmonic_mean(u, s))
+
+    t1 = unseen_accuracy(task, unseen[:, len(task.seen) :])
+    found = percent(T1=t1, AUSUC=metrics.area(*curve)) | at(0.0)
+    return {name: found[name] for name in SCORES} | {"calibrated": {"gamma": gamma} | at(gamma)}
+
+
+def percent(**shares: float) -> dict[str, float]:
+    """Shares as percentages, rounded to 1e-4."""
+    return {name: round(100 * float(share), 4) for name, share in shares.items()}
 
 
 def closed_forms(draws: Sequence[Task], test: Task, view: str) -> dict[str, dict[str, Any]]:

@@ -53,9 +53,14 @@ def mean_accuracy(predicted, labels, classes, empty: Empty = "skip") -> float:
     return float(accuracy.mean()) if accuracy.size else 0.0
 
 
+def module_of(*arrays):
+    """`jax.numpy` if one is an array of jax, else `numpy`, which compiles nothing for each new shape."""
+    return jnp if any(isinstance(array, jax.Array) for array in arrays) else np
+
+
 def harmonic_mean(u, s):
     """H = 2 U S / (U + S), and 0 where both are 0. Takes floats or arrays of one shape."""
-    xp = jnp if isinstance(u, jax.Array) or isinstance(s, jax.Array) else np
+    xp = module_of(u, s)
     return 2 * u * s / xp.where(u + s > 0, u + s, xp.ones_like(u + s))
 
 
@@ -85,8 +90,8 @@ class Gains(NamedTuple):
     unseen: jax.Array
 
 
-def gains(scores: jax.Array, labels: jax.Array, weights: jax.Array, n_seen: int) -> Gains:
-    """Reads the class scores of test rows down to what calibrated stacking needs.
+def gains(scores, labels, weights, n_seen: int) -> Gains:
+    """Reads the class scores of test rows down to what calibrated stacking needs; arrays of jax or of numpy.
 
     Args:
       scores: [n, C], seen classes in the first `n_seen` columns, unseen ones after them.
@@ -98,14 +103,15 @@ def gains(scores: jax.Array, labels: jax.Array, weights: jax.Array, n_seen: int)
       gains per row; a row whose scores are not finite counts as wrong.
     """
     seen, unseen = scores[:, :n_seen], scores[:, n_seen:]
-    margin = seen.max(1) - unseen.max(1)
-    valid = jnp.isfinite(margin)
+    with np.errstate(invalid="ignore"):  # of scores that are not finite
+        margin = seen.max(1) - unseen.max(1)
+    valid = module_of(margin).isfinite(margin)
     seen_right = valid & (seen.argmax(1).astype(labels.dtype) == labels)
     unseen_right = valid & (unseen.argmax(1).astype(labels.dtype) + n_seen == labels)
     return Gains(margin, weights * seen_right.astype(weights.dtype), weights * unseen_right.astype(weights.dtype))
 
 
-def at_gamma(rows: Gains, gamma) -> tuple[jax.Array, jax.Array]:
+def at_gamma(rows: Gains, gamma):
     """U and S, with `gamma` subtracted from the scores of seen classes (calibrated stacking, Chao et al. 2016).
 
     Args:
@@ -115,9 +121,9 @@ def at_gamma(rows: Gains, gamma) -> tuple[jax.Array, jax.Array]:
     Returns:
       (U, S), scalars.
     """
-    to_unseen = rows.margin < gamma
-    zero = jnp.zeros_like(rows.seen)
-    return jnp.where(to_unseen, rows.unseen, zero).sum(), jnp.where(to_unseen, zero, rows.seen).sum()
+    to_unseen, xp = rows.margin < gamma, module_of(rows.margin)
+    zero = xp.zeros_like(rows.seen)
+    return xp.where(to_unseen, rows.unseen, zero).sum(), xp.where(to_unseen, zero, rows.seen).sum()
 
 
 def seen_unseen_curve(rows: Gains) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -145,6 +151,13 @@ def seen_unseen_curve(rows: Gains) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def area(u: np.ndarray, s: np.ndarray) -> float:
     """AUSUC: area under S over U, both as `seen_unseen_curve` returns them (trapezoids: ties count half)."""
     return float(np.trapezoid(s, u))
+
+
+def best_gamma(rows: Gains) -> float:
+    """The gamma of highest H, as `calibrate` finds it, of numpy arrays."""
+    gamma, u, s = seen_unseen_curve(rows)
+    h = harmonic_mean(u, s)
+    return float(gamma[h.argmax()]) if h.any() else 0.0
 
 
 def calibrate(rows: Gains) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -65,9 +65,9 @@ def gains_of(task: Task, seen: np.ndarray, unseen: np.ndarray) -> metrics.Gains:
     """What class scores of test_seen and test_unseen [n, C], seen classes in the first columns, add to S and U."""
     own = positions(task.test_seen.labels, task.seen), positions(task.test_unseen.labels, task.unseen)
     return metrics.gains(
-        jnp.asarray(np.concatenate([seen, unseen]), jnp.float32),
-        jnp.asarray(np.concatenate([own[0], own[1] + np.int32(len(task.seen))])),
-        jnp.asarray(np.concatenate([metrics.class_balance(labels) for labels in own])),
+        np.concatenate([seen, unseen]).astype(np.float32),
+        np.concatenate([own[0], own[1] + np.int32(len(task.seen))]),
+        np.concatenate([metrics.class_balance(labels) for labels in own]),
         len(task.seen),
     )
 
