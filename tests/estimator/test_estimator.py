@@ -90,7 +90,7 @@ def test_scores_are_those_of_an_evaluation(fitted):
     parts = part(x, y), part(seen_x, seen_y), part(unseen_x, unseen_y)
     task = Task("toy", *parts, fitted.semantics_, numbers[:N_SEEN], numbers[N_SEEN:], tuple(names), *[np.arange(0)] * 2)
     found = scoring.Scorer(use.method, task, use.options).evaluate(fitted.generator_.params, use.root())
-    last = {name: series[-1] for name, series in found["spaces"]["V"]["one_step"].items()}
+    last = {name: series[-1] for name, series in found["spaces"][fitted.generator_.space]["one_step"].items()}
     plain = copy.deepcopy(fitted)
     plain.calibration_ = 0.0
     assert 100 * plain.score(unseen_x, unseen_y) == pytest.approx(last["U"], abs=1e-3)
@@ -157,7 +157,7 @@ def test_other_epochs_and_seeds_are_not_compiled_anew(caplog):
         found = (re.search(r"Finished XLA compilation of jit\((\w+)\)", message) for message in caplog.messages)
         return {one[1] for one in found if one}
 
-    long = {"run", "make", "train", "all_views", "all_features"}
+    long = {"run", "make", "fit", "all_views", "all_features"}
     jax.clear_caches()
     assert long <= compiled()
     assert not long & compiled(epochs=3, random_state=1)
@@ -184,9 +184,10 @@ def test_the_validation_task_chooses_the_calibration(fitted, workdir):
     folders = sorted(workdir.glob("validation*"))
     draws = [[json.loads(file.read_text()) for file in sorted(one.glob("evaluations/gan_*.json"))] for one in folders]
     assert len(draws) > 1
-    epoch = protocol.choose(draws, "AUSUC")["V"]["H"]["epoch"]
-    there = [one for draw in draws for one in draw if one["epoch"] == epoch]
-    assert fitted.calibration_ == np.mean([one["scores"]["spaces"]["V"]["one_step"]["gamma"][-1] for one in there])
+    choices, space = protocol.choose(draws, "AUSUC"), fitted.generator_.space
+    assert space == protocol.best_space(choices)
+    there = [one for draw in draws for one in draw if one["epoch"] == choices[space]["H"]["epoch"]]
+    assert fitted.calibration_ == np.mean([one["scores"]["spaces"][space]["one_step"]["gamma"][-1] for one in there])
     x, _ = rows_of(UNSEEN, 5, 3)
     other = copy.deepcopy(fitted)
     other.calibration_ = 1e6

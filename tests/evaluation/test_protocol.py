@@ -111,8 +111,19 @@ def test_headline_space_is_chosen_by_validation():
 def test_the_space_is_chosen_by_the_score_asked_for_not_by_t1():
     series = {"V": {"one_step": scores([50.0], [7.0], AUSUC=[1.0])}, "C": {"one_step": scores([9.0], [1.0])}}
     choices = protocol.choose([[evaluation(0, series["V"], series["C"])]], "AUSUC")
-    assert protocol.best_space(choices, "AUSUC") == "C"
-    assert protocol.best_space(protocol.choose([[evaluation(0, series["V"], series["C"])]], "H"), "H") == "V"
+    assert protocol.best_space(choices) == "C"
+    assert protocol.best_space(protocol.choose([[evaluation(0, series["V"], series["C"])]], "H")) == "V"
+
+
+@pytest.mark.parametrize(("better", "taken"), [((9.0, 9.5, 10.0), "V"), ((30.0, -9.0, 8.0), "C")])
+def test_a_space_before_the_last_must_be_clearly_better_over_the_draws(better, taken):
+    """The mean lead is the same, about 9.6."""
+    draws = []
+    for lead in better:
+        series = {name: {"one_step": scores([h], [h])} for name, h in {"V": 20.0 + lead, "C": 20.0}.items()}
+        draws.append([evaluation(0, series["V"], series["C"])])
+    assert protocol.best_space(protocol.choose(draws)) == taken
+    assert protocol.best_space({}) is None
 
 
 def draw(*h: float) -> list:

@@ -160,7 +160,7 @@ def choose(config: Any, trained: problems.Runs) -> tuple[str, protocol.Place, fl
     """Space, place and calibration by the validation task; without one the last space and epoch, the first sampler."""
     last = trained.test.last
     choices = trained.choices.get(last.name, {})
-    space = protocol.best_space(choices, config.eval.select)
+    space = protocol.best_space(choices)
     if space is None:
         options = problems.eval_options(config, last.name, last.method)
         space = options.spaces_of(last.method)[-1]

@@ -133,15 +133,21 @@ def latest_of_best(
       The place, and the scores there of each draw.
     """
     table = np.array([[values[name] for _, values in draws] for draws in everywhere])
-    n_draws, means = table.shape[1], table.mean(1)
-    behind = table[means.argmax()][None, :] - table
+    epochs = np.array([draws[0][0].epoch for draws in everywhere])
+    latest = epochs[may_be_best(table)].max()
+    draws = everywhere[int(np.where(epochs == latest, table.mean(1), -np.inf).argmax())]
+    return draws[0][0], [values for _, values in draws]
+
+
+def may_be_best(table: np.ndarray) -> np.ndarray:
+    """Which rows of scores [n, draws] are not clearly worse than the row of the best mean, by a t test; of one draw the
+    best alone.
+    """
+    n_draws, behind = table.shape[1], table[table.mean(1).argmax()][None, :] - table
     error = np.zeros(len(table))
     if n_draws > 1:
         error = stats.t.ppf(CLEARLY, n_draws - 1) * behind.std(1, ddof=1) / np.sqrt(n_draws)
-    epochs = np.array([draws[0][0].epoch for draws in everywhere])
-    latest = epochs[behind.mean(1) <= error].max()
-    draws = everywhere[int(np.where(epochs == latest, means, -np.inf).argmax())]
-    return draws[0][0], [values for _, values in draws]
+    return behind.mean(1) <= error
 
 
 def chosen_gammas(choices: Mapping[str, Mapping[str, Row]]) -> dict[str, float]:
@@ -198,28 +204,28 @@ def on_validation(result: Mapping[str, Any]) -> dict[str, Row]:
     return rows
 
 
-def best_space(choices: Mapping[str, Mapping[str, Row]], select: str = "H") -> str | None:
-    """The space with the best `select` ("H" or "AUSUC") on the validation task, then the best T1; None of none."""
-    return max(choices, key=lambda space: (choices[space]["H"][select], choices[space]["T1"]["T1"]), default=None)
+def best_space(choices: Mapping[str, Mapping[str, Row]]) -> str | None:
+    """The last space that is not clearly worse than the best on the validation task, by the score that chose its
+    places; None of none. So the widest space and the published classifier, if they stand last, need no proof.
+    """
+    if not choices:
+        return None
+    table = np.array([choice["H"]["draws"] for choice in choices.values()])
+    return list(choices)[np.flatnonzero(may_be_best(table))[-1]]
 
 
-def headline(
-    protocols: Mapping[str, Mapping[str, Row]], choices: Mapping[str, Mapping[str, Row]], select: str = "H"
-) -> Row:
+def headline(protocols: Mapping[str, Mapping[str, Row]], choices: Mapping[str, Mapping[str, Row]]) -> Row:
     """The one line that stands for a run.
 
     Args:
       protocols: rows by space, by protocol.
       choices: from `choose`; empty without a validation task.
-      select: score that chooses the space.
 
     Returns:
-      "protocol", "space" and its row: of "validated" in the best space on the validation task if there was one; else of
-      "last" in the last space, the widest one. Never chosen on the test set.
+      "protocol", "space" and its row: of "validated" in the space that `best_space` takes if there was a validation
+      task; else of "last" in the last space, the widest one. Never chosen on the test set.
     """
-    space = best_space(choices, select)
-    if space is not None:
-        protocol = "validated"
-    else:
-        protocol, space = "last", list(protocols["last"])[-1]
+    space = best_space(choices)
+    protocol = "last" if space is None else "validated"
+    space = space or list(protocols["last"])[-1]
     return {"protocol": protocol, "space": space, **protocols[protocol][space]}

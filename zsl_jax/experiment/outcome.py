@@ -58,7 +58,7 @@ def conclude(config, runs: Runs) -> Outcome:
     """Gathers the scores of all protocols, the headline, baselines and the details of the headline."""
     last, choices = runs.test.last, runs.choices.get(runs.test.last.name, {})
     rows = {name: protocols(found, runs.choices.get(name, {})) for name, found in scored(runs.test).items()}
-    headline = protocol.headline(rows[last.name], choices, config.eval.select)
+    headline = protocol.headline(rows[last.name], choices)
     found = headline["found"]
     details = details_at(config, runs, headline["space"], found)
     result = {
@@ -126,7 +126,7 @@ def validation(config, runs: Runs) -> dict[str, Any]:
         }
         for one in runs.validation
     ]
-    chosen = protocol.best_space(runs.choices.get(runs.test.last.name, {}), config.eval.select)
+    chosen = protocol.best_space(runs.choices.get(runs.test.last.name, {}))
     return {"draws": draws, "select": config.eval.select, "space": chosen, "stages": runs.choices} if draws else {}
 
 

@@ -285,7 +285,7 @@ def stage_judged_by_loss(section, method: Method, task: Task, seed: int) -> dict
 def scored_stage(config, name: str, method: Method, task: Task, problem: Problem) -> dict[str, Any]:
     """What a stage that is scored trains on, how it is scored, and which epochs' states have been chosen."""
     choices = problem.choices.get(name, {})
-    chosen = protocol.best_space(choices, config.eval.select)
+    chosen = protocol.best_space(choices)
     scored = len(task.test_seen.labels) + len(task.test_unseen.labels)
     scorer = Scorer(method, task, eval_options(config, name, method))
     return {
@@ -358,7 +358,7 @@ def upstream_epoch(config, stage: Stage, evaluations: list[Evaluation], problem:
     with the best score on this task, or the one chosen on the validation task, as the option `upstream` says.
     """
     choices = problem.choices.get(stage.name, {})
-    chosen = protocol.best_space(choices, config.eval.select)
+    chosen = protocol.best_space(choices)
     if (
         not stage.method.is_scored
         or config.upstream == "oracle"
