@@ -76,6 +76,10 @@ def test_every_run_has_a_line_and_every_cell_a_row(workdir):
         result = read_json(workdir / f"{row['method']},{row['percent']}" / f"seed_{row['seed']}" / "result.json")
         assert float(row["validated/T1"]) == result["headline"]["T1"]
         assert float(row["chance/T1"]) == pytest.approx(100 / 3)
+        assert float(row["ESZSL x/calibrated/H"]) == result["baselines"]["ESZSL x"]["calibrated"]["H"]
+    cells = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    calibrated = {row[0]: row[cells[0].index("H cal.")] for row in cells}
+    assert (calibrated["| chance"], calibrated["| ESZSL x"][0].isdigit()) == ("-", True)
 
 
 def test_half_of_the_rows_are_half_of_the_rows(workdir):

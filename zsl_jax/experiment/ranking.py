@@ -37,6 +37,7 @@ VARIATIONS = {  # fields set beside those of the file
     "ransgan_meant": ("gan.meant=True",),
     "nsgan_light_penalty": ("gan.penalty_weight=1",),
 }
+CALIBRATED_H = "calibrated/H"  # column of H with the chosen calibration
 # What all methods have in common on a data set, whatever their own files say: descriptions of classes, classifiers.
 # Those of the digits are signed, as suits most; ae and ae2, whose reconstructed semantics are rectified, lose by it.
 COMMON = {
@@ -200,11 +201,12 @@ def row_of(place: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
     for name in ("validated", "last", "oracle"):
         found = result["protocols"].get(name, {}).get(space, {})
         row |= {f"{name}/{score}": found[score] for score in SCORES if score in found}
-    row |= {"calibrated/H": result["headline"]["calibrated"]["H"]} if "calibrated" in result["headline"] else {}
+    row |= {CALIBRATED_H: result["headline"]["calibrated"]["H"]} if "calibrated" in result["headline"] else {}
     there = protocol.on_validation(result).get(space, {})
     row |= {f"validation/{score}": there[score] for score in SCORES if score in there}
     for name, found in result["baselines"].items():
         row |= {f"{name}/{score}": found[score] for score in SCORES if score in found}
+        row |= {f"{name}/{CALIBRATED_H}": found["calibrated"]["H"]} if "calibrated" in found else {}
     return row
 
 

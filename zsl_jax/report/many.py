@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from zsl_jax.evaluation.protocol import SCORES
+from zsl_jax.experiment.ranking import CALIBRATED_H
 from zsl_jax.files import write_text
 from zsl_jax.report import comparisons
 from zsl_jax.report.table import Row, Table
@@ -212,14 +213,15 @@ def references(rows: Runs, name: str) -> Runs:
     """Scores of a reference row, of the first method that has it: it is the same for all with the same views."""
     having = [row for row in rows if f"{name}/T1" in row]
     first = [row for row in having if row["method"] == having[0]["method"]]
-    return [{f"validated/{score}": row[f"{name}/{score}"] for score in SCORES} | {"seed": row["seed"]} for row in first]
+    shown = {f"validated/{score}": f"{name}/{score}" for score in SCORES} | {CALIBRATED_H: f"{name}/{CALIBRATED_H}"}
+    return [{"seed": row["seed"]} | {to: row[of] for to, of in shown.items() if of in row} for row in first]
 
 
 def ranking_cells(name: str, share: int, rows: Runs) -> list[str]:
     """One line of the table of methods."""
     spaces = "/".join(dict.fromkeys(row["space"] for row in rows if "space" in row)) or "-"
     scores = [score_cell(rows, f"validated/{score}") for score in SCORES]
-    more = [score_cell(rows, name) for name in ("calibrated/H", "validation/AUSUC", "oracle/T1", "oracle/H")]
+    more = [score_cell(rows, name) for name in (CALIBRATED_H, "validation/AUSUC", "oracle/T1", "oracle/H")]
     seconds = values_of(rows, "seconds")
     return [name, str(share), str(len(rows)), spaces, *scores, *more, f"{np.mean(seconds):.0f}" if seconds else "-"]
 
