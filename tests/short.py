@@ -1,9 +1,11 @@
-"""`zsl-jax` for the documentation's examples: what `train` does, in two epochs a stage and one draw of classes."""
+"""`zsl-jax` for the documentation's examples: `train` with two epochs a stage, one draw of classes, one classifier."""
 
 import sys
 
 from zsl_jax import __main__ as program
 from zsl_jax.config import options
+
+FEWER = ("--config.data.validation_draws=1", "--config.eval.spaces=V:lda")
 
 
 def shortened(arguments: list[str]) -> list[str]:
@@ -11,7 +13,7 @@ def shortened(arguments: list[str]) -> list[str]:
     if arguments[0] != "train":
         return arguments
     epochs = [f"--config.{stage}.epochs=2" for stage in options.load(arguments[1]).stages]
-    return [*arguments, *epochs, "--config.eval.first=1", "--config.eval.every=2", "--config.data.validation_draws=1"]
+    return [*arguments, *epochs, "--config.eval.first=1", "--config.eval.every=2", *FEWER]
 
 
 if __name__ == "__main__":
