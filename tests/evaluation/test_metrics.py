@@ -148,7 +148,7 @@ def test_scores_that_are_not_finite_count_as_wrong():
 def test_arrays_of_numpy_have_the_numbers_of_jax():
     scores, labels, weights, n_seen = random_scores(6)
     ours = metrics.gains(scores, labels, weights, n_seen)
-    theirs = metrics.gains(*map(jnp.asarray, (scores, labels, weights)), n_seen)
+    theirs = metrics.gains(jnp.asarray(scores), jnp.asarray(labels), jnp.asarray(weights), n_seen)
     for one, other in zip(ours, theirs, strict=True):
         assert isinstance(one, np.ndarray)
         np.testing.assert_allclose(one, other, rtol=1e-6)

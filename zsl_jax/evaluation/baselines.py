@@ -211,7 +211,7 @@ def all_scores(task: Task, seen: np.ndarray, unseen: np.ndarray, gamma: float) -
     return {name: found[name] for name in SCORES} | {"calibrated": {"gamma": gamma} | at(gamma)}
 
 
-def percent(**shares: float) -> dict[str, float]:
+def percent(**shares: Any) -> dict[str, float]:
     """Shares as percentages, rounded to 1e-4."""
     return {name: round(100 * float(share), 4) for name, share in shares.items()}
 
