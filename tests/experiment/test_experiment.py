@@ -332,7 +332,7 @@ def problem_of(name: str, choices: dict[str, Any]) -> Problem:
 
 
 def choice(epoch: int, score: float) -> dict[str, Any]:
-    return {"T1": {"epoch": 0, "T1": score}, "H": {"epoch": epoch, "H": score, "AUSUC": score}}
+    return {"T1": {"epoch": 0, "T1": score}, "H": {"epoch": epoch, "H": score, "AUSUC": score, "draws": [score]}}
 
 
 @pytest.mark.parametrize(
