@@ -82,6 +82,7 @@ def test_names_beside_a_data_frame_ask_for_its_index():
         ({"options": {"gan.lr": "fast"}}, {}, r"gan\.lr"),
         ({"options": {"seed": 1}}, {}, "'seed' is none of"),
         ({"options": {"eval.classifier": "nearest"}}, {}, "nearest"),
+        ({"space": "V:nearest"}, {}, "nearest"),
         ({"options": {"data.validation_classes": 5}, "validate": True}, {}, "5 classes are seen"),
         ({}, {"semantics": np.ones((4, A)), "class_names": SEEN[:4]}, "no description of class 'gnu'"),
         ({}, {"semantics": np.ones((8, A))}, "5 for 8 rows"),

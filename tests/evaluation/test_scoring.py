@@ -95,6 +95,20 @@ def test_asking_for_less_changes_no_number_and_compiles_next_to_nothing(referenc
     assert len(traced) == 1  # the "seen" score moved to the first space, V
 
 
+def test_a_space_may_name_its_classifier(reference):
+    """A discriminant analysis draws nothing, so that both ways to ask for it have the same numbers."""
+    key, of_all = jax.random.key(0), dataclasses.replace(OPTIONS, spaces=("V",), classifier="lda")
+    both = dataclasses.replace(OPTIONS, spaces=("V", "V:lda", "unknown:lda"))
+    found = run(both, gammas={"V": 0.5})["spaces"]
+    assert found == {"V": reference["spaces"]["V"], "V:lda": run(of_all)["spaces"]["V"]}
+    assert len(found["V:lda"]["one_step"]["T1"]) == 1
+    assert found["V:lda"]["one_step"]["T1"][0] > 2 * 100 / toy.N_UNSEEN
+    details = detail.detail(scorer(both), PARAMS, key, "V:lda", "one_step", 0)
+    assert 100 * np.mean(details["zsl_accuracy"]) == pytest.approx(found["V:lda"]["one_step"]["T1"][0], abs=1e-3)
+    (name, nearest), *_ = baselines.nearest_neighbour(scorer(both), PARAMS, key, "V:lda", "one_step").items()
+    assert (name, nearest["T1"] != found["V:lda"]["one_step"]["T1"][0]) == ("1-NN V", True)
+
+
 def test_samplers_side_by_side_score_as_one_by_one():
     both = dataclasses.replace(OPTIONS, spaces=("VC",), samplers=("one_step", "progressive"))
     together, scores = run(both)["spaces"]["VC"], {}

@@ -10,7 +10,7 @@ from zsl_jax.errors import InputError
 
 KINDS = ("minmax", "standard", "none")
 VALIDATED = "validated"  # of descriptions: chosen on the validation task, see zsl_jax/experiment/settling.py
-SEMANTICS = {  # kinds of scaling of descriptions, in words
+SEMANTICS = {  # kinds of scaling of descriptions, in words; the earlier one wins where none is clearly better
     "maximum": "divided by the largest entry",
     "none": "",
     "l2": "L2-normalised",

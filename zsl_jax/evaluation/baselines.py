@@ -204,14 +204,14 @@ def all_scores(task: Task, seen: np.ndarray, unseen: np.ndarray, gamma: float) -
 
     def at(gamma: float) -> dict[str, float]:
         u, s = metrics.at_gamma(of_rows, np.float64(gamma))
-        return percent(U=u, S=s, H=metrics.harmonic_mean(u, s))
+        return in_percent(U=u, S=s, H=metrics.harmonic_mean(u, s))
 
     t1 = unseen_accuracy(task, unseen[:, len(task.seen) :])
-    found = percent(T1=t1, AUSUC=metrics.area(*curve)) | at(0.0)
+    found = in_percent(T1=t1, AUSUC=metrics.area(*curve)) | at(0.0)
     return {name: found[name] for name in SCORES} | {"calibrated": {"gamma": gamma} | at(gamma)}
 
 
-def percent(**shares: Any) -> dict[str, float]:
+def in_percent(**shares: Any) -> dict[str, float]:
     """Shares as percentages, rounded to 1e-4."""
     return {name: round(100 * float(share), 4) for name, share in shares.items()}
 

@@ -45,7 +45,7 @@ class EvalOptions:
 
     def of(self, space: str) -> "EvalOptions":
         """The same with the kind of classifier that a space names, if it does."""
-        _, _, kind = space.partition(":")
+        kind = rows.kind_of(space)
         return dataclasses.replace(self, classifier=kind) if kind else self
 
     @property

@@ -101,6 +101,11 @@ def input_of(space: str) -> str:
     return space.partition(":")[0]
 
 
+def kind_of(space: str) -> str:
+    """The kind of classifier that a space names, "" for none."""
+    return space.partition(":")[2]
+
+
 def embed(method: Method | None, params: dict[str, Params], views: Views, space: str) -> jax.Array:
     """Classifier inputs [b, F] of a method that is known to have them."""
     assert method is not None

@@ -14,7 +14,7 @@ from zsl_jax.data import rows as row_sources
 from zsl_jax.data.dataset import Dataset, Part
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation import fits
-from zsl_jax.evaluation.rows import embed, input_of
+from zsl_jax.evaluation.rows import embed, input_of, kind_of
 from zsl_jax.experiment import made_views
 from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import Method, Params, Spec, Tables, TrainState, hyper_parameters
@@ -59,9 +59,9 @@ def check_options(config) -> None:
     _check_choice("eval.classifier", config.eval.classifier, fits.KINDS)
     kinds = {config.eval.classifier}
     for space in config.eval.spaces:
-        if kind := space.partition(":")[2]:
-            _check_choice(f"eval.spaces: classifier of {space!r}", kind, fits.KINDS)
-            kinds.add(kind)
+        if ":" in space:
+            _check_choice(f"eval.spaces: classifier of {space!r}", kind_of(space), fits.KINDS)
+            kinds.add(kind_of(space))
     if not 0 <= config.eval.shrinkage <= 1:
         raise InputError(f"config.eval.shrinkage: {config.eval.shrinkage}; a share from 0 to 1 is needed")
     _check_choice("upstream", config.upstream, UPSTREAM)

@@ -31,7 +31,7 @@ def settle(config: Any, dataset: Dataset) -> tuple[Any, Dataset]:
 
 
 def settle_semantics(config: Any, dataset: Dataset) -> tuple[Any, Dataset]:
-    """How descriptions are scaled: as given, unless that is clearly worse than the best over draws of classes."""
+    """How descriptions are scaled: the first of `SEMANTICS` that is not clearly worse than the best over the draws."""
     if config.data.semantics_scaling != VALIDATED:
         return config, dataset
     scores = validation_scores(config, dataset)
