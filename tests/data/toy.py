@@ -9,6 +9,7 @@ import scipy.io
 N_CLASSES, A_DIM, X_DIM = 6, 4, 7
 UNSEEN = (4, 5)
 ROWS_PER_CLASS = 6
+HEADER_BYTES = 128  # of a file of version 5, which hold the time
 
 
 def features_fields(seed: int = 0) -> dict[str, np.ndarray]:

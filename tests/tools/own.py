@@ -22,14 +22,9 @@ PICTURES = tuple(f"{name}/{row}.jpg" for row, name in enumerate(TEXTS))
 Main = Callable[[list[str]], int]
 
 
-def make_dataset(arguments: list[str]) -> int:
-    """`zsl-jax data import` of pictures."""
-    return program.main(["data", "import", "--as=pictures", *arguments])
-
-
-def import_features(arguments: list[str]) -> int:
-    """`zsl-jax data import` of files."""
-    return program.main(["data", "import", "--as=files", *arguments])
+def import_data(arguments: list[str]) -> int:
+    """`zsl-jax data import`."""
+    return program.main(["data", "import", *arguments])
 
 
 def write_csv(path: Path, names: Any, values: np.ndarray, header: str = "") -> Path:
@@ -73,10 +68,11 @@ def require_same(dataset: Dataset, names: tuple[str, ...] = NAMES) -> None:
 
 
 def require_refused(found: tuple[int, str, str], root: Path, message: str) -> None:
-    """Checks that a program ended in one clear line, and left nothing."""
+    """Checks that a program ended in one clear line, or one for each question, and left nothing."""
     code, out, err = found
     assert (code, out) == (2, "")
     assert err.startswith("error: ")
-    assert err.count("\n") == 1
+    assert all(line.startswith("  ") for line in err.splitlines()[1:])
+    assert err.count("\n") == 1 or "say each of these by --set KEY=VALUE:" in err
     assert message in err
     assert not root.exists() or not any(path.is_file() for path in root.glob("**/*"))

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import runpy
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.tools.own import LABELS, NAMES, PICTURES, ROWS, SEMANTICS, TEXTS, X
 from zsl_jax import data
 from zsl_jax.data import load_xlsa17
 from zsl_jax.data.formats import matlab, tensors
-from zsl_jax.data.importing import sources
+from zsl_jax.data.importing import store
 from zsl_jax.experiment import problems
 
 UNSEEN = ("eel", "fox")
@@ -27,7 +28,7 @@ PLUS = tuple(name.replace(" ", "+") for name in NAMES)
 
 @pytest.fixture
 def run(tmp_path, capsys):
-    return lambda *arguments: own.run(own.import_features, capsys, tmp_path / "root", *arguments)
+    return lambda *arguments: own.run(own.import_data, capsys, tmp_path / "root", *arguments)
 
 
 def arrays() -> dict[str, Any]:
@@ -60,8 +61,8 @@ def npz(folder: Path) -> list[Path]:
 
 
 def npy(folder: Path) -> list[Path]:
-    np.save(folder / "resnet_features.npy", np.asfortranarray(X.T.astype(np.float64)))
-    np.save(folder / "train_labels.npy", LABELS[None].astype(np.uint8))
+    np.save(folder / "Features.npy", np.asfortranarray(X.T.astype(np.float64)))
+    np.save(folder / "targets.npy", LABELS[None].astype(np.uint8))
     np.save(folder / "class_attributes.npy", SEMANTICS)
     (folder / "class_names.json").write_text(json.dumps(NAMES))
     return sorted(folder.iterdir())
@@ -130,10 +131,10 @@ def test_each_kind_of_file(run, tmp_path, write):
     own.require_same(dataset, PLUS if write is awa else NAMES)
     assert (dataset.unseen.size, dataset.seen.size) == (1, 5)
     assert [path.name for path in sorted((tmp_path / "root").rglob("*"))] == [
-        "MINE", "att_splits.mat", "features.mat", "provenance.json"
+        "MINE", "att_splits.mat", "dataset.toml", "features.mat"
     ]  # fmt: skip
-    for role in ("features", "labels", "semantics"):
-        assert f"- {role}: {folder}" in out
+    for key in ("features.from", "labels.from", "semantics.from"):
+        assert f"{key} " in out
     assert ("matched but for case" in out) == (write is awa)
     stored = matlab.read_names(tmp_path / "root" / "MINE" / "features.mat", "image_files")
     assert stored == (PICTURES if write in (v5, v5_compressed, v73, npz, csv, json_file) else None)
@@ -149,8 +150,8 @@ def test_published_layout_with_representations_and_splits(run, tmp_path):
         options = toy_options(tmp_path, "TOY", "res101", "con_paco", original)
         copied = toy_options(tmp_path / "root", "MINE", "features", "representations", original)
         assert load_xlsa17(copied).fingerprint() == load_xlsa17(options).fingerprint()
-    assert f"- representations: {folder / 'con_paco.mat'}: 'features', 36 x 4 float32" in out
-    assert "rows of the splits count from 1, as in all MATLAB files" in out
+    assert "representations.from  con_paco.mat:features (36 x 4)" in out
+    assert "splits.base           1" in out
     assert "zsl-jax train own_data:representations" in out
     assert "semantics_scaling" not in out
     assert "drawn with seed" not in out
@@ -168,7 +169,9 @@ def test_class_lists_of_files(run, tmp_path):
     lists = {"trainclasses1": NAMES[1:3], "valclasses1": NAMES[3:4], "testclasses": UNSEEN}
     for name, classes in lists.items():
         (tmp_path / f"{name}.txt").write_text("\n".join(classes))
-    code, out, _ = run(*files, *(tmp_path / f"{name}.txt" for name in lists), "--test-fraction=0.5", "--seed=3")
+    code, out, _ = run(
+        *files, *(tmp_path / f"{name}.txt" for name in lists), "--set=splits.test_fraction=0.5", "--seed=3"
+    )
     assert code == 0
     dataset = own.load(tmp_path / "root")
     assert [dataset.class_names[label] for label in dataset.unseen] == list(UNSEEN)
@@ -188,7 +191,7 @@ def test_lists_of_rows_count_from_0_or_1(run, tmp_path):
         numbers = {part: (rows + base).tolist() for part, rows in lists.items()}
         (tmp_path / "splits.json").write_text(json.dumps(numbers))
         code, out, _ = run(*files, tmp_path / "splits.json", *overwrite)
-        assert (code, f"rows of the splits count from {base}" in out) == (0, True)
+        assert (code, f"splits.base         {base}" in out) == (0, True)
         dataset = own.load(tmp_path / "root")
         for part, rows in lists.items():
             np.testing.assert_array_equal(getattr(dataset.splits, part), rows)
@@ -200,21 +203,21 @@ def test_things_of_no_use_are_named_until_they_are_many(run, tmp_path):
         np.savez(tmp_path / "a.npz", x=X, y=LABELS, **notes)
         code, out, _ = run(tmp_path / "a.npz", own.write_classes(tmp_path), *overwrite)
         assert code == 0
-        assert out.count("not used: " + str(tmp_path / "a.npz")) == min(count, 8)
-        assert ("not used: 12 more of this kind" in out) == (count == 20)
+        assert out.count("a.npz:note ") == min(count, 8)
+        assert ("12 more" in out) == (count == 20)
 
 
 def test_flags_decide_what_files_do_not_say(run, tmp_path):
     square = np.random.default_rng(4).normal(size=(ROWS, ROWS)).astype(np.float32)
     np.savez(tmp_path / "a.npz", this=square, that=square.T, y=LABELS[LABELS > 0], z=LABELS)
     classes = own.write_classes(tmp_path)
-    explicit = [f"--features={tmp_path / 'a.npz'}:this", f"--labels={tmp_path / 'a.npz'}:z", f"--semantics={classes}"]
-    code, out, _ = run(*explicit, "--orientation=columns", "--label-base=0", "--unseen=fox,cat")
+    settings = ("features.from=a.npz:this", "features.axis=columns", "labels.from=a.npz:z", "labels.base=0")
+    said = [f"--set={setting}" for setting in settings]
+    code, out, _ = run(tmp_path / "a.npz", classes, *said, "--unseen=fox,cat")
     assert code == 0
     dataset = own.load(tmp_path / "root")
     np.testing.assert_array_equal(dataset.unseen, [2, 5])
-    assert "pictures are columns (as asked for)" in out
-    assert "not used" in out
+    assert "a.npz:that, 24 x 24 float32" in out
     np.testing.assert_array_equal(dataset.x, square.T)
 
 
@@ -243,20 +246,17 @@ def test_numerals_with_zeros_are_names_too(run, tmp_path):
     own.write_csv(tmp_path / "classes.csv", names, SEMANTICS, "class")
     code, out, _ = run(*files)
     assert code == 0
-    assert "numbers that are names of classes" in out
+    assert "labels.base        names" in out
     own.require_same(own.load(tmp_path / "root"), names)
     np.save(tmp_path / "labels.npy", LABELS)
-    assert run(*files, "--overwrite", "--label-base=0")[0] == 0
+    assert run(*files, "--overwrite", "--set=labels.base=0")[0] == 0
     own.require_same(own.load(tmp_path / "root"), names)
 
 
 def test_numbers_count_the_descriptions_and_this_is_said(run, tmp_path):
     out = run(*own.write_files(tmp_path, features=X[:, None]))[1]
     own.require_same(own.load(tmp_path / "root"))
-    first_second_last = "0 is 'ant', 1 is 'polar bear', 5 is 'fox'"
-    assert (
-        f"count the classes of {tmp_path / 'classes.csv'}: 'semantics' from 0 (a 0 occurs): {first_second_last}" in out
-    )
+    assert "labels count the descriptions from 0: 0 is 'ant', 1 is 'polar bear', 5 is 'fox'" in out
 
 
 def test_tables_that_name_their_pictures_are_joined_by_name(run, tmp_path):
@@ -319,7 +319,7 @@ def test_classes_without_description_or_rows(run, tmp_path):
     own.write_csv(tmp_path / "classes.csv", names, SEMANTICS, "class")
     np.save(tmp_path / "labels.npy", np.array(TEXTS))
     assert "'fox'" in run(*files)[2]
-    code, out, _ = run(*files, "--leave-out-undescribed")
+    code, out, _ = run(*files, "--set=labels.undescribed=leave out")
     assert code == 0
     dataset = own.load(tmp_path / "root")
     np.testing.assert_array_equal(dataset.x, X[LABELS < 5])
@@ -351,15 +351,93 @@ def configuration(root: Path) -> Any:
     return config
 
 
-def test_provenance(run, tmp_path):
+def test_the_manifest_makes_the_data_set_again(run, tmp_path, capsys):
     files = own.write_files(tmp_path)
-    run(*files)
-    written = json.loads((tmp_path / "root" / "MINE" / "provenance.json").read_text())
-    assert [entry["file"] for entry in written["sources"]] == ["features.npy", "labels.npy", "classes.csv"]
-    assert written["sources"][0]["sha256"] == sources.sha256(tmp_path / "features.npy")
-    assert written["fingerprint"] == own.load(tmp_path / "root").fingerprint()
-    assert written["command"].startswith("zsl-jax data import --as=files ")
-    assert written["shapes"] == {"features": [24, 5], "semantics": [6, 3]}
+    assert run(*files, "--unseen=eel,fox")[0] == 0
+    folder = tmp_path / "root" / "MINE"
+    written = {path.name: path.read_bytes()[toy.HEADER_BYTES :] for path in folder.iterdir()}
+    said = tomllib.loads((folder / "dataset.toml").read_text())
+    assert said["sha256"]["features.npy"] == store.sha256(tmp_path / "features.npy")
+    assert said["made"]["fingerprint"] == own.load(tmp_path / "root").fingerprint()
+    assert said["splits"]["unseen_classes"] == ["eel", "fox"]
+    assert own.import_data([str(folder / "dataset.toml")]) == 0
+    assert {path.name: path.read_bytes()[toy.HEADER_BYTES :] for path in folder.iterdir()} == written
+    elsewhere = tmp_path / "elsewhere"
+    assert own.import_data([str(folder / "dataset.toml"), f"--root={elsewhere}", "--set=splits.unseen_classes=2"]) == 0
+    assert own.load(elsewhere).fingerprint() != said["made"]["fingerprint"]
+    capsys.readouterr()
+    np.save(files[0], X + 1)
+    assert own.import_data([str(folder / "dataset.toml")]) == 2
+    assert "features.npy: has changed since the manifest was written" in capsys.readouterr().err
+    own.require_same(own.load(tmp_path / "root"))
+
+
+def test_a_manifest_written_by_hand(run, tmp_path, capsys):
+    files = own.write_files(tmp_path)
+    np.savez(tmp_path / "odd.npz", u=X.T, v=LABELS)
+    manifest = tmp_path / "mine.toml"
+    manifest.write_text(
+        f"""dataset = "MINE"
+root = "root"
+[features]
+from = "odd.npz:u"
+[labels]
+from = "odd.npz:v"
+[semantics]
+from = "{files[2].name}:numbers"
+classes = "{files[2].name}:class"
+[splits]
+unseen_classes = ["fox", "eel"]
+"""
+    )
+    assert own.import_data([str(manifest)]) == 0
+    own.require_same(own.load(tmp_path / "root"))
+    for line, message in {
+        'axis = "up"': "features.axis: 'up'; one of rows, columns is needed",
+        "from = 3": "cannot be read as TOML",
+        'form = "x"': "features.form: unknown; there are from, axis, columns, images",
+        'columns = ["q"]\nimages = "odd.npz:w"': "features.images: ",
+    }.items():
+        text = manifest.read_text().replace("[labels]", f"{line}\n[labels]")
+        (tmp_path / "wrong.toml").write_text(text)
+        capsys.readouterr()
+        assert own.import_data([str(tmp_path / "wrong.toml"), "--overwrite"]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_everything_open_is_asked_at_once(run, tmp_path):
+    np.savez(tmp_path / "a.npz", u=X, v=LABELS, my_split=np.arange(ROWS) % 3, att=SEMANTICS[:, :3])
+    found = run(tmp_path / "a.npz", "--set=labels.from=a.npz:v")
+    own.require_refused(found, tmp_path / "root", "features.from: nothing is called so; is it a.npz:u (24 x 5 float32)")
+    assert "splits: what is a.npz:my_split (24 int64)?" in found[2]
+
+
+def test_pieces_of_the_data_in_files_called_like_the_parts(run, tmp_path):
+    is_seen, test = LABELS < 4, np.arange(ROWS) % 2 > 0
+    for name, rows in {"train": is_seen & ~test, "test_seen": is_seen & test, "test_unseen": ~is_seen}.items():
+        np.savez(tmp_path / f"{name}.npz", features=X[rows], labels=LABELS[rows])
+    files = [tmp_path / f"{name}.npz" for name in ("train", "test_seen", "test_unseen")]
+    assert run(*files, own.write_classes(tmp_path))[0] == 0
+    made = own.load(tmp_path / "root")
+    np.testing.assert_array_equal(made.unseen, [4, 5])
+    assert made.splits.test_seen.size == (is_seen & test).sum()
+    np.testing.assert_array_equal(made.x[made.splits.test_unseen], X[~is_seen])
+
+
+def test_names_of_classes_from_the_folders_of_pictures(run, tmp_path):
+    images = [f"data/{name}/{row}.jpg" for row, name in enumerate(TEXTS)]
+    np.savez(tmp_path / "a.npz", features=X, labels=LABELS, image_files=images, att=SEMANTICS)
+    assert run(tmp_path / "a.npz", "--set=semantics.axis=rows")[0] == 0
+    own.require_same(own.load(tmp_path / "root"))
+
+
+def test_lists_in_mat_files_may_count_from_0(run, tmp_path):
+    seen, unseen = np.flatnonzero(LABELS < 4), np.flatnonzero(LABELS > 3)
+    lists = {"trainval_loc": seen[3:], "test_seen_loc": seen[:3], "test_unseen_loc": unseen}
+    fields = {name: rows[:, None] for name, rows in lists.items()}
+    toy.write_v5(tmp_path / "a.mat", {"features": X, "labels": LABELS[:, None] + 1} | fields)
+    assert run(tmp_path / "a.mat", own.write_classes(tmp_path))[0] == 0
+    np.testing.assert_array_equal(own.load(tmp_path / "root").splits.test_unseen, unseen)
 
 
 def test_an_existing_folder_is_kept(run, tmp_path):

@@ -15,7 +15,7 @@ ORDER = np.random.default_rng(9).permutation(ROWS)
 
 @pytest.fixture
 def run(tmp_path, capsys):
-    return lambda *arguments: own.run(own.import_features, capsys, tmp_path / "root", *arguments)
+    return lambda *arguments: own.run(own.import_data, capsys, tmp_path / "root", *arguments)
 
 
 def beside(folder, **fields: Any):
@@ -27,20 +27,15 @@ def beside(folder, **fields: Any):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"categories": NAMES[::-1]}, "'categories' lists the classes in another order than"),
-        ({"names": (*NAMES[::-1], "gnu")}, "say which they count by --label-names FILE[:FIELD]"),
-        ({"breed": TEXTS[::-1]}, "'breed': spells out the classes, others than"),
-        ({"split": np.arange(ROWS) % 3}, "'split': looks like a split, but can't be read as one"),
-        ({"my_split": ("train", "test") * 12}, "'my_split': looks like a split"),
-        ({"train_ids": SEEN_ROWS}, "'train_ids': looks like a split"),
-        ({"isTrain": ~UNSEEN}, "'isTrain': looks like a split"),
-        ({"novel": NAMES[4:]}, "'novel': looks like a split"),
-        ({"seen_mask": ~UNSEEN, "train": SEEN_ROWS}, "Call both trainval, test_seen or test_unseen"),
-        ({"unseen": np.array([4, 5])}, "for rows, call the lists trainval, test_seen, test_unseen"),
-        (
-            {"seen_mask": ~UNSEEN & ~TEST, "unseen": UNSEEN, "test_seen": TEST_ROWS},
-            "Call both trainval, test_seen or test_unseen",
-        ),
+        ({"categories": NAMES[::-1]}, "labels.classes: a.npz:categories lists the classes in another order"),
+        ({"names": (*NAMES[::-1], "gnu")}, "labels.classes: a.npz:names lists the classes in another order"),
+        ({"breed": TEXTS[::-1]}, "labels.from: a.npz:breed names other classes; which is right?"),
+        ({"split": np.arange(ROWS) % 3}, "splits: what is a.npz:split (24 int64)?"),
+        ({"my_split": ("train", "test") * 12}, "splits: what is a.npz:my_split (24 names)?"),
+        ({"train_ids2go": SEEN_ROWS}, "splits: what is a.npz:train_ids2go"),
+        ({"isTrain": ~UNSEEN}, "splits: what is a.npz:isTrain"),
+        ({"unseen": np.array([4, 5])}, "write the classes' names, or, for rows, set splits.trainval"),
+        ({"train_loc": np.array([None, 3])}, "splits: what is a.npz:train_loc (of type object"),
     ],
 )
 def test_what_contradicts_is_refused(run, tmp_path, fields, message):
@@ -96,7 +91,8 @@ def test_rows_of_the_splits_by_other_names(run, tmp_path, fields):
 
 
 @pytest.mark.parametrize(
-    ("seen", "unseen"), [("seen", "unseen_class_names"), ("base_classes", "novel_cls"), ("train_list", "test_names")]
+    ("seen", "unseen"),
+    [("seen", "unseen_class_names"), ("base_classes", "novel_cls"), ("train_list", "test_names"), ("seen", "novel")],
 )
 def test_classes_of_the_splits_by_other_names(run, tmp_path, seen, unseen):
     assert run(*beside(tmp_path, **{seen: NAMES[:4], unseen: NAMES[4:]}))[0] == 0
@@ -121,7 +117,7 @@ def test_rows_that_two_files_name(run, tmp_path, name):
     np.savez(tmp_path / "y.npz", labels=LABELS[ORDER], **fields[1])
     found = run(tmp_path / "x.npz", tmp_path / "y.npz", own.write_classes(tmp_path))
     if name == "keys":
-        own.require_refused(found, tmp_path / "root", "name the same rows in different order; call both image_names")
+        own.require_refused(found, tmp_path / "root", "order the same names otherwise; if they name the rows")
     else:
         assert found[0] == 0
         own.require_same(own.load(tmp_path / "root"))
@@ -131,8 +127,10 @@ def test_numbers_beside_labels_are_not_preferred_to_a_matrix(run, tmp_path):
     files = [own.write_csv(tmp_path / "f.csv", PICTURES, X, "path"), own.write_classes(tmp_path)]
     widths = np.arange(ROWS)[:, None] % 5
     files += [own.write_csv(tmp_path / "l.csv", zip(PICTURES, TEXTS, strict=True), widths, "path,class")]
-    own.require_refused(run(*files), tmp_path / "root", "could both be the features; say which by --features")
-    assert run(*files, f"--features={files[0]}:f")[0] == 0
+    own.require_refused(
+        run(*files), tmp_path / "root", "features.from: which of f.csv:numbers (24 x 5 float64) or l.csv"
+    )
+    assert run(*files, "--set=features.from=f.csv:numbers")[0] == 0
     own.require_same(own.load(tmp_path / "root"))
 
 
@@ -142,7 +140,6 @@ def test_class_lists_in_the_file_of_descriptions(tmp_path, capsys, name, counts)
     listed = np.array(NAMES[4:]) if counts else np.arange(9)
     fields: dict[str, Any] = {name: listed}
     np.savez(tmp_path / "s.npz", attributes=own.SEMANTICS, classes=NAMES, **fields)
-    found = own.run(own.make_dataset, capsys, tmp_path / "root", pictures, f"--semantics={tmp_path / 's.npz'}")
-    assert found[0] == 0
-    assert ("- unseen: 1 of 6 classes, drawn" in found[1]) == (not counts)
-    assert own.load(tmp_path / "root").unseen.size == (2 if counts else 1)
+    found = own.run(own.import_data, capsys, tmp_path / "root", pictures, f"--semantics={tmp_path / 's.npz'}")
+    assert found[0] == (0 if counts else 2)
+    assert not counts or own.load(tmp_path / "root").unseen.size == 2

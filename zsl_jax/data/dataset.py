@@ -77,6 +77,7 @@ class Dataset(Vectors):
     given_semantics: np.ndarray | None = None
     semantics_scaler: SemanticsScaler | None = None
     bayes: object | None = None
+    attribute_names: tuple[str, ...] = ()
 
     @property
     def features(self) -> str | None:

@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zsl_jax import data
-from zsl_jax.data import checks
 from zsl_jax.data.dataset import Dataset
-from zsl_jax.data.importing import sources
-from zsl_jax.data.importing.fields import real
+from zsl_jax.data.importing import propose
 from zsl_jax.data.scaling import SEMANTICS, SemanticsScaler, scale_semantics
 from zsl_jax.data.sources import layout, xlsa17
 from zsl_jax.errors import InputError
@@ -205,10 +203,10 @@ def new_classes(path: Path, asked: tuple[str, ...], scaler: SemanticsScaler) -> 
     Raises:
       InputError: the file is no such matrix, has a class twice, or a class can't be normalised.
     """
-    values, names = read_descriptions(path)
-    if names is None and len(asked) != len(values):
+    values, names, _ = propose.descriptions(path)
+    if not names and len(asked) != len(values):
         raise InputError(f"--semantics {path}: {len(values)} rows without names, {len(asked)} names in --classes")
-    own = asked if names is None else names
+    own = names or asked
     if twice := [name for place, name in enumerate(own) if name in own[:place]]:
         raise InputError(f"--semantics {path}: describes {twice[0]!r} twice")
     if scaler.shift.size not in (1, values.shape[1]):
@@ -220,26 +218,6 @@ def new_classes(path: Path, asked: tuple[str, ...], scaler: SemanticsScaler) -> 
         own, scale_semantics(scaler, values, f"--semantics {path}"), f"of {path.name}, {how}, as the run's"
     )
     return classes if asked in ((), ("all",)) else pick(classes, asked)
-
-
-def read_descriptions(path: Path) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Descriptions [C, A] float64, and names where the file has some.
-
-    Raises:
-      InputError: the file holds no such matrix, or several, or an entry is not finite.
-    """
-    fields = [one for one in sources.read(path, names_first=True) if not isinstance(one.value, tuple)]
-    if len(fields) != 1:
-        raise InputError(
-            f"--semantics {path}: holds {len(fields)} arrays of numbers; one is needed, a row for each class"
-        )
-    values = real(fields[0]).astype(np.float64)
-    if values.ndim != 2 or not values.size:
-        raise InputError(
-            f"--semantics {path}: of shape {list(values.shape)}; a row of numbers for each class is needed"
-        )
-    checks.require_finite(checks.float32(values), f"--semantics {path}")
-    return values, fields[0].names
 
 
 def require_width(classes: Classes, made: Generator) -> None:

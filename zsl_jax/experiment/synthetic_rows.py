@@ -11,7 +11,7 @@ import numpy as np
 
 from zsl_jax import files
 from zsl_jax.data.dataset import Dataset
-from zsl_jax.data.importing import sources
+from zsl_jax.data.importing import store
 from zsl_jax.data.scaling import Scaler, fit_scaler
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation.rows import FLOAT_BYTES
@@ -89,7 +89,7 @@ def provenance(workdir: rescoring.Workdir, made: Generator, classes: Classes, de
         "imported": made.imported,
         "data_fingerprint": workdir.fingerprint,
         "classes": classes.origin,
-        "semantics_sha256": sources.sha256(described) if described else "",
+        "semantics_sha256": store.sha256(described) if described else "",
         "config": workdir.config.to_dict(),
     }
 

@@ -163,7 +163,7 @@ BAD_FIELDS = {
     "infinite feature": ({"features": _changed(FEATURES["features"], (0, 0), np.inf)}, "inf in row 1, column 1"),
     "float32 overflow": ({"features": _changed(FEATURES["features"], (1, 0), 1e39)}, "inf in row 1, column 2"),
     "no features": ({"features": None}, "no field 'features'"),
-    "features of text": ({"features": toy.cells(["a"] * N_ROWS)}, "'features' is of class 'cell'"),
+    "features of text": ({"features": toy.cells(["a"] * N_ROWS)}, "'features' is text"),
     "complex features": ({"features": FEATURES["features"] * 1j}, "'features' is of class 'complex double'"),
     "no att": ({"att": None}, r"att_splits\.mat: no field 'att'"),
     "nan in att": ({"att": _changed(SPLITS["att"], (1, 2), np.nan)}, "'att': nan in row 2, column 3"),

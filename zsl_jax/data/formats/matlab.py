@@ -1,66 +1,101 @@
-"""Reading number arrays and names from MATLAB files (v5, v7 and HDF5-based v7.3) without trusting them."""
+"""Reading MATLAB files (v5, v7 and HDF5-based v7.3) without trusting them."""
 
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import h5py
 import numpy as np
 
+from zsl_jax import files
 from zsl_jax.data.formats import mat5
+from zsl_jax.data.formats.mat5 import DEEPEST, Unread
 from zsl_jax.errors import InputError
 
 # Larger arrays are refused before anything is allocated: a few bytes of a damaged file can claim terabytes.
 MAX_ELEMENTS = 2**31
-MAX_BYTES = 8 * MAX_ELEMENTS
-CELL_BYTES = 16  # that a cell of text takes in an HDF5 file at least
+CELL_BYTES = 16  # that a cell takes in an HDF5 file at least
 MAX_CHARACTERS = 2**24  # of all cells; more only in files of more bytes, since cells may share one text
+ELSEWHERE = "not kept in the file itself; only what is there is read"
 
 
-def read_numbers(path: pathlib.Path, fields: Sequence[str]) -> dict[str, np.ndarray]:
-    """Reads real-number matrices, oriented as MATLAB shows them.
+def read(path: pathlib.Path, names: Collection[str] | None = None) -> dict[str, Any]:
+    """Reads the variables of a file, oriented as MATLAB shows them.
 
     Args:
       path: a MATLAB file of any version since 5.
-      fields: names of the wanted variables.
+      names: of the wanted variables; None: all.
 
     Returns:
-      The variables that the file has, by name, two-dimensional, in the file's own number type. Empty ones are left out.
+      By name: an array [...] (logical ones bool, sparse ones with their zeros), a tuple of texts (a char matrix, a cell
+      array of texts), a dictionary (a struct), or `Unread` for anything else, with the reason. A cell with one thing in
+      it is that thing, cells of a number each are an array [n].
 
     Raises:
-      InputError: the file is missing, damaged or no MATLAB file; a variable isn't a two-dimensional array of numbers.
+      InputError: the file is missing, damaged, no MATLAB file, or too large for the memory.
     """
-    return _read(path, fields, _v5_numbers, _hdf5_numbers)
+    reader = _hdf5 if _is_hdf5(path) else mat5.read
+    try:
+        return {name: _simple(value) for name, value in reader(path, names, files.MAX_BYTES).items()}
+    except InputError:
+        raise
+    except Exception as error:  # damaged files raise a dozen kinds
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: cannot be read ({reason[:200]}); is the file whole? Copy it again") from error
+
+
+def read_numbers(path: pathlib.Path, fields: Sequence[str]) -> dict[str, np.ndarray]:
+    """Reads real-number matrices in the file's own number type; those that are absent or empty are left out.
+
+    Raises:
+      InputError: as `read`; a variable isn't a two-dimensional array of numbers.
+    """
+    found = read(path, fields)
+    for name, value in found.items():
+        if not isinstance(value, np.ndarray) or value.ndim != 2 or value.dtype.kind not in "iuf":
+            raise InputError(f"{path}: '{name}' is {said(value)}; a two-dimensional array of real numbers is needed")
+    return {name: value for name, value in found.items() if value.size}
 
 
 def read_names(path: pathlib.Path, field: str) -> tuple[str, ...] | None:
     """Reads a cell array of strings (or rows of characters); None where the file has no such variable.
 
     Raises:
-      InputError: as `read_numbers`; the variable isn't a list of strings.
+      InputError: as `read`; the variable isn't a list of strings.
     """
-    return _read(path, [field], _v5_names, _hdf5_names).get(field)
+    value = read(path, [field]).get(field)
+    if value is not None and not isinstance(value, tuple):
+        raise InputError(f"{path}: '{field}' is {said(value)}; a cell array of strings is needed")
+    return value
 
 
-def headers(path: pathlib.Path) -> list[mat5.Header]:
-    """Lists the variables of a file without reading them; structs and the like are left out.
-
-    Raises:
-      InputError: the file is missing, damaged or no MATLAB file.
-    """
-    return _read(path, (), lambda path, _: mat5.headers(path), _hdf5_headers)
+def said(value: Any) -> str:
+    """What a variable is, in words."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} of shape {value.shape}"
+    return value.reason if isinstance(value, Unread) else {tuple: "text", dict: "a struct"}[type(value)]
 
 
-def _read(path: pathlib.Path, fields: Sequence[str], v5, hdf5) -> Any:
-    reader = hdf5 if _is_hdf5(path) else v5
-    try:
-        return reader(path, fields)
-    except InputError:
-        raise
-    except Exception as error:  # damaged files raise a dozen kinds
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: cannot be read ({reason[:200]}); is the file whole? Copy it again") from error
+def _simple(value: Any) -> Any:
+    """Lists of cells as texts, or as the one thing in them."""
+    if isinstance(value, dict):
+        return {name: _simple(part) for name, part in value.items()}
+    if not isinstance(value, list):
+        return value
+    cells = list(map(_simple_cell, value))
+    if all(isinstance(cell, str) for cell in cells):
+        return tuple(map(printable, cells))
+    if len(cells) > 1 and all(isinstance(cell, np.ndarray) and cell.size == 1 for cell in cells):
+        return np.array([cell.ravel()[0] for cell in cells])
+    return cells[0] if len(cells) == 1 else Unread("a cell array of other things than texts")
+
+
+def _simple_cell(value: Any) -> Any:
+    """A cell that holds one text as that text, at any depth; an empty one is an empty text."""
+    while isinstance(value, list) and len(value) <= 1:
+        value = value[0] if value else ""
+    return _simple(value)
 
 
 def _is_hdf5(path: pathlib.Path) -> bool:
@@ -79,126 +114,90 @@ def _is_hdf5(path: pathlib.Path) -> bool:
     return False
 
 
-def _require_size(path: pathlib.Path, field: str, shape: Sequence[int]) -> None:
-    if math.prod(shape) > MAX_ELEMENTS:
-        raise InputError(f"{path}: '{field}' claims shape {tuple(shape)}, more than {MAX_ELEMENTS} entries")
-
-
-def _not_numbers(path: pathlib.Path, field: str, found: str) -> InputError:
-    return InputError(f"{path}: '{field}' is {found}; a two-dimensional array of real numbers is needed")
-
-
-def _v5_numbers(path: pathlib.Path, fields: Sequence[str]) -> dict[str, np.ndarray]:
-    variables = mat5.read_variables(path, fields, MAX_BYTES)
-    return {name: _v5_matrix(path, variable) for name, variable in variables.items() if math.prod(variable.shape)}
-
-
-def _v5_matrix(path: pathlib.Path, variable: mat5.Variable) -> np.ndarray:
-    if not mat5.is_numbers(variable) or len(variable.shape) != 2:
-        raise _not_numbers(path, variable.name, f"of class '{variable.class_name}' and shape {variable.shape}")
-    return mat5.numbers(variable)
-
-
-def _v5_names(path: pathlib.Path, fields: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    names = {}
-    for name, variable in mat5.read_variables(path, fields, MAX_BYTES).items():
-        texts = mat5.strings(variable)
-        if texts is None:
-            raise InputError(f"{path}: '{name}' is of class '{variable.class_name}'; a cell array of strings is needed")
-        names[name] = tuple(map(printable, texts))
-    return names
-
-
-def _hdf5_variable(path: pathlib.Path, file: h5py.File, name: str) -> h5py.Dataset | None:
-    """Returns a variable stored in this very file; links and external storage could read any file of the machine."""
-    link = file.get(name, getlink=True)
-    if link is None:
-        return None
-    if not isinstance(link, h5py.HardLink):
-        raise InputError(f"{path}: '{name}' is a link; only data stored in the file itself is read")
-    return stored_here(path, name, file[name])
-
-
-def stored_here(path: pathlib.Path, name: str, item: Any) -> h5py.Dataset:
-    """Returns an HDF5 array; raises InputError for anything else, for one kept in another file, and for huge ones."""
-    if not isinstance(item, h5py.Dataset):
-        raise _not_numbers(path, name, "a group or struct")
-    if item.is_virtual or item.external:
-        raise InputError(f"{path}: '{name}' is stored in another file; only data stored in the file itself is read")
-    _require_size(path, name, item.shape or ())
-    return item
-
-
-def _hdf5_headers(path: pathlib.Path, _: Sequence[str]) -> list[mat5.Header]:
+def _hdf5(path: pathlib.Path, names: Collection[str] | None, max_bytes: int) -> dict[str, Any]:
     with h5py.File(path, "r") as file:
-        here = [name for name in map(str, file) if isinstance(file.get(name, getlink=True), h5py.HardLink)]
-        return [_hdf5_header(name, item) for name in here if isinstance(item := file[name], h5py.Dataset)]
+        reader = _Hdf5(path, file, max_bytes, max(MAX_CHARACTERS, path.stat().st_size))
+        wanted = [name for name in map(str, file) if name[0] != "#" and (names is None or name in names)]
+        return {name: reader.member(file, name, 0) for name in wanted}
 
 
-def _hdf5_header(name: str, item: h5py.Dataset) -> mat5.Header:
-    is_cell = h5py.check_ref_dtype(item.dtype) is h5py.Reference
-    numbers = {"i": "int64", "u": "uint64", "f": "double"}.get(item.dtype.kind, "unknown")
-    class_name = item.attrs.get("MATLAB_class", b"cell" if is_cell else numbers.encode())
-    return mat5.Header(
-        name, bytes(class_name).decode("latin-1"), item.shape or (), (item.size or 0) * item.dtype.itemsize
-    )
+class _Hdf5:
+    """Reads the variables of a v7.3 file, of no more bytes and characters than there is room for."""
 
+    def __init__(self, path: pathlib.Path, file: h5py.File, n_bytes: int, n_characters: int):
+        self.path, self.file = path, file
+        self.n_bytes, self.n_characters = n_bytes, n_characters
 
-def _hdf5_numbers(path: pathlib.Path, fields: Sequence[str]) -> dict[str, np.ndarray]:
-    with h5py.File(path, "r") as file:
-        variables = {name: _hdf5_variable(path, file, name) for name in fields}
-        arrays = {name: _hdf5_matrix(path, name, item) for name, item in variables.items() if item is not None}
-    return {name: array for name, array in arrays.items() if array.size}
+    def member(self, group: Any, name: str, depth: int) -> Any:
+        """A variable stored in this very file; links and external storage could read any file of the machine."""
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            return Unread(ELSEWHERE)
+        return self.value(name, group[name], depth)
 
+    def value(self, name: str, item: Any, depth: int, in_cell: bool = False) -> Any:
+        """An array, a list of texts or cells, a dictionary, or why it is not read."""
+        if depth > DEEPEST or isinstance(item, h5py.Datatype):
+            return Unread("cells and structs too deep within each other")
+        if isinstance(item, h5py.Group):
+            if "MATLAB_sparse" in item.attrs:
+                return self.dense(name, item)
+            return {part: self.member(item, part, depth + 1) for part in map(str, item)}
+        class_name = bytes(item.attrs.get("MATLAB_class", b"")).decode("latin-1")
+        if item.attrs.get("MATLAB_empty", 0):
+            return [""] if class_name == "char" else np.zeros((0, 0))
+        if "MATLAB_object_decode" in item.attrs:
+            return Unread(f"an object of class '{class_name}'; in MATLAB write cellstr(x) of strings")
+        if h5py.check_ref_dtype(item.dtype) is h5py.Reference:
+            return self.cells(name, item, depth)
+        is_text = class_name == "char" or (in_cell and not class_name and item.dtype == np.uint16)
+        return self.array(name, item, "char" if is_text else class_name)
 
-def _hdf5_matrix(path: pathlib.Path, name: str, item: h5py.Dataset) -> np.ndarray:
-    """Returns the variable as MATLAB shows it: its arrays are stored transposed."""
-    if item.attrs.get("MATLAB_empty", 0):
-        return np.zeros((0, 0))
-    if (
-        item.dtype.kind not in "iuf"
-        or len(item.shape or ()) not in (1, 2)
-        or item.attrs.get("MATLAB_class") in (b"char", b"cell")
-    ):
-        raise _not_numbers(path, name, f"{item.dtype} of shape {item.shape}")
-    array = item[()]
-    return array[:, None] if array.ndim == 1 else array.T
+    def array(self, name: str, item: h5py.Dataset, class_name: str) -> Any:
+        """Numbers as MATLAB shows them: its arrays are stored transposed. Text as its rows."""
+        if stored_elsewhere(item):
+            return Unread(ELSEWHERE)
+        is_text = class_name == "char"
+        if item.dtype.kind not in "iuf" or (is_text and item.dtype != np.uint16):
+            return Unread(f"{item.dtype} of shape {item.shape}")
+        require_size(self.path, name, item.shape or ())
+        self.n_bytes -= (item.size or 0) * item.dtype.itemsize
+        files.require_room(self.path, files.MAX_BYTES - self.n_bytes)
+        array = np.asarray(item[()])
+        array = array.reshape(-1, 1) if array.ndim < 2 else array.T
+        if not is_text:
+            return array.astype(bool) if class_name == "logical" else array
+        self.n_characters -= array.size
+        if self.n_characters < 0:
+            raise InputError(f"{self.path}: '{name}' has more than {MAX_CHARACTERS} characters; is the file damaged?")
+        return ["".join(map(chr, row)).rstrip() for row in np.atleast_2d(array)]
 
-
-def _hdf5_names(path: pathlib.Path, fields: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    (field,) = fields
-    with h5py.File(path, "r") as file:
-        item = _hdf5_variable(path, file, field)
-        if item is None:
-            return {}
-        if h5py.check_ref_dtype(item.dtype) is not h5py.Reference:
-            raise InputError(f"{path}: '{field}' is {item.dtype}; a cell array of strings is needed")
-        n_bytes = path.stat().st_size
-        n_cells = item.size or 0
+    def cells(self, name: str, item: h5py.Dataset, depth: int) -> list[Any]:
+        """What the references of a cell array lead to."""
+        n_cells, n_bytes = item.size or 0, self.path.stat().st_size
         if n_cells * CELL_BYTES > n_bytes:
-            raise InputError(f"{path}: '{field}' claims {n_cells} cells, more than its {n_bytes} bytes can hold")
-        return {field: _hdf5_texts(path, field, file, item, max(MAX_CHARACTERS, n_bytes))}
+            raise InputError(f"{self.path}: '{name}' claims {n_cells} cells, more than its {n_bytes} bytes can hold")
+        return [self.value(name, self.file[cell], depth + 1, in_cell=True) for cell in item[()].T.ravel()]
+
+    def dense(self, name: str, item: Any) -> Any:
+        """A sparse matrix with its zeros."""
+        shape = (int(item.attrs["MATLAB_sparse"]), item["jc"].size - 1)
+        require_size(self.path, name, shape)
+        files.require_room(self.path, 8 * math.prod(shape))
+        rows, starts, entries = (
+            np.ravel(self.array(name, item[part], "")) if part in item else np.zeros(0) for part in ("ir", "jc", "data")
+        )
+        return mat5.dense(rows, starts, entries, shape, item.attrs.get("MATLAB_class") == b"logical")
 
 
-def _hdf5_texts(path: pathlib.Path, field: str, file: h5py.File, item: h5py.Dataset, budget: int) -> tuple[str, ...]:
-    """The strings that a cell array refers to, of no more characters than `budget`."""
-    names = []
-    for cell in item[()].T.ravel():
-        names.append(_hdf5_name(path, field, file[cell]))
-        budget -= len(names[-1])
-        if budget < 0:
-            raise InputError(f"{path}: '{field}' has more than {MAX_CHARACTERS} characters; is the file damaged?")
-    return tuple(names)
+def stored_elsewhere(item: h5py.Dataset) -> bool:
+    """Says whether an HDF5 array is kept in another file."""
+    return bool(item.is_virtual or item.external)
 
 
-def _hdf5_name(path: pathlib.Path, field: str, item: Any) -> str:
-    """Decodes one string of a cell array, stored as 16-bit character codes."""
-    codes = stored_here(path, field, item)
-    if codes.attrs.get("MATLAB_empty", 0):
-        return ""
-    if codes.dtype != np.uint16 or math.prod(codes.shape) > 10_000:
-        raise InputError(f"{path}: '{field}' has an entry that is no string")
-    return printable("".join(map(chr, codes[()].T.ravel(order="F"))))
+def require_size(path: pathlib.Path, name: str, shape: Sequence[int]) -> None:
+    """Raises InputError for an array that claims to be huge."""
+    if math.prod(shape) > MAX_ELEMENTS:
+        raise InputError(f"{path}: '{name}' claims shape {tuple(shape)}, more than {MAX_ELEMENTS} entries")
 
 
 def printable(text: str) -> str:

@@ -6,14 +6,12 @@ import pathlib
 import numpy as np
 
 from zsl_jax.data.formats.matlab import printable
-from zsl_jax.data.importing import sources
-from zsl_jax.data.importing.fields import Field, real
-from zsl_jax.data.importing.roles import role_of
+from zsl_jax.data.importing import fields, names
+from zsl_jax.data.importing.fields import NUMBERS, Field, real
 from zsl_jax.errors import InputError
 from zsl_jax.files import require_room
 
-MOST_NOTES = 3  # on how files were read
-EMBEDDINGS = (".npy", ".npz", ".pt", ".pth", ".csv", ".safetensors")
+EMBEDDINGS = (".npy", ".npz", ".pt", ".pth", ".csv", ".tsv", ".safetensors")
 
 
 def files(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
@@ -45,51 +43,64 @@ def files(folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
     return found
 
 
-def read(folder: pathlib.Path, found: dict[str, list[pathlib.Path]], orientation: str = "") -> list[Field]:
+def read(folder: pathlib.Path, axis: str = "") -> list[Field]:
     """Reads the embeddings of all classes.
 
     Args:
       folder: the folder.
-      found: its files, from `files`.
-      orientation: what pictures are in a file of several: "rows" (its matrix is [n, D]), "columns" ([D, n]) or "": as
-        the sizes tell; all pictures have as many numbers.
+      axis: what pictures are in a file of several: "rows" (its matrix is [n, D]), "columns" ([D, n]) or "": as the
+        sizes tell; all pictures have as many numbers. Columns of tables are joined by name.
 
     Returns:
-      Features [N, D], a row for each picture in the order of the files, and labels: the classes' names.
+      `features` [N, D], a row for each picture in the order of the files, `labels`, the classes' names, and `images`.
 
     Raises:
-      InputError: a file holds no vector or matrix of numbers, or other widths than the first; the sizes don't tell
-        where pictures lie; the files are too large for the memory.
+      InputError: a file holds no vector or matrix of numbers, or other widths than the first, or other columns; the
+        sizes don't tell where pictures lie; the files are too large for the memory.
     """
-    require_room(folder, sum(path.stat().st_size for paths in found.values() for path in paths))
-    fields = {path: _picture_field(path) for paths in found.values() for path in paths}
-    arrays = {path: _array(field) for path, field in fields.items()}
+    found = files(folder)
+    paths = [path for of_class in found.values() for path in of_class]
+    require_room(folder, sum(path.stat().st_size for path in paths))
+    there = {path: _embeddings(path) for path in paths}
+    arrays = {path: _array(field) for path, field in there.items()}
     require_room(folder, sum(array.nbytes for array in arrays.values()))
-    axis = orientation or _axis(folder, list(arrays.values()), any(field.axis == "rows" for field in fields.values()))
+    axis = axis or _axis(folder, list(arrays.values()), any(field.has_rows for field in there.values()))
     rows = {path: np.atleast_2d(array if axis == "rows" else array.T) for path, array in arrays.items()}
-    counts = {name: sum(len(rows[path]) for path in paths) for name, paths in found.items()}
-    names = [name for path in rows for name in _names(path.relative_to(folder), len(rows[path]))]
-    sizes = f"{min(counts.values())} to {max(counts.values())} pictures a class, {_width(rows)} numbers a picture"
-    turned = f"in files of several, pictures are {axis}" if any(array.ndim > 1 for array in arrays.values()) else ""
-    note = "; ".join(filter(None, [sizes, turned, *_notes(folder, fields)]))
+    _require_one_width(rows)
+    first = next(iter(there.values()))
+    ordered = [in_order(rows[path], field, first) for path, field in there.items()]
+    labels = tuple(name for name, of_class in found.items() for path in of_class for _ in rows[path])
+    images = [name for path in paths for name in _names(path.relative_to(folder), len(rows[path]))]
     return [
-        Field(folder, "features", np.concatenate(list(rows.values())), "rows", tuple(names), note),
-        Field(folder, "labels", tuple(name for name, count in counts.items() for _ in range(count))),
+        Field(folder, "features", np.concatenate(ordered), columns=first.columns),
+        Field(folder, "labels", labels),
+        Field(folder, "images", tuple(images)),
     ]
+
+
+def in_order(rows: np.ndarray, field: Field, first: Field) -> np.ndarray:
+    """Columns [n, D] of a table in the order of another's, joined by name; raises InputError where the names differ."""
+    if field.columns == first.columns or not (field.columns and first.columns):
+        return rows
+    if odd := sorted(set(first.columns) ^ set(field.columns)):
+        raise InputError(
+            f"{field.file}: column {odd[0]!r} is here or in {first.file} alone; both must have the same columns"
+        )
+    return rows[:, [field.columns.index(name) for name in first.columns]]
 
 
 def _entries(folder: pathlib.Path) -> list[pathlib.Path]:
     """What a folder holds, by name, without hidden files; links are refused."""
     try:
-        names = sorted(entry for entry in os.listdir(folder) if not entry.startswith("."))
+        entries = sorted(entry for entry in os.listdir(folder) if not entry.startswith("."))
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror})") from error
-    for name in names:
+    for name in entries:
         if name != printable(name):
             raise InputError(f"{folder}: {name!r} has letters that can't be printed; rename it")
         if (folder / name).is_symlink():
             raise InputError(f"{folder / name}: is a link; links are not followed, put the file itself there")
-    return [folder / name for name in names]
+    return [folder / name for name in entries]
 
 
 def _require_embeddings(path: pathlib.Path) -> None:
@@ -99,20 +110,20 @@ def _require_embeddings(path: pathlib.Path) -> None:
         raise InputError(f"{path}: no embeddings; files of {' '.join(EMBEDDINGS)} are read, pictures are not")
 
 
-def _picture_field(path: pathlib.Path) -> Field:
+def _embeddings(path: pathlib.Path) -> Field:
     """The file's one field of numbers."""
-    fields = [field for field in sources.read(path) if not isinstance(field.value, tuple)]
-    if len(fields) > 1:
-        fields = [field for field in fields if role_of(field) == "features"]
-    if len(fields) != 1:
+    found = [field for field in fields.read(path) if not isinstance(field.value, tuple)]
+    if len(found) > 1:
+        found = [field for field in found if "features" in names.roles(field.name)]
+    if len(found) != 1:
         raise InputError(f"{path}: one array of numbers is needed, or one of them called features")
-    return fields[0]
+    return found[0]
 
 
 def _array(field: Field) -> np.ndarray:
     """The numbers of one picture [D], or of several as a matrix; finite."""
     array, path = real(field), field.file
-    array = array.ravel() if array.size == max(array.shape) else array.squeeze()  # [1, D] and [D, 1] are one picture
+    array = array.ravel() if array.size == max(array.shape) and field.name != NUMBERS else array.squeeze()
     if array.ndim > 2:
         raise InputError(f"{path}: shape {array.shape}; a vector, or a matrix with a row for each picture, is needed")
     matrix = np.atleast_2d(array)
@@ -133,28 +144,16 @@ def _axis(folder: pathlib.Path, arrays: list[np.ndarray], has_tables: bool) -> s
         height, width = next(iter(shapes))
         raise InputError(
             f"{folder}: all files are {height} x {width}: are pictures rows or columns? "
-            "Say --orientation=rows or =columns"
+            "Say --set features.axis=rows or =columns"
         )
     return "columns" if fits_columns else "rows"
 
 
-def _notes(folder: pathlib.Path, fields: dict[pathlib.Path, Field]) -> list[str]:
-    """What was done in reading the files, each thing once."""
-    noted: dict[str, list[pathlib.Path]] = {}
-    for path, field in fields.items():
-        if field.note:
-            noted.setdefault(field.note, []).append(path.relative_to(folder))
-    more = {note: f" and {len(paths) - 1} more" if len(paths) > 1 else "" for note, paths in noted.items()}
-    return [f"{paths[0]}{more[note]}: {note}" for note, paths in noted.items()][:MOST_NOTES]
-
-
-def _width(rows: dict[pathlib.Path, np.ndarray]) -> int:
-    """How many numbers a picture has."""
+def _require_one_width(rows: dict[pathlib.Path, np.ndarray]) -> None:
     first, width = next((path, matrix.shape[1]) for path, matrix in rows.items())
     for path, matrix in rows.items():
         if matrix.shape[1] != width:
             raise InputError(f"{path}: {matrix.shape[1]} numbers a row, but {first} has {width}")
-    return width
 
 
 def _names(path: pathlib.Path, count: int) -> list[str]:

@@ -80,3 +80,10 @@ def _rough_note(pairs: Sequence[tuple[str, str]], where: str) -> tuple[str, ...]
         return ()
     shown = listed([f"{name!r} is {described!r}" for name, described in pairs])
     return (f"{where}: matched but for {MARKS}: {shown}",)
+
+
+def number(text: str, where: str) -> int:
+    """A numeral as a number; raises InputError for any other name."""
+    if not is_numeral(text):
+        raise InputError(f"{where}: {text!r} is no number; set labels.base to names")
+    return int(rough_name(text))

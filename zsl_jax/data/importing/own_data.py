@@ -1,88 +1,134 @@
-"""A data set of one's own: made of what files hold, written, and said how to train on it."""
+"""A data set of one's own: a manifest proposed or read, settled, assembled, written."""
 
-import dataclasses
+import importlib.metadata
+import platform
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from zsl_jax.data import check
-from zsl_jax.data.importing import leaks, roles, store
+from zsl_jax.data.importing import deduce, manifest, store
 from zsl_jax.data.importing.assemble import Assembled, assemble
-from zsl_jax.data.importing.fields import Field
-from zsl_jax.data.importing.options import Options
+from zsl_jax.data.importing.manifest import TOP, Manifest
+from zsl_jax.data.importing.places import Places
+from zsl_jax.data.importing.propose import Proposal
 from zsl_jax.errors import InputError
 
-MOST_SHOWN = 8  # of the things in the files that can't be used
+PACKAGES = ("zsl_jax", "numpy", "scipy", "h5py", "safetensors")
+MOST_SHOWN = 8  # of the things in the files that are not used
 
 
-def options(said: Mapping[str, Any]) -> Options:
-    """What the flags say; those that a program doesn't have stay as they are by default."""
-    given = {name: said.get(name) for name in Options.__dataclass_fields__}
-    return Options(**{name: value for name, value in given.items() if value is not None})
+class Imported(NamedTuple):
+    """What was made: its folder, manifest and data; what the data check says; fields that were not used, in words."""
+
+    folder: Path
+    manifest: Manifest
+    assembled: Assembled
+    report: check.Report
+    unused: tuple[str, ...]
 
 
-def make(
-    said: Mapping[str, Any],
-    command: Sequence[str],
-    fields: Sequence[Field],
-    asked: Mapping[str, Sequence[str]],
-    sources: Sequence[Mapping[str, Any]],
-) -> None:
-    """Assembles a data set, writes it, and prints what was decided, what the data check says and how to train on it.
+def make(made: Manifest, sources: Sequence[Path], described: Path | None, overwrite: bool) -> Imported:
+    """Makes a data set.
 
     Args:
-      said: the flags by name.
-      command: that is being run, for the provenance.
-      fields: of all files.
-      asked: FILE[:FIELD] by role, see `zsl_jax.data.importing.roles.choose`.
-      sources: the files, for the provenance.
+      made: a manifest, perhaps of little more than `dataset`, `root` and `folder`; what it lacks is proposed.
+      sources: files and folders to look into.
+      described: that of them which describes classes, if one was named.
+      overwrite: whether a data set that this program made may be replaced.
+
+    Returns:
+      What was made.
 
     Raises:
-      InputError: see `roles.choose`, `assemble`, `leaks.require_none` and `store.write`; a field that may be needed
-        can't be used, or the memory doesn't suffice.
+      InputError: something is to be said (all at once), a file has changed since the manifest was written, or what
+        `assemble` and `store.write` raise.
     """
-    folder = target(said)
+    top = made.get(TOP, {})
+    if missing := [key for key in ("dataset", "root") if not top.get(key)]:
+        raise InputError(f"{missing[0]}: is missing; say it by --{missing[0]}, or in the manifest")
+    folder = store.target(Path(top["root"]), top["dataset"], overwrite)
+    at = Places(Path(top.get("folder", ".")), made.get("features", {}).get("axis", ""))
     try:
-        chosen = _choose(fields, asked)
-        made = assemble(folder.name, chosen, options(said))
-        leaks.require_none(made.dataset.x, made.dataset.labels, chosen.features.where)
-        if made.dataset.r is not None and chosen.representations is not None:
-            leaks.require_none(made.dataset.r, made.dataset.labels, chosen.representations.where)
-        report = store.write(folder, made, {"command": shlex.join(command), "sources": list(sources)})
+        proposal = Proposal(made, at, sources, described)
+        if sources:
+            proposal.settle_places()
+        deduce.settle(proposal)
+        if proposal.questions:
+            raise InputError(
+                "say each of these by --set KEY=VALUE:\n" + "\n".join(f"  {line}" for line in proposal.questions)
+            )
+        assembled = assemble(made, at)
+        made["sha256"] = _hashes(made.get("sha256", {}), at)
+        made["made"] = _description(assembled)
+        report = store.write(folder, assembled, manifest.render(_of_here(made)))
     except MemoryError as error:
         raise InputError(f"{folder}: not made, the memory here doesn't suffice; give fewer rows") from error
-    tell(made, report, folder.parent)
+    unused = [f"{at.place(field)}, {field.shape}" for field in proposal.unused()]
+    more = [f"{len(unused) - MOST_SHOWN} more"] if len(unused) > MOST_SHOWN else []
+    return Imported(folder, made, assembled, report, (*unused[:MOST_SHOWN], *more))
 
 
-def _choose(fields: Sequence[Field], asked: Mapping[str, Sequence[str]]) -> roles.Roles:
-    """Decides what the usable fields are; the others may stay out only if nothing could need them."""
-    out = [field for field in fields if not field.is_usable]
-    for field in out:
-        role = roles.role_of(field)
-        if role and not asked.get("splits" if role == "split" else role):
-            raise InputError(f"{field.where}: {field.note}")
-    chosen = roles.choose([field for field in fields if field.is_usable], asked)
-    lines = [f"not used: {field.where}: {field.note}" for field in out]
-    more = [f"not used: {len(lines) - MOST_SHOWN} more of this kind"] if len(lines) > MOST_SHOWN else []
-    return dataclasses.replace(chosen, notes=(*chosen.notes, *lines[:MOST_SHOWN], *more))
+def _hashes(known: Mapping[str, str], at: Places) -> dict[str, str]:
+    """SHA-256 of each source; raises InputError where the manifest says another."""
+    found = {at.name(file): store.sha256(file) for file in sorted(at.files())}
+    for name, digest in found.items():
+        if known.get(name, digest) != digest:
+            raise InputError(
+                f"{at.folder / name}: has changed since the manifest was written; if it is meant to, take its line out "
+                "of [sha256] there"
+            )
+    return found
 
 
-def target(said: Mapping[str, Any]) -> Path:
-    """The folder of the new data set, refused where it may not be written."""
-    return store.target(Path(said["root"]), said["dataset"], said["overwrite"])
+def _of_here(made: Manifest) -> Manifest:
+    """The manifest with whole paths, since it will lie elsewhere."""
+    top = {key: str(Path(value).absolute()) if key in ("root", "folder") else value for key, value in made[TOP].items()}
+    return made | {TOP: top}
 
 
-def tell(made: Assembled, report: check.Report, root: Path) -> None:
-    """Prints the decisions, what the data check says, and how to train."""
-    notes = "\n".join(f"- {note}" for note in made.dataset.notes)
-    print(f"{notes}\n\n{check.render(report)}\n\nTrain on it:\n\n  {training_command(made, root)}")
-
-
-def training_command(made: Assembled, root: Path) -> str:
-    """The command that trains on a data set."""
+def _description(made: Assembled) -> dict[str, Any]:
+    """What the data set is, and by which versions it was made."""
     dataset = made.dataset
+    return {
+        "fingerprint": dataset.fingerprint(),
+        "classes": {"seen": int(dataset.seen.size), "unseen": int(dataset.unseen.size)},
+        "rows": {part: int(getattr(dataset.splits, part).size) for part in ("trainval", "test_seen", "test_unseen")},
+        "notes": list(dataset.notes),
+        "versions": {"python": platform.python_version()} | {one: importlib.metadata.version(one) for one in PACKAGES},
+    }
+
+
+def words(found: Imported) -> list[str]:
+    """The manifest as a short table in words, and what a person should know beyond it."""
+    made, dataset = found.manifest, found.assembled.dataset
+    shapes = {"features": dataset.x.shape, "semantics": dataset.semantics.shape, "labels": dataset.labels.shape}
+    if dataset.r is not None:
+        shapes["representations"] = dataset.r.shape
+    lines = []
+    for section in ("features", "representations", "labels", "semantics", "splits"):
+        for key, value in made.get(section, {}).items():
+            size = f" ({' x '.join(map(str, shapes[section]))})" if key == "from" and section in shapes else ""
+            lines.append((f"{section}.{key}", f"{_shown(value)}{size}"))
+    lines += [("not used", one) for one in found.unused]
+    lines += [("note", one) for one in dataset.notes]
+    width = max(len(name) for name, _ in lines)
+    return [f"{name:{width}}  {value}" for name, value in lines]
+
+
+def _shown(value: Any) -> str:
+    """A value, a long list by its ends."""
+    if not isinstance(value, list):
+        return str(value)
+    return f"{value[0]} .. {value[-1]} ({len(value)})" if len(value) > 3 else ", ".join(value)
+
+
+def training_command(found: Imported) -> str:
+    """The command that trains on a data set."""
+    dataset, scaling = found.assembled.dataset, found.manifest["semantics"].get("scaling", "validation")
     variant = "" if dataset.r is None else ":representations"
     config = [f"own_data{variant}", "--workdir", f"runs/{dataset.name}"]
-    data = [f"--config.data.root={root}", f"--config.data.dataset={dataset.name}"]
-    return shlex.join(["zsl-jax", "train", *config, *data])
+    data = [f"--config.data.root={found.folder.parent}", f"--config.data.dataset={dataset.name}"]
+    scaled = [] if scaling == "validation" else [f"--config.data.semantics_scaling={scaling}"]
+    return shlex.join(["zsl-jax", "train", *config, *data, *scaled])

@@ -1,26 +1,19 @@
-"""Puts a data set of one's own below a root, with its provenance: checked first, then whole or not at all."""
+"""Puts a data set of one's own below a root, with its manifest: checked first, then whole or not at all."""
 
 import hashlib
-import importlib.metadata
-import json
 import os
 import pathlib
-import platform
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from zsl_jax import files
 from zsl_jax.data import check
-from zsl_jax.data.importing import assemble, sources
+from zsl_jax.data.importing import assemble, folders, manifest
 from zsl_jax.data.importing.assemble import Assembled
 from zsl_jax.data.sources import layout
 from zsl_jax.data.sources.xlsa17 import write_xlsa17
 from zsl_jax.errors import InputError
 
-PROVENANCE = "provenance.json"
-PACKAGES = ("zsl_jax", "numpy", "scipy", "h5py", "safetensors")
 OURS = {
-    PROVENANCE,
+    manifest.FILE,
     f"{assemble.SEMANTICS}_splits.mat",
     *(f"{name}.mat" for name in (assemble.FEATURES, assemble.REPRESENTATIONS)),
 }
@@ -59,13 +52,13 @@ def target(root: pathlib.Path, name: str, overwrite: bool) -> pathlib.Path:
     return folder
 
 
-def write(folder: pathlib.Path, made: Assembled, provenance: Mapping[str, Any]) -> check.Report:
+def write(folder: pathlib.Path, made: Assembled, text: str) -> check.Report:
     """Writes a data set beside its place, checks it there, then gives it its name.
 
     Args:
       folder: from `target`; what is there is replaced.
       made: the data set.
-      provenance: for `provenance.json`; the data set's sizes, decisions and versions are added.
+      text: the manifest.
 
     Returns:
       What the data check says.
@@ -77,33 +70,35 @@ def write(folder: pathlib.Path, made: Assembled, provenance: Mapping[str, Any]) 
     with files.replacing_folder(folder) as whole:
         names = (made.dataset.origins["x"], made.dataset.representations)
         write_xlsa17(whole, made.dataset, *names, made.original_semantics, made.image_names)
-        written = json.dumps({**provenance, **_description(made)}, indent=2, ensure_ascii=False)
-        files.write_text(whole / PROVENANCE, written + "\n")
+        files.write_text(whole / manifest.FILE, text)
         report = check.check_dataset(whole.parent, folder.name)
         if report.problems or not report.trainable:
             raise InputError(f"{folder}: not made, it can't be trained on: {'; '.join(report.problems)}")
     return report
 
 
-def describe_files(paths: Sequence[pathlib.Path]) -> list[dict[str, Any]]:
-    """Name, size and SHA-256 of each file, for the provenance."""
-    return [{"file": path.name, "bytes": path.stat().st_size, "sha256": sources.sha256(path)} for path in paths]
+def sha256(path: pathlib.Path) -> str:
+    """The SHA-256 (hex) of a file; of a folder that of lines `<SHA-256> <path>` for all its files, in their order.
 
-
-def describe_folder(folder: pathlib.Path, paths: Sequence[pathlib.Path]) -> dict[str, Any]:
-    """The same for a folder: the SHA-256 is that of lines `<SHA-256> <path>` for all its files, in their order."""
+    Raises:
+      InputError: it can't be read.
+    """
     digest = hashlib.sha256()
-    for path in paths:
-        digest.update(f"{sources.sha256(path)} {path.relative_to(folder)}\n".encode())
-    n_bytes = sum(path.stat().st_size for path in paths)
-    return {"file": folder.name, "files": len(paths), "bytes": n_bytes, "sha256": digest.hexdigest()}
+    if path.is_dir():
+        for file in (file for of_class in folders.files(path).values() for file in of_class):
+            digest.update(f"{sha256(file)} {file.relative_to(path)}\n".encode())
+        return digest.hexdigest()
+    with files.opened(path) as stream:
+        while block := stream.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _is_ours(folder: pathlib.Path) -> bool:
     """Says whether a folder holds only what these programs write; raises InputError where it can't be read."""
     try:
         is_folder = folder.is_dir() and not folder.is_symlink()
-        return is_folder and {PROVENANCE} <= {entry.name for entry in folder.iterdir()} <= OURS
+        return is_folder and {manifest.FILE} <= {entry.name for entry in folder.iterdir()} <= OURS
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror}); choose another --dataset") from error
 
@@ -112,18 +107,3 @@ def _require_writable_size(made: Assembled) -> None:
     for name, array in {"features": made.dataset.x, "representations": made.dataset.r}.items():
         if array is not None and array.nbytes > MAX_MATLAB_BYTES:
             raise InputError(f"{name}: {array.nbytes} bytes; a MATLAB file of version 5 holds less, use fewer rows")
-
-
-def _description(made: Assembled) -> dict[str, Any]:
-    dataset = made.dataset
-    arrays = {"features": dataset.x, "representations": dataset.r, "semantics": dataset.semantics}
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {
-        "dataset": dataset.name,
-        "fingerprint": dataset.fingerprint(),
-        "shapes": {name: list(array.shape) for name, array in arrays.items() if array is not None},
-        "classes": {"seen": int(dataset.seen.size), "unseen": int(dataset.unseen.size)},
-        "rows": {part: int(getattr(dataset.splits, part).size) for part in ("trainval", "test_seen", "test_unseen")},
-        "decisions": list(dataset.notes),
-        "versions": {"python": platform.python_version()} | versions,
-    }

@@ -6,39 +6,35 @@ import pathlib
 import numpy as np
 
 from zsl_jax.data.formats.matlab import printable
-from zsl_jax.data.importing.columns import is_number
+from zsl_jax.data.formats.tables import is_number
 from zsl_jax.errors import InputError
 
-COUNTED = "its first column counts the lines: left out"
 
-
-def read(path: pathlib.Path) -> tuple[np.ndarray | tuple[str, ...], str]:
+def read(path: pathlib.Path) -> np.ndarray | tuple[str, ...]:
     """Reads a text file of UTF-8.
 
     Args:
       path: the file; empty lines in it don't count. A first column that counts the lines from 1 is left out.
 
     Returns:
-      Numbers [n, k], or [n] where each line has one, or n names; and a note.
+      Numbers [n, k], or [n] where each line has one, or n names.
 
     Raises:
       InputError: lines have different numbers of numbers, or a word among them.
       UnicodeDecodeError: it isn't UTF-8.
     """
     lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    if not lines:
-        return (), ""
     matrix = _matrix(path, lines)
     if matrix is None:
         return _names(lines)
     if matrix.shape[1] > 1 and np.array_equal(matrix[:, 0], np.arange(1, len(matrix) + 1)):
-        return _flat(matrix[:, 1:]), COUNTED
-    return _flat(matrix), ""
+        matrix = matrix[:, 1:]
+    return matrix[:, 0] if matrix.shape[1] == 1 else matrix
 
 
 def _matrix(path: pathlib.Path, lines: list[str]) -> np.ndarray | None:
     """The numbers of all lines [n, k]; None where lines are names."""
-    width, values = len(lines[0].split()), array.array("d")
+    width, values = len(lines[0].split()) if lines else 1, array.array("d")
     for number, line in enumerate(lines, 1):
         cells = line.split()
         if not all(map(is_number, cells)):
@@ -51,12 +47,8 @@ def _matrix(path: pathlib.Path, lines: list[str]) -> np.ndarray | None:
     return np.asarray(values).reshape(len(lines), width)
 
 
-def _flat(matrix: np.ndarray) -> np.ndarray:
-    return matrix[:, 0] if matrix.shape[1] == 1 else matrix
-
-
-def _names(lines: list[str]) -> tuple[tuple[str, ...], str]:
+def _names(lines: list[str]) -> tuple[str, ...]:
     cut = [line.split(None, 1) for line in lines]
     if all(len(cells) > 1 and cells[0] == str(number) for number, cells in enumerate(cut, 1)):
-        return tuple(printable(cells[1]) for cells in cut), COUNTED
-    return tuple(map(printable, lines)), ""
+        return tuple(printable(cells[1]) for cells in cut)
+    return tuple(map(printable, lines))
