@@ -1,8 +1,8 @@
-"""Makes a data set out of files as they come: `zsl-jax data import --as files`."""
+"""Makes a data set out of files as they come: `zsl-jax data import`."""
 
 import sys
 
 from zsl_jax import __main__ as program
 
 if __name__ == "__main__":
-    sys.exit(program.main(["data", "import", "--as=files", *sys.argv[1:]]))
+    sys.exit(program.main(["data", "import", *sys.argv[1:]]))

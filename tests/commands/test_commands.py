@@ -8,9 +8,8 @@ import pytest
 
 from tests import linear
 from zsl_jax import __main__ as program
-from zsl_jax.commands import cli, data_import, train
+from zsl_jax.commands import cli, train
 from zsl_jax.config import options
-from zsl_jax.data.importing import roles
 
 
 def said(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -77,12 +76,6 @@ def test_help_beside_a_configuration_has_its_values(arguments, capsys):
     for line in ("  dfg.gamma_recons=10.0 ", "  stages=('finetune_r', 'drg', 'dfg') ", "  seed=7 "):
         assert line in out
     assert "tfvaegan" not in out
-
-
-def test_every_role_has_a_flag(capsys):
-    out = helped(capsys, "data", "import", "--help")
-    assert tuple(roles.FLAGS.values()) == data_import.ROLES
-    assert all(f"--{flag} FILE[:FIELD]" in out for flag in data_import.ROLES)
 
 
 def test_fields_are_set_with_or_without_an_equals_sign():

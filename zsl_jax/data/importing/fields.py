@@ -156,12 +156,10 @@ def _of_list(path: pathlib.Path, value: Sequence[Any], name: str, depth: int) ->
         yield _named(path, name or path.stem, value)
     elif (array := _array_of(value)) is not None:
         yield from _of_array(path, name or path.stem, array)
-    elif any(isinstance(entry, list | tuple | dict | np.ndarray) for entry in value):
-        yield from _parts(
-            path, enumerate(value), name, depth, "lists of different lengths; equally long ones are needed"
-        )
+    elif _is_ragged(value):
+        yield Field(path, name or path.stem, (), note="lists of different lengths; equally long ones are needed")
     else:
-        yield Field(path, name or path.stem, (), note="neither numbers alone nor texts alone")
+        yield from _parts(path, enumerate(value), name, depth, "neither numbers alone nor texts alone")
 
 
 def _parts(path: pathlib.Path, items: Any, name: str, depth: int, otherwise: str) -> Iterator[Field]:
@@ -217,3 +215,8 @@ def _array_of(value: Any) -> np.ndarray | None:
     except (ValueError, OverflowError):  # of different lengths, or too large
         return None
     return array if array.dtype.kind in "biuf" else None
+
+
+def _is_ragged(value: Any) -> bool:
+    """Says whether there are only numbers within lists."""
+    return all(map(_is_ragged, value)) if isinstance(value, list | tuple) else isinstance(value, int | float | None)
