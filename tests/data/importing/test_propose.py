@@ -1,9 +1,11 @@
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from zsl_jax.data.importing import names, naming, propose
+from zsl_jax.data.formats.tables import plain
+from zsl_jax.data.importing import manifest, names, naming, propose
 from zsl_jax.data.importing.fields import Field
 from zsl_jax.data.importing.places import Places
 from zsl_jax.errors import InputError
@@ -71,6 +73,18 @@ def test_what_looks_like_a_split(name, says):
 )
 def test_columns_that_number(name, says):
     assert names.is_id(name) == says
+
+
+def test_all_names_and_keys_are_documented():
+    """What is known by exact names only must be on the page that users read."""
+    page = (Path(__file__).parents[3] / "docs" / "own_data.md").read_text()
+    spans = {word for span in re.findall("`([^`\n]+)`", page) for word in (span, span.removesuffix(".*"))}
+    said = {plain(span.removesuffix(".mat")) for span in spans}
+    tables = (*names.ROLES.values(), names.REPRESENTATION_FILES, names.CLASS_COLUMNS, names.CLASS_IDS)
+    tables += (names.PATH_COLUMNS, names.ROW_IDS, names.DIVISIONS, names.OF_ROWS, names.OF_CLASSES, names.PARTS)
+    assert {name for table in tables for name in table} <= said
+    keys = {f"{section}.{key}" if section else key for section in manifest.CHECKED for key in manifest.KEYS[section]}
+    assert {key for key in keys if key not in spans and key.removeprefix("splits.") not in spans} == set()
 
 
 def test_descriptions_of_new_classes(tmp_path):
