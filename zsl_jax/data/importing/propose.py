@@ -194,11 +194,13 @@ class Proposal:
             field = self.field(f"{section}.from")
             if field is None or not field.columns:
                 continue
-            names = [self.said("semantics.classes")] if section == "semantics" else []
-            if section == "semantics":
-                named = next((one for one in self.candidates("classes", field.file)), None)
-                names.append(named.name if named else "")
+            names = {one.name for one in self.candidates("classes", field.file)}
             kept = [name for name in field.columns if not known.is_id(name) and name not in names]
+            odd = [
+                name for name in kept if known.says_split(name) and section != "semantics" and _is_whole(field, name)
+            ]
+            if odd:
+                self.ask(f"{section}.columns", f"{', '.join(odd)} in {field.file}: a split? Rename or remove it")
             self.put(f"{section}.columns", kept)
 
     def _beside_semantics(self) -> None:
@@ -235,12 +237,9 @@ class Proposal:
     def _own_images(self, field: Field) -> Field | None:
         """The names that a field's own file gives its rows."""
         order = known.ROLES["images"].index
-        found = [one for one in self.candidates("images", field.file) if one.texts]
-        listed = [
-            one for one in found if plain(known.last(one.name)) in known.ROLES["images"]
-        ]  # else the ids of a table
-        first = min(listed, key=lambda one: order(plain(known.last(one.name))), default=next(iter(found), None))
-        return first or (field if field.rows else None)
+        found = {plain(known.last(one.name)): one for one in self.candidates("images", field.file)}
+        listed = sorted((name for name in found if name in known.ROLES["images"]), key=order)
+        return next((found[name] for name in (*listed, *found)), field if field.rows else None)
 
     def _classes(self) -> None:
         """Names of the classes in the order of the semantics, and those that the labels' numbers count."""
@@ -364,6 +363,12 @@ def descriptions(path: pathlib.Path) -> tuple[np.ndarray, tuple[str, ...], tuple
 
 def _is_array(field: Field) -> bool:
     return not isinstance(field.value, tuple)
+
+
+def _is_whole(field: Field, column: str) -> bool:
+    """Says whether a column of a table holds whole numbers alone."""
+    values = np.asarray(field.value)[:, field.columns.index(column)]
+    return bool(np.all(values == np.rint(values)))
 
 
 def _has_form(field: Field, role: str) -> bool:
