@@ -59,6 +59,10 @@ def make(made: Manifest, sources: Sequence[Path], described: Path | None, overwr
             raise InputError(
                 "say each of these by --set KEY=VALUE:\n" + "\n".join(f"  {line}" for line in proposal.questions)
             )
+        if lost := [file for file in at.files() if file.absolute().is_relative_to(folder.absolute())]:
+            raise InputError(
+                f"{lost[0]}: lies in {folder}, which this would replace; choose another --dataset or --root"
+            )
         assembled = assemble(made, at)
         made["sha256"] = _hashes(made.get("sha256", {}), at)
         made["made"] = _description(assembled)
