@@ -193,7 +193,7 @@ def text(folder: Path, name: str, content: str) -> str:
         (lambda _: ["--classes=all", "--data=synthetic.a_dim=5"], "5 numbers a class, the generator takes 4"),
         (lambda folder: [save(folder, "a.npy", np.ones((2, 5))), "--classes=u,v"], "5 numbers a class, the generator"),
         (lambda folder: [save(folder, "a.npy", np.ones((2, 4))), "--classes=u"], "2 rows without names, 1 names in"),
-        (lambda folder: [save(folder, "a.npy", np.ones(4)), "--classes=u"], "of shape [4]"),
+        (lambda folder: [save(folder, "a.npy", np.ones(4)), "--classes=u"], "shape (4,); a matrix is needed"),
         (lambda folder: [save(folder, "a.npy", np.full((1, 4), np.nan)), "--classes=u"], "nan in row 1, column 1"),
         (lambda folder: [save(folder, "a.npy", np.full((1, 4), 1e300)), "--classes=u"], "inf in row 1"),
         (lambda folder: [save(folder, "a.npy", np.zeros((1, 4))), "--classes=u"], "class 1 is all zero"),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zsl_jax import files
 from zsl_jax.data import checks
 from zsl_jax.data.formats.readers import TABLES
 from zsl_jax.data.formats.tables import plain
@@ -348,7 +349,8 @@ def descriptions(path: pathlib.Path) -> tuple[np.ndarray, tuple[str, ...], tuple
     Raises:
       InputError: the file can't be read, holds no such matrix or several, or an entry is not finite.
     """
-    proposal = Proposal({}, Places(path.parent), [path], path)
+    with files.opened(path):  # a folder would be read as one of pictures
+        proposal = Proposal({}, Places(path.parent), [path], path)
     arrays = [field for field in proposal.there if _is_array(field)]
     if len(arrays) != 1:
         raise InputError(f"{path}: holds {len(arrays)} arrays of numbers; one is needed, a row for each class")
