@@ -1,6 +1,6 @@
 """The splits of an imported data set: from lists of rows, from lists of classes, or drawn by seed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from zsl_jax.data.tasks import draw_share
 from zsl_jax.errors import InputError
 
 UNSEEN_SHARE, TEST_FRACTION = 0.2, 0.2  # of the classes, and of each seen class's rows, where nothing is said
+
+OF_ROWS = {"seen": "trainval", "unseen": "test_unseen"}  # what lists of rows called so are
 
 Notes = tuple[str, ...]
 Rows = dict[str, np.ndarray]
@@ -37,39 +39,44 @@ def read_rows(made: Manifest, at: Places, n_rows: int, images: tuple[str, ...] |
       InputError: a row is out of range or occurs twice, a name is no picture, or a mask has another length.
     """
     said = made.get("splits", {})
-    rows = {
-        part: _rows_at(at, said[part], part, n_rows, said.get("base"), images) for part in ROW_PARTS if part in said
-    }
+    rows = {part: _rows_at(at, said, part, n_rows, images) for part in ROW_PARTS if part in said}
     if "column" in said:
-        rows |= _column(at.at(said["column"], "splits.column"), n_rows)
+        field = at.at(said["column"], "splits.column")
+        if not isinstance(field.value, tuple) or len(field.value) != n_rows:
+            raise field.wrong("splits.column", f"the part of each of the {n_rows} rows is needed")
+        rows |= _by_part(field.value, "splits.column")
     if "pieces" in said:
-        rows |= _pieces(made, at, said["pieces"])
+        found = [at.at(place, "labels.from") for place in places(made["labels"]["from"])]
+        if len(said["pieces"]) != len(found):
+            raise InputError(f"splits.pieces: {len(said['pieces'])} parts, but labels.from has {len(found)} places")
+        sizes = [len(field.texts) or np.size(field.value) for field in found]
+        rows |= _by_part(np.repeat(said["pieces"], sizes).tolist(), "splits.pieces")
     if rows and (others := [part for part in CLASS_PARTS if part in said]):
         raise InputError(f"splits.{others[0]}: classes, but splits.{next(iter(rows))} has rows; leave out one of them")
     return rows
 
 
-def _rows_at(
-    at: Places, place: str, part: str, n_rows: int, base: int | None, images: tuple[str, ...] | None
-) -> np.ndarray:
+def _rows_at(at: Places, said: Mapping[str, Any], part: str, n_rows: int, images: tuple[str, ...] | None) -> np.ndarray:
     """Row numbers [n] of one list, 0-based."""
-    field, key = at.at(place, f"splits.{part}"), f"splits.{part}"
+    key, base = f"splits.{part}", said.get("base")
+    field = at.at(said[part], key)
+    where = f"{key}: {field.where}"
     if is_mask(field, n_rows):
         return np.flatnonzero(real(field))
     if isinstance(field.value, tuple):
         row_of = {name: row for row, name in enumerate(images or ())}
         if len(row_of) < len(images or ()):
-            raise InputError(f"{key}: {field.where}: names, but features.images has one twice; give numbers of rows")
+            raise field.wrong(key, "features.images has a name twice, so give numbers of rows")
         if unknown := [name for name in field.value if name not in row_of]:
-            raise InputError(f"{key}: {field.where}: {unknown[0]!r} is none of features.images")
-        return checks.row_numbers(np.array([row_of[name] for name in field.value]), f"{key}: {field.where}", n_rows, 0)
+            raise field.wrong(key, f"{unknown[0]!r} is none of features.images")
+        return checks.row_numbers(np.array([row_of[name] for name in field.value]), where, n_rows, 0)
     if field.value.dtype.kind == "b":
-        raise InputError(f"{key}: {field.where}: {field.shape}; a mask needs one entry for each of the {n_rows} rows")
+        raise field.wrong(key, f"a mask needs one entry for each of the {n_rows} rows")
     if base is None:
         raise InputError(
-            f"splits.base: is missing; say --set splits.base=0 or =1, the number of the first row in {place}"
+            f"splits.base: is missing; say --set splits.base=0 or =1, the first row's number in {said[part]}"
         )
-    return checks.row_numbers(real(field), f"{key}: {field.where} (rows from {base} on)", n_rows, base)
+    return checks.row_numbers(real(field), f"{where} (rows from {base} on)", n_rows, base)
 
 
 def is_mask(field: Field, n_rows: int) -> bool:
@@ -79,35 +86,13 @@ def is_mask(field: Field, n_rows: int) -> bool:
     return field.value.size == n_rows == max(field.value.shape) > 2 and bool(np.isin(field.value, (0, 1)).all())
 
 
-def _column(field: Field, n_rows: int) -> Rows:
-    """The rows of each part by a column that names the part of each row."""
-    if not isinstance(field.value, tuple) or len(field.value) != n_rows:
-        raise InputError(
-            f"splits.column: {field.where}: {field.shape}; the part of each of the {n_rows} rows is needed"
-        )
-    texts = np.array(field.value)
-    parts = {name: known.part(name)[0] for name in dict.fromkeys(field.value)}
+def _by_part(texts: Sequence[str], key: str) -> Rows:
+    """The rows of each part, from the name of the part of each row."""
+    parts = {name: known.part(name)[0] for name in dict.fromkeys(texts)}
     if odd := [name for name, part in parts.items() if not part]:
-        raise InputError(f"splits.column: {field.where}: {odd[0]!r} is no part; there are {', '.join(known.PARTS)}")
-    rows: Rows = {}
-    for name, part in parts.items():
-        meant = {"seen": "trainval", "unseen": "test_unseen"}.get(part, part)
-        rows[meant] = np.union1d(rows.get(meant, np.zeros(0, np.int64)), np.flatnonzero(texts == name))
-    return rows
-
-
-def _pieces(made: Manifest, at: Places, parts: list[str]) -> Rows:
-    """The rows of each part where the labels come in pieces, one for each part."""
-    found = [at.at(place, "labels.from") for place in places(made["labels"]["from"])]
-    if len(parts) != len(found):
-        raise InputError(f"splits.pieces: {len(parts)} parts, but labels.from has {len(found)} places")
-    ends = np.cumsum([0, *(len(field.texts) or np.size(field.value) for field in found)])
-    rows: Rows = {}
-    for part, start, end in zip(parts, ends[:-1], ends[1:], strict=True):
-        if part not in ROW_PARTS:
-            raise InputError(f"splits.pieces: {part!r} is no part; there are {', '.join(ROW_PARTS)}")
-        rows[part] = np.union1d(rows.get(part, np.zeros(0, np.int64)), np.arange(start, end))
-    return rows
+        raise InputError(f"{key}: {odd[0]!r} is no part; there are {', '.join(known.PARTS)}")
+    meant = np.array([OF_ROWS.get(parts[name], parts[name]) for name in texts])
+    return {part: np.flatnonzero(meant == part) for part in np.unique(meant).tolist()}
 
 
 def divide(

@@ -53,6 +53,10 @@ class Field:
             return f"{len(self.value)} names"
         return f"{' x '.join(map(str, self.value.shape))} {self.value.dtype}"
 
+    def wrong(self, key: str, what: str) -> InputError:
+        """What to raise where the field that a key names is not what it must be."""
+        return InputError(f"{key}: {self.where}: {self.shape}; {what}")
+
     @property
     def is_matrix(self) -> bool:
         """Whether it is an array of two sides or more."""

@@ -15,7 +15,7 @@ from zsl_jax.data.formats.readers import TABLES
 from zsl_jax.data.formats.tables import plain
 from zsl_jax.data.importing import assemble, naming
 from zsl_jax.data.importing import names as known
-from zsl_jax.data.importing.dividing import is_mask
+from zsl_jax.data.importing.dividing import OF_ROWS, is_mask
 from zsl_jax.data.importing.fields import NUMBERS, Field
 from zsl_jax.data.importing.manifest import ROW_PARTS, Manifest
 from zsl_jax.data.importing.places import Places
@@ -295,7 +295,7 @@ class Proposal:
                 is_rows = is_mask(field, count) or (images is not None and set(field.texts) <= set(images.texts))
                 of = "rows" if is_rows or (not isinstance(field.value, tuple) and part in ROW_PARTS) else "classes"
             if of == "rows":
-                rows.setdefault({"seen": "trainval", "unseen": "test_unseen"}.get(part, part), []).append(field)
+                rows.setdefault(OF_ROWS.get(part, part), []).append(field)
             else:
                 classes.setdefault(CLASS_KEYS[part], []).append(field)
         if rows and classes:
