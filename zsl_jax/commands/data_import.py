@@ -19,6 +19,7 @@ edited and imported again.
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from zsl_jax.commands import cli
 from zsl_jax.errors import InputError
@@ -45,36 +46,41 @@ def run(said: argparse.Namespace) -> int:
 
     for argument in said.arguments:
         require_text(argument)
-    is_manifest = len(said.sources) == 1 and said.sources[0].suffix == ".toml"
-    sources = [] if is_manifest else [*dict.fromkeys([*said.sources, *filter(None, [said.semantics])])]
-    if not is_manifest:
-        cli.require(said, dataset="MINE --root data", root="data --dataset MINE")
-        if not sources and not said.set:
-            raise InputError("no files; e.g. images.csv --semantics classes.csv --dataset MINE --root data")
-    made = manifest.read(said.sources[0]) if is_manifest else {manifest.TOP: {"folder": common(sources)}}
-    for name, value in {"dataset": said.dataset, "root": said.root and str(said.root), "seed": said.seed}.items():
-        if value is not None:
-            made[manifest.TOP][name] = value
-    if said.unseen:
-        made.setdefault("splits", {})["unseen_classes"] = manifest.classes(said.unseen)
-    for text in said.set:
-        manifest.put(made, text)
-    is_own = (
-        is_manifest
-        and said.sources[0].absolute().parent
-        == Path(made[manifest.TOP].get("root", ""), made[manifest.TOP].get("dataset", "")).absolute()
-    )
-    found = own_data.make(
-        made,
-        [Path(one).absolute() for one in sources],
-        said.semantics and said.semantics.absolute(),
-        said.overwrite or is_own,
-    )
+    file = said.sources[0] if len(said.sources) == 1 and said.sources[0].suffix == ".toml" else None
+    sources = [] if file else [*dict.fromkeys(path.absolute() for path in (*said.sources, said.semantics) if path)]
+    made = begun(said, file, sources)
+    own_data.require_place(made)
+    place = Path(made[manifest.TOP]["root"], made[manifest.TOP]["dataset"])
+    is_its_own = file is not None and file.absolute().parent == place.absolute()
+    described = said.semantics and said.semantics.absolute()
+    found = own_data.make(made, sources, described, said.overwrite or is_its_own)
     print("\n".join([*own_data.words(found), "", check.render(found.report), "", "Train on it:", ""]))
     print(f"  {own_data.training_command(found)}")
     return 0
 
 
-def common(sources: list[Path]) -> str:
-    """The folder that all sources lie below."""
-    return os.path.commonpath([path.absolute().parent for path in sources]) if sources else os.getcwd()
+def begun(said: argparse.Namespace, file: Path | None, sources: list[Path]) -> dict[str, Any]:
+    """What is said of the manifest: by the file, if it is one, and by flags.
+
+    Raises:
+      InputError: nothing says which files or which data set, or a key or value is unknown.
+    """
+    from zsl_jax.data.importing import manifest
+
+    if file and said.semantics:
+        raise InputError(
+            f"--semantics {said.semantics}: {file} says what describes the classes; change semantics there"
+        )
+    if not file:
+        cli.require(said, dataset="MINE --root data", root="data --dataset MINE")
+        if not sources and not said.set:
+            raise InputError("no files; e.g. images.csv --semantics classes.csv --dataset MINE --root data")
+    above = os.path.commonpath([path.parent for path in sources]) if sources else os.getcwd()
+    made = manifest.read(file) if file else {manifest.TOP: {"folder": above}}
+    flags = {"dataset": said.dataset, "root": said.root and str(said.root), "seed": said.seed}
+    made[manifest.TOP] |= {name: value for name, value in flags.items() if value is not None}
+    if said.unseen:
+        made.setdefault("splits", {})["unseen_classes"] = manifest.classes(said.unseen)
+    for text in said.set:
+        manifest.put(made, text)
+    return made

@@ -33,7 +33,7 @@ def make(made: Manifest, sources: Sequence[Path], described: Path | None, overwr
     """Makes a data set.
 
     Args:
-      made: a manifest, perhaps of little more than `dataset`, `root` and `folder`; what it lacks is proposed.
+      made: a manifest with `dataset` and `root` at least; what else it lacks is proposed.
       sources: files and folders to look into.
       described: that of them which describes classes, if one was named.
       overwrite: whether a data set that this program made may be replaced.
@@ -45,11 +45,8 @@ def make(made: Manifest, sources: Sequence[Path], described: Path | None, overwr
       InputError: something is to be said (all at once), a file has changed since the manifest was written, or what
         `assemble` and `store.write` raise.
     """
-    top = made.get(TOP, {})
-    if missing := [key for key in ("dataset", "root") if not top.get(key)]:
-        raise InputError(f"{missing[0]}: is missing; say it by --{missing[0]}, or in the manifest")
-    folder = store.target(Path(top["root"]), top["dataset"], overwrite)
-    at = Places(Path(top.get("folder", ".")), made.get("features", {}).get("axis", ""))
+    place = store.target(Path(made[TOP]["root"]), made[TOP]["dataset"], overwrite)
+    at = Places(Path(made[TOP].get("folder", ".")), made.get("features", {}).get("axis", ""))
     try:
         proposal = Proposal(made, at, sources, described)
         if sources:
@@ -59,19 +56,25 @@ def make(made: Manifest, sources: Sequence[Path], described: Path | None, overwr
             raise InputError(
                 "say each of these by --set KEY=VALUE:\n" + "\n".join(f"  {line}" for line in proposal.questions)
             )
-        if lost := [file for file in at.files() if file.absolute().is_relative_to(folder.absolute())]:
+        if lost := [file for file in at.files() if file.absolute().is_relative_to(place.absolute())]:
             raise InputError(
-                f"{lost[0]}: lies in {folder}, which this would replace; choose another --dataset or --root"
+                f"{lost[0]}: lies in {place}, which this would replace; choose another --dataset or --root"
             )
         assembled = assemble(made, at)
         made["sha256"] = _hashes(made.get("sha256", {}), at)
         made["made"] = _description(assembled)
-        report = store.write(folder, assembled, manifest.render(_of_here(made)))
+        report = store.write(place, assembled, manifest.render(_of_here(made)))
     except MemoryError as error:
-        raise InputError(f"{folder}: not made, the memory here doesn't suffice; give fewer rows") from error
+        raise InputError(f"{place}: not made, the memory here doesn't suffice; give fewer rows") from error
     unused = [f"{at.place(field)}, {field.shape}" for field in proposal.unused()]
     more = [f"{len(unused) - MOST_SHOWN} more"] if len(unused) > MOST_SHOWN else []
-    return Imported(folder, made, assembled, report, (*unused[:MOST_SHOWN], *more))
+    return Imported(place, made, assembled, report, (*unused[:MOST_SHOWN], *more))
+
+
+def require_place(made: Manifest) -> None:
+    """Raises InputError where the manifest doesn't say what the data set is called and where it goes."""
+    if missing := [key for key in ("dataset", "root") if not made[TOP].get(key)]:
+        raise InputError(f"{missing[0]}: is missing; say it by --{missing[0]}, or in the manifest")
 
 
 def _hashes(known: Mapping[str, str], at: Places) -> dict[str, str]:
