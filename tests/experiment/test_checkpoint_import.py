@@ -8,7 +8,7 @@ from tests import tiny
 from tests.data.formats import archives, torch_files
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import checkpoint_import
-from zsl_jax.interop import published
+from zsl_jax.interop import conversion, published
 from zsl_jax.training import imported
 
 GAN, AUTOENCODER = "configs/gan_zoo.py:{},awa2", "configs/autoencoders.py:{},awa2"
@@ -38,7 +38,7 @@ def test_both_stages_of_zerodiff(read):
     assert {stage: set(nets) for stage, nets in made.nets.items()} == {
         "drg": {"generator"}, "dfg": {"generator", "decoder", "x0", "xt", "xc"},
     }  # fmt: skip
-    wanted = published.to_ours(published.drg({})["generator"], first["state_dict_R"], archives.SIZES)
+    wanted = conversion.to_ours(published.drg({})["generator"], first["state_dict_R"], archives.SIZES)
     assert tiny.bits(made.nets["drg"]["generator"]) == tiny.bits(wanted)
     assert (made.config.drg.z_dim, made.config.dfg.critic_width, made.config.dfg.embed_dim) == (3, 7, 0)
     assert (made.config.validate, made.config.upstream) == (False, "last")
@@ -143,7 +143,7 @@ def test_stages_follow_one_another(read, tmp_path):
     assert imported.stages(out, ["drg", "dfg"]) == ["drg", "dfg"]
     assert imported.read_config(out)["drg"]["z_dim"] == 3
     again = jax.tree.map(np.asarray, imported.read(out, "drg"))
-    wanted = published.to_ours(published.drg({})["generator"], archives.drg()["state_dict_R"], archives.SIZES)
+    wanted = conversion.to_ours(published.drg({})["generator"], archives.drg()["state_dict_R"], archives.SIZES)
     assert tiny.bits(again) == tiny.bits({"generator": wanted})
     with pytest.raises(InputError, match="stage dfg is there already"):
         read(archives.dfg())

@@ -127,20 +127,6 @@ def test_the_standard_library_s_containers_become_plain_ones(tmp_path, protocol)
     assert_same(pickles.load(tmp_path / "x.pkl"), plain)
 
 
-@pytest.mark.parametrize(
-    ("asked", "advice"),
-    [
-        (name("zerodiff_tools", "DRG_Generator"), True), (name("torch.nn.modules.linear", "Linear"), True),
-        (name("collections", "deque"), False), (name("torch", "ComplexFloatStorage"), False), (b"}((tNu", False),
-    ],
-)  # fmt: skip
-def test_only_of_a_model_s_classes_its_state_dict_is_proposed(tmp_path, asked, advice):
-    (tmp_path / "x.pt").write_bytes(b"\x80\x02" + asked + b".")
-    with pytest.raises(InputError) as caught:
-        pickles.load(tmp_path / "x.pt")
-    assert ("Of a whole model save its state_dict() instead" in str(caught.value)) == advice
-
-
 def shared(depth: int) -> bytes:
     """Lists of one list twice, so many deep: a few bytes that stand for 2 ** depth values."""
     return b"".join(b"](q%c" % place + b"h%ch%ce" % (place - 1, place - 1) for place in range(1, depth)).join(
@@ -158,7 +144,6 @@ REFUSED = {
     "object": b"(cos\nsystem\nX\x04\x00\x00\x00trueo.",
     "module": b"\x80\x02" + name("zerodiff_tools", "DRG_Generator") + b")\x81.",
     "call of a type": b"\x80\x02" + name("torch", "FloatStorage") + b")R.",
-    "state of a list": b"\x80\x02]}b.",
     "extension": b"\x80\x02\x82\x01.",
     "factory": b"\x80\x02" + name("collections", "defaultdict") + name("os", "system") + b"\x85R.",
     "call of a factory": b"\x80\x02" + name("builtins", "int") + b")R.",
@@ -179,7 +164,9 @@ def test_what_is_no_data_is_refused_by_name(tmp_path, case):
 
 DAMAGED = {
     "empty": b"",
-    "text": b"hello, this is no archive\n",
+    "text": b"this is no archive\n",
+    "state of a list": b"\x80\x02]}b.",
+    "attribute of a list": b"\x80\x02]N}X\x01\x00\x00\x00aNs\x86b.",
     "ends early": pickle.dumps(list(range(9)))[:-3],
     "something follows": pickle.dumps(1) + b"x",
     "large memo": b"\x80\x02Nr\xff\xff\xff\xff0p18446744073709551616\n.",
@@ -221,16 +208,13 @@ def test_containers_cannot_be_multiplied(tmp_path, kind):
     """A thousand elements, or letters, made again and again."""
     whole = b"](" + b"N" * 1000 + b"e" if kind == "set" else torch_files.operations("a" * 1000, torch_files.Storages())
     again = name("builtins" if kind == "set" else "pathlib", kind) + b"h\x00\x85R"
-    (tmp_path / "x.pkl").write_bytes(b"\x80\x02]" + whole + b"q\x000" + (again + b"0") * 9000 + STOPPED)
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x02]" + whole + b"q\x000" + (again + b"a") * 9000 + STOPPED)
     with pytest.raises(InputError, match="far more than its size"):
         pickles.load(tmp_path / "x.pkl")
 
 
 def test_what_the_memory_cannot_hold_is_refused(tmp_path, monkeypatch):
     torch_files.save(tmp_path / "x.pt", VALUE)
-    monkeypatch.setattr(pickles, "LARGEST_PICKLE", 100)
-    with pytest.raises(InputError, match=r"data\.pkl has more than 100 bytes"):
-        pickles.load(tmp_path / "x.pt")
     monkeypatch.setattr(files, "MAX_BYTES", 100)
     with pytest.raises(InputError, match=r"x\.pt: claims \d+ bytes, more than 100, half of the memory"):
         pickles.load(tmp_path / "x.pt")
