@@ -105,12 +105,12 @@ def test_generators_of_the_zoo(read):
 def test_widths_that_cannot_be_told_are_asked_for(read):
     (net,) = archives.stage("gan", ("generator",)).values()
     with pytest.raises(
-        InputError, match=r"7 columns, which a \+ a cannot make, with gan\.z_dim taken .* --set gan\.z_dim=WIDTH"
+        InputError, match=r"7 columns, which a \+ gan\.z_dim cannot make, with gan\.z_dim taken .* --set gan\.z_dim=WIDTH"
     ):
         read(net, file=GAN.format("wgan"))
     whole = archives.stage("gan", (), archives.OPTIONS | {"objective": "infogan"})
     with pytest.raises(
-        InputError, match=r"with gan\.categories taken to be as wide as a, as published; .*--set gan\.categories=WIDTH"
+        InputError, match=r"with gan\.categories taken to be as wide as a, as published, .*--set gan\.categories=WIDTH"
     ):
         read(whole, file=GAN.format("infogan"))
     made = read(whole, file=GAN.format("infogan"), assignments=["gan.z_dim=3", "gan.categories=2"])

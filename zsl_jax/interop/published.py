@@ -1,9 +1,10 @@
 """How the published programs name and shape the layers of their nets, and where the same weights lie in our trees.
 
-A net is a table of linear layers. Theirs take the concatenation of their inputs, weight [out, in]; ours have one kernel
-[in, out] for each input of a first layer. Widths carry the names of our options (`z_dim`, ...) or x, r, a for those of
-the data. "=x" says that the width x is read there, of several such places the first that an archive has; a sum such as
-"x+=a" tells a width by what the others leave. Then all shapes must be as the table says.
+A net is a table of linear layers: their name, place in our tree, inputs -> outputs. Theirs take the concatenation of
+their inputs, weight [out, in] and bias [out]; ours have one kernel [in, out] for each input, PLACE/kernel, or PLACE/z
+for "z:z_dim", or z/kernel for "/z/kernel:z_dim", and PLACE/bias. Widths carry the names of our options (`z_dim`, ...)
+or x, r, a for those of the data. "=x" says that the width x is read there, of several such places the first that
+archives have; a sum such as "x+=a" tells a width by what the others leave. All shapes must be as the table then says.
 
 Sources: the published code of ZeroDiff, D2SC, TF-VAEGAN and Zero-shot-Generative-Models. TF-VAEGAN's never saves its
 nets; they are named here as the others are. The zoo saves one net (or encoder and decoder) without a name around it.
@@ -55,179 +56,146 @@ class Net:
     needed: bool = False
 
 
-def dense(name: str, place: str, columns: str, rows: str) -> Linear:
-    """A layer of one input."""
-    return Linear(name, ((f"{place}/kernel", columns),), rows, f"{place}/bias")
+def net(keys: str, table: str, idle: str = "", needed: bool = False) -> Net:
+    """A net of its table, layers with ";" between; `keys` with "," between."""
+    return Net(tuple(keys.split(",")), _layers(table), _layers(idle), needed)
 
 
-def split(name: str, place: str, inputs: Mapping[str, str], rows: str) -> Linear:
-    """A first layer of several inputs: {our name: widths} in their order."""
-    return Linear(name, tuple((f"{place}/{key}", of) for key, of in inputs.items()), rows, f"{place}/bias")
+def _layers(table: str) -> tuple[Linear, ...]:
+    return tuple(_layer(*line.split()) for line in table.split(";") if line.strip())
 
 
-def judged(name: str, inputs: Mapping[str, str]) -> Linear:
-    """The first layer of a critic of x under conditions, in our tree apart."""
-    places = {key: "x/kernel" if key == "x" else f"conditions/hidden/{key}" for key in inputs}
-    columns = tuple((places[key], of) for key, of in inputs.items())
-    return Linear(name, columns, "=critic_width", "conditions/hidden/bias")
+def _layer(name: str, place: str, *rest: str) -> Linear:
+    *inputs, _, rows = rest
+    columns = []
+    for key, _, of in (one.rpartition(":") for one in inputs):
+        columns.append((key[1:] if key.startswith("/") else f"{place}/{key or 'kernel'}", of))
+    return Linear(name, tuple(columns), rows, f"{place}/bias")
 
 
-def time_embedding(place: str, width: str) -> tuple[Linear, ...]:
+def time_embedding(place: str, width: str) -> str:
     """Dense-SiLU-Dense on the sinusoids of a timestep."""
+    place = f"{place}embed_t/mlp"
     return (
-        dense("time_embed.model.0", f"{place}embed_t/mlp/hidden", "=time_dim", width),
-        dense("time_embed.model.2", f"{place}embed_t/mlp/out", width, width),
+        f"; time_embed.model.0 {place}/hidden =time_dim -> {width}; time_embed.model.2 {place}/out {width} -> {width}"
     )
 
 
-def r_embedding(place: str, width: str) -> tuple[Linear, ...]:
+def r_embedding(place: str, width: str) -> str:
     """Dense-SiLU-Dense on a representation."""
-    return (
-        dense("con_emb_layers.model.0", f"{place}embed_r/hidden", "=r", width),
-        dense("con_emb_layers.model.2", f"{place}embed_r/out", width, width),
-    )
+    place, name = f"{place}embed_r", "con_emb_layers.model"
+    return f"; {name}.0 {place}/hidden =r -> {width}; {name}.2 {place}/out {width} -> {width}"
 
 
-def generator(keys: tuple[str, ...], inputs: Mapping[str, str], out: str) -> Net:
-    """A diffusion generator; R has an embedding of r that it never uses."""
-    layers = (split("fc1", "hidden", inputs, "=generator_width"), dense("fc2", "out", "generator_width", f"={out}"))
-    layers += time_embedding("", "=embed_dim")
-    if "r" in inputs:
-        return Net(keys, layers + r_embedding("", "embed_dim"), needed=True)
-    return Net(keys, layers, idle=r_embedding("", "embed_dim"), needed=True)
+def generator(keys: str, inputs: str, out: str, sees_r: bool = False) -> Net:
+    """A diffusion generator; where it does not see r it has an embedding of it that it never uses."""
+    table = f"fc1 hidden {inputs} -> =generator_width; fc2 out generator_width -> ={out}"
+    table += time_embedding("", "=embed_dim")
+    embedding = r_embedding("", "embed_dim")
+    return net(keys, table + embedding * sees_r, idle=embedding * (not sees_r), needed=True)
 
 
-def critic(key: str, inputs: Mapping[str, str]) -> Net:
-    """A critic of the diffusion systems or of TF-VAEGAN."""
-    layers = (judged("fc1", inputs), dense("fc2", "score", "critic_width", "1"))
-    layers += time_embedding("conditions/", "a") if "t" in inputs else ()
-    return Net((key,), layers + (r_embedding("conditions/", "a") if "r" in inputs else ()))
+def critic(key: str, inputs: str) -> Net:
+    """A critic of the diffusion systems or of TF-VAEGAN: of x under conditions, in our tree apart."""
+    table = f"fc1 conditions/hidden /x/kernel:{inputs} -> =critic_width; fc2 score critic_width -> 1"
+    table += time_embedding("conditions/", "a") * ("t:" in inputs)
+    return net(key, table + r_embedding("conditions/", "a") * ("r:" in inputs))
 
 
-def decoder(of: str, needed: bool) -> Net:
+def decoder(of: str, needed: bool = True) -> Net:
     """V2S."""
-    layers = (dense("fc1", "hidden", of, "=decoder_width"), dense("fc3", "out", "decoder_width", "=a"))
-    return Net(("state_dict_Dec",), layers, needed=needed)
+    table = f"fc1 hidden {of} -> =decoder_width; fc3 out decoder_width -> =a"
+    return net("state_dict_Dec", table, needed=needed)
 
 
-def encoder(second: str, inputs: Mapping[str, str]) -> Net:
+def encoder(second: str, inputs: str) -> Net:
     """E: `second` is their name of the second layer."""
-    latents = "z_dim+z_dim"
-    layers = (
-        split("fc1", "hidden1", inputs, "=encoder_width"),
-        dense(second, "hidden2", "encoder_width", latents),
-        dense("linear_means", "mean", latents, "=z_dim"),
-        dense("linear_log_var", "log_variance", latents, "z_dim"),
-    )
-    return Net(("state_dict_E",), layers)
-
-
-def representation_stage(keys: tuple[str, ...], inputs: Mapping[str, str], critics: tuple[str, str]) -> dict[str, Net]:
-    """The first stage of ZeroDiff or D2SC."""
-    clean, noisy = critics
-    return {
-        "generator": generator(keys, inputs, "r"),
-        "r0": critic(clean, {"x": "r", "a": "=a"}),
-        "rt": critic(noisy, {"x": "r", "next": "r", "a": "a", "t": "=a"}),
-        "decoder": decoder("r", needed=False),
-    }
+    table = f"fc1 hidden1 {inputs} -> =encoder_width; {second} hidden2 encoder_width -> z_dim+z_dim"
+    table += "; linear_means mean z_dim+z_dim -> =z_dim; linear_log_var log_variance z_dim+z_dim -> z_dim"
+    return net("state_dict_E", table)
 
 
 def drg(options: Mapping[str, Any]) -> dict[str, Net]:
     """ZeroDiff's R; in the published code the second program asks for it by the name that D2SC gives it."""
     del options
-    inputs = {"z": "=z_dim", "a": "=a", "noisy": "r", "t": "embed_dim"}
-    return representation_stage(("state_dict_R", "state_dict_G_con"), inputs, ("state_dict_D_r0", "state_dict_D_rt"))
+    return {
+        "generator": generator("state_dict_R,state_dict_G_con", "z:=z_dim a:=a noisy:r t:embed_dim", "r"),
+        "r0": critic("state_dict_D_r0", "=r a:=a"),
+        "rt": critic("state_dict_D_rt", "=r next:r a:a t:a"),
+        "decoder": decoder("r", needed=False),
+    }
 
 
 def d2sc_drg(options: Mapping[str, Any]) -> dict[str, Net]:
     """D2SC's R takes the noisy row before the semantics."""
-    del options
-    inputs = {"z": "=z_dim", "noisy": "r", "a": "=a", "t": "embed_dim"}
-    return representation_stage(("state_dict_G_con",), inputs, ("state_dict_D_c0", "state_dict_D_ct"))
+    return drg(options) | {
+        "generator": generator("state_dict_G_con", "z:=z_dim noisy:r a:=a t:embed_dim", "r"),
+        "r0": critic("state_dict_D_c0", "=r a:=a"),
+        "rt": critic("state_dict_D_ct", "=r next:r a:a t:a"),
+    }
 
 
 def dfg(options: Mapping[str, Any]) -> dict[str, Net]:
     """The second stage of ZeroDiff; options `use_r` and `embed_type`."""
-    seen = ("r",) if options["use_r"] else ()
-    inputs = {"z": "=z_dim", "a": "a", **dict.fromkeys(seen, "embed_dim"), "noisy": "x", "t": "embed_dim"}
-    noisy = {"x": "x", "next": "x", "a": "a", **dict.fromkeys(seen, "a"), "t": "a"}
-    encoded = {"x": "x", "a": "a"} if options["embed_type"] == "VA" else {"x": "x"}
+    seen, seen_by_critic = ("r:embed_dim", "r:a") if options["use_r"] else ("", "")
     return {
-        "generator": generator(("state_dict_G",), inputs, "x"),
-        "decoder": decoder("x", needed=True),
-        "encoder": encoder("fc2", encoded),
-        "x0": critic("state_dict_D_x0", {"x": "x", "a": "a"}),
-        "xt": critic("state_dict_D_xt", noisy),
-        "xc": critic("state_dict_D_xc", {"x": "x", "r": "a"}),
+        "generator": generator("state_dict_G", f"z:=z_dim a:a {seen} noisy:x t:embed_dim", "x", options["use_r"]),
+        "decoder": decoder("x"),
+        "encoder": encoder("fc2", "x:x a:a" if options["embed_type"] == "VA" else "x:x"),
+        "x0": critic("state_dict_D_x0", "x a:a"),
+        "xt": critic("state_dict_D_xt", f"x next:x a:a {seen_by_critic} t:a"),
+        "xc": critic("state_dict_D_xc", "x r:a"),
     }
 
 
 def d2sc_dfg(options: Mapping[str, Any]) -> dict[str, Net]:
     """ZeroDiff's, and S2V where it is trained (option `train_s2v`)."""
-    nets = dfg(options)
-    if options["train_s2v"]:
-        nets["s2v"] = Net(("state_dict_S2V",), (Linear("fc", (("kernel", "a"),), "x", "bias"),))
-    return nets
+    s2v = Net(("state_dict_S2V",), (Linear("fc", (("kernel", "a"),), "x", "bias"),))
+    return dfg(options) | ({"s2v": s2v} if options["train_s2v"] else {})
 
 
 def tfvaegan(options: Mapping[str, Any]) -> dict[str, Net]:
     """TF-VAEGAN."""
     del options
-    both, hidden = {"x": "x", "a": "a"}, "generator_width"
-    first = split("fc1", "first", {"z": "=z_dim", "a": "a"}, "=generator_width")
-    feedback = (dense("fc1", "hidden", "=decoder_width", "=generator_width"), dense("fc2", "out", hidden, hidden))
+    generates = "fc1 first z:=z_dim a:a -> =generator_width; fc3 last generator_width -> =x"
+    feedback = "fc1 hidden =decoder_width -> =generator_width; fc2 out generator_width -> generator_width"
     return {
-        "generator": Net(("state_dict_G",), (first, dense("fc3", "last", hidden, "=x")), needed=True),
-        "feedback": Net(("state_dict_F",), feedback, needed=True),
-        "decoder": decoder("x", needed=True),
-        "encoder": encoder("fc3", both),
-        "critic": critic("state_dict_D", both),
+        "generator": net("state_dict_G", generates, needed=True),
+        "feedback": net("state_dict_F", feedback, needed=True),
+        "decoder": decoder("x"),
+        "encoder": encoder("fc3", "x:x a:a"),
+        "critic": critic("state_dict_D", "x a:a"),
     }
 
 
 def gan(options: Mapping[str, Any]) -> dict[str, Net]:
-    """The zoo's generator, and critic and InfoGAN's Q; option `objective`. The critic's class head learns nothing."""
+    """The zoo's generator, and critic (of BEGAN one that reconstructs) and InfoGAN's Q; option `objective`."""
     info, began = options["objective"] == "infogan", options["objective"] == "began"
-    latent = "=z_dim+=categories+=continuous" if info else "=z_dim"
-    layers = (split("fc1", "hidden", {"a": "=a", "z": latent}, "=generator_width"),)
-    layers += (dense("fc2", "out", "generator_width", "=x"),)
-    nets = {"generator": Net(("state_dict_G", ""), layers, needed=True), "critic": zoo_critic(began)}
-    if info:
-        read = (dense("linear", "hidden", "x", "=critic_width"),)
-        read += (dense("inference", "out", "critic_width", "=categories+=continuous"),)
-        nets["reader"] = Net(("state_dict_Q",), read)
-    return nets
-
-
-def zoo_critic(autoencodes: bool) -> Net:
-    """A critic of [x, a]; BEGAN's reconstructs them."""
-    first, last, out = ("encoder", "decoder", "x+a") if autoencodes else ("fc1", "fc2", "1")
-    joined = Linear(first, (("x/kernel", "x"), ("a/kernel", "=a")), "=critic_width", "a/bias")
-    head = dense("fc3", "classes", "critic_width", "=classes")
-    return Net(("state_dict_D",), (joined, dense(last, "score", "critic_width", out)), idle=(head,))
+    first, last, out = ("encoder", "decoder", "x+a") if began else ("fc1", "fc2", "1")
+    codes = "=categories+=continuous"
+    generates = f"fc1 hidden a:=a z:=z_dim{f'+{codes}' * info} -> =generator_width; fc2 out generator_width -> =x"
+    judges = f"{first} a /x/kernel:x kernel:=a -> =critic_width; {last} score critic_width -> {out}"
+    reads = f"linear hidden x -> =critic_width; inference out critic_width -> {codes}"
+    return {
+        "generator": net("state_dict_G,", generates, needed=True),
+        "critic": net("state_dict_D", judges, idle="fc3 classes critic_width -> =classes"),  # which learns nothing
+        **({"reader": net("state_dict_Q", reads)} if info else {}),
+    }
 
 
 def autoencoder(options: Mapping[str, Any]) -> dict[str, Net]:
     """The zoo's autoencoders; options `objective` and `meant`. Of ae2 the published program saves the encoder alone."""
     objective, meant = options["objective"], options["meant"]
     if objective.startswith("ae"):
-        made = (
-            split("fc1", "hidden", {"a": "=a", "z": "=z_dim"}, "=encoder_width"),
-            dense("fc2", "out", "encoder_width", "=x"),
-        )
-        read = split("fc1", "hidden", {"x": "x"}, "=decoder_width"), dense("fc2", "out", "decoder_width", "=a")
-        return {"encoder": Net(("encoder", ""), made, needed=True), "decoder": Net(("decoder",), read)}
+        made = "fc1 hidden a:=a z:=z_dim -> =encoder_width; fc2 out encoder_width -> =x"
+        read = "fc1 hidden x:x -> =decoder_width; fc2 out decoder_width -> =a"
+        return {"encoder": net("encoder,", made, needed=True), "decoder": net("decoder", read)}
     latent = "a" if objective == "vae" and not meant else "z_dim"
-    encoded = {"x": "x", "a": "=a"} if meant else {"a": "=a", "z": "=z_dim"}
-    density = (
-        split("linear", "hidden", encoded, "=encoder_width"),
-        dense("mu", "mean", "encoder_width", f"={latent}"),
-        dense("log_var", "log_variance", "encoder_width", latent),
-    )
-    decoded = {"z": latent, "a": "a"} if meant else {"z": latent}
-    made = split("linear", "hidden", decoded, "=decoder_width"), dense("recon", "out", "decoder_width", "=x")
-    return {"encoder": Net(("encoder",), density, needed=True), "decoder": Net(("decoder",), made, needed=True)}
+    encoded, decoded = ("x:x a:=a", f"z:{latent} a:a") if meant else ("a:=a z:=z_dim", f"z:{latent}")
+    density = f"linear hidden {encoded} -> =encoder_width; mu mean encoder_width -> ={latent}"
+    density += f"; log_var log_variance encoder_width -> {latent}"
+    made = f"linear hidden {decoded} -> =decoder_width; recon out decoder_width -> =x"
+    return {"encoder": net("encoder", density, needed=True), "decoder": net("decoder", made, needed=True)}
 
 
 # By stage: (options of its section) -> its nets by our names.
@@ -235,8 +203,6 @@ LAYOUTS: dict[str, Callable[[Mapping[str, Any]], dict[str, Net]]] = {
     "drg": drg, "dfg": dfg, "d2sc_drg": d2sc_drg, "d2sc_dfg": d2sc_dfg, "tfvaegan": tfvaegan, "gan": gan,
     "autoencoder": autoencoder,
 }  # fmt: skip
-
-
 # What is taken to be as wide as something else where an archive leaves it open, as in the published programs.
 ALIKE = {
     "drg": {"a": "time_dim"}, "d2sc_drg": {"a": "time_dim"}, "autoencoder": {"z_dim": "a"},

@@ -129,9 +129,8 @@ def test_the_standard_library_s_containers_become_plain_ones(tmp_path, protocol)
 
 def shared(depth: int) -> bytes:
     """Lists of one list twice, so many deep: a few bytes that stand for 2 ** depth values."""
-    return b"".join(b"](q%c" % place + b"h%ch%ce" % (place - 1, place - 1) for place in range(1, depth)).join(
-        [b"\x80\x02](NNeq\x00", STOPPED]
-    )
+    again = (b"]q%c(" % place + b"h%c" % (place - 1) * 2 + b"e" for place in range(1, depth))
+    return b"\x80\x02]q\x00(NNe" + b"".join(again) + STOPPED
 
 
 STOPPED = b"."
