@@ -39,31 +39,18 @@ class FoundNet(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Import:
-    """What is to be written, and what there is to say about it.
+    """What is to be written, and what there is to say about it."""
 
-    Attributes:
-      system: whose archives these are.
-      file: configuration file that the options start from.
-      config: the whole configuration.
-      changes: fields that differ from the file's, with the file's values.
-      sizes: of the data ("x", "r", "a") and of the nets ("stage.field").
-      nets: parameters by stage and net.
-      pieces: where each net came from.
-      missing: nets that no archive has, by stage.
-      ignored: what else the archives hold, by archive.
-      notes: decisions.
-    """
-
-    system: str
-    file: str
-    config: Any
-    changes: dict[str, Any]
-    sizes: dict[str, int]
-    nets: dict[str, dict[str, Any]]
-    pieces: list[FoundNet]
-    missing: dict[str, list[str]]
-    ignored: dict[str, list[str]]
-    notes: list[str]
+    system: str  # whose archives these are
+    file: str  # configuration file that the options start from
+    config: Any  # the whole configuration
+    changes: dict[str, Any]  # fields that differ from the file's, with the file's values
+    sizes: dict[str, int]  # of the data ("x", "r", "a") and of the nets ("stage.field")
+    nets: dict[str, dict[str, Any]]  # parameters by stage and net
+    pieces: list[FoundNet]  # where each net came from
+    missing: dict[str, list[str]]  # nets that no archive has, by stage
+    ignored: dict[str, list[str]]  # what else the archives hold, by archive
+    notes: list[str]  # decisions
 
 
 def read(
@@ -98,14 +85,18 @@ def read(
     bound = dict(options.assign(config, text, "--set ") for text in assignments)
     settle(config)
     checks.check_options(config)
-    pieces = find_pieces(archives, system, config)
+    pieces = [piece for path, found in archives.items() for piece in pieces_of(path, found, system, config)]
+    require_apart(pieces)
     for stage in imported.stages(workdir, dict.fromkeys(piece.stage for piece in pieces)):
         raise InputError(f"{imported.file_of(workdir, stage)}: stage {stage} is there already; name another --out")
     sizes, notes = find_sizes(pieces, list(axes_before(workdir, config, system)), bound)
     set_sizes(config, sizes)
     if file and there:
         require_same(config, file, assignments, sizes)
-    nets = trees(pieces, sizes)
+    nets: dict[str, dict[str, Any]] = {}
+    for one in pieces:
+        own = {name.removeprefix(f"{one.stage}."): size for name, size in sizes.items()}
+        nets.setdefault(one.stage, {})[one.name] = conversion.to_ours(one.net, one.tensors, own)
     if missing := [stage for stage in [*there, *nets] if stage not in config.stages]:
         raise InputError(f"config.stages: {tuple(config.stages)} lacks {missing[0]}, whose nets are imported; add it")
     require_fit(config, sizes, nets)
@@ -161,18 +152,12 @@ def require_same(config: Any, file: str, assignments: Sequence[str], sizes: Mapp
 # Which nets.
 
 
-def find_pieces(archives: Mapping[str, Found], system: str, config: Any) -> list[FoundNet]:
-    """The nets in archives.
-
-    Raises:
-      InputError: a stage is in two archives, or a net that is needed is in none.
-    """
-    pieces = [piece for path, found in archives.items() for piece in pieces_of(path, found, system, config)]
+def require_apart(pieces: Sequence[FoundNet]) -> None:
+    """Raises InputError when a stage is in two archives."""
     archive_of: dict[str, str] = {}
     for piece in pieces:
         if (other := archive_of.setdefault(piece.stage, piece.archive)) != piece.archive:
             raise InputError(f"{piece.archive}: stage {piece.stage} is in {other} too; give one of them")
-    return pieces
 
 
 def pieces_of(path: str, found: Found, system: str, config: Any) -> list[FoundNet]:
@@ -264,18 +249,6 @@ def settle(config: Any) -> None:
         if stage in config.stages:
             config.stages = tuple(name for name in config.stages if name != "seen_classifier")
             config[stage].cls_weight = 0.0
-
-
-# What is made of it.
-
-
-def trees(pieces: Sequence[FoundNet], sizes: Mapping[str, int]) -> dict[str, dict[str, Any]]:
-    """Parameters by stage and net."""
-    nets: dict[str, dict[str, Any]] = {}
-    for piece in pieces:
-        own = {name.removeprefix(f"{piece.stage}."): size for name, size in sizes.items()}
-        nets.setdefault(piece.stage, {})[piece.name] = conversion.to_ours(piece.net, piece.tensors, own)
-    return nets
 
 
 def spec_of(sizes: Mapping[str, int]) -> Spec:

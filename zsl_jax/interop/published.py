@@ -10,26 +10,17 @@ Sources: the published code of ZeroDiff, D2SC, TF-VAEGAN and Zero-shot-Generativ
 nets; they are named here as the others are. The zoo saves one net (or encoder and decoder) without a name around it.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 DATA = ("x", "r", "a")  # widths of the data: features, representations, semantics
 
 
-@dataclasses.dataclass(frozen=True)
-class Linear:
-    """A published layer.
-
-    Attributes:
-      name: theirs; NAME.weight [rows, columns] and NAME.bias [rows].
-      columns: for each input in their order: path of our kernel, sum of widths.
-      rows: sum of widths that is the number of outputs.
-      bias: path of our bias.
-    """
+class Linear(NamedTuple):
+    """A published layer: NAME.weight [rows, columns] and NAME.bias [rows], each a sum of widths; where ours lie."""
 
     name: str
-    columns: tuple[tuple[str, str], ...]
+    columns: tuple[tuple[str, str], ...]  # of each input: path of our kernel, widths
     rows: str
     bias: str
 
@@ -39,21 +30,13 @@ class Linear:
         return "+".join(of for _, of in self.columns)
 
 
-@dataclasses.dataclass(frozen=True)
-class Net:
-    """A published net.
+class Net(NamedTuple):
+    """A published net."""
 
-    Attributes:
-      keys: names that it has in archives, the first as we write it.
-      layers: its layers.
-      idle: layers that it has and never uses: passed over when read, written as zeros.
-      needed: whether an archive without it is of no use.
-    """
-
-    keys: tuple[str, ...]
+    keys: tuple[str, ...]  # names that it has in archives, the first as we write it
     layers: tuple[Linear, ...]
-    idle: tuple[Linear, ...] = ()
-    needed: bool = False
+    idle: tuple[Linear, ...]  # layers that it has and never uses: passed over when read, written as zeros
+    needed: bool  # whether an archive without it is of no use
 
 
 def net(keys: str, table: str, idle: str = "", needed: bool = False) -> Net:
@@ -150,7 +133,7 @@ def dfg(options: Mapping[str, Any]) -> dict[str, Net]:
 
 def d2sc_dfg(options: Mapping[str, Any]) -> dict[str, Net]:
     """ZeroDiff's, and S2V where it is trained (option `train_s2v`)."""
-    s2v = Net(("state_dict_S2V",), (Linear("fc", (("kernel", "a"),), "x", "bias"),))
+    s2v = Net(("state_dict_S2V",), (Linear("fc", (("kernel", "a"),), "x", "bias"),), (), needed=False)
     return dfg(options) | ({"s2v": s2v} if options["train_s2v"] else {})
 
 
@@ -188,10 +171,10 @@ def autoencoder(options: Mapping[str, Any]) -> dict[str, Net]:
     objective, meant = options["objective"], options["meant"]
     if objective.startswith("ae"):
         made = "fc1 hidden a:=a z:=z_dim -> =encoder_width; fc2 out encoder_width -> =x"
-        read = "fc1 hidden x:x -> =decoder_width; fc2 out decoder_width -> =a"
+        read = "fc1 hidden x:=x -> =decoder_width; fc2 out decoder_width -> =a"
         return {"encoder": net("encoder,", made, needed=True), "decoder": net("decoder", read)}
     latent = "a" if objective == "vae" and not meant else "z_dim"
-    encoded, decoded = ("x:x a:=a", f"z:{latent} a:a") if meant else ("a:=a z:=z_dim", f"z:{latent}")
+    encoded, decoded = ("x:x a:=a", f"z:={latent} a:a") if meant else ("a:=a z:=z_dim", f"z:={latent}")
     density = f"linear hidden {encoded} -> =encoder_width; mu mean encoder_width -> ={latent}"
     density += f"; log_var log_variance encoder_width -> {latent}"
     made = f"linear hidden {decoded} -> =decoder_width; recon out decoder_width -> =x"
