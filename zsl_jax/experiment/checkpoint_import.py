@@ -1,7 +1,7 @@
 """From archives of the published programs to a workdir: which stages they hold, widths, configuration, nets."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,6 @@ from zsl_jax.data.formats import tensors
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import checks
 from zsl_jax.interop import conversion, state_dicts, systems
-from zsl_jax.interop.conversion import Axis
 from zsl_jax.interop.published import ALIKE, LAYOUTS, Net
 from zsl_jax.interop.state_dicts import Found
 from zsl_jax.interop.systems import SYSTEMS, key_of, stages_in, where
@@ -89,7 +88,7 @@ def read(
     require_apart(pieces)
     for stage in imported.stages(workdir, dict.fromkeys(piece.stage for piece in pieces)):
         raise InputError(f"{imported.file_of(workdir, stage)}: stage {stage} is there already; name another --out")
-    sizes, notes = find_sizes(pieces, list(axes_before(workdir, config, system)), bound)
+    sizes, notes = find_sizes(pieces, sizes_before(workdir, config, system), bound)
     set_sizes(config, sizes)
     if file and there:
         require_same(config, file, assignments, sizes)
@@ -188,42 +187,42 @@ def unused(path: str, found: Found, pieces: Sequence[FoundNet]) -> list[str]:
 # Which widths and options.
 
 
-def axes_before(workdir: Path, config: Any, system: str) -> Iterator[Axis]:
-    """The axes of the nets that were imported into the workdir before."""
+def sizes_before(workdir: Path, config: Any, system: str) -> dict[str, int]:
+    """Sizes of the nets that were imported into the workdir before."""
+    sizes = {}
     for stage in imported.stages(workdir, SYSTEMS[system]):
-        nets, layout = imported.read(workdir, stage) or {}, LAYOUTS[stage](config[stage])
-        for name in nets:
-            yield from conversion.tree_axes(
-                layout[name], nets[name], f"{imported.file_of(workdir, stage)}: {name}/", stage
-            )
+        layout = LAYOUTS[stage](config[stage])
+        for name, tree in (imported.read(workdir, stage) or {}).items():
+            sizes |= conversion.told_by(layout[name], tree, stage)
+    return sizes
 
 
 def find_sizes(
-    pieces: Sequence[FoundNet], before: Sequence[Axis], bound: Mapping[str, Any]
+    pieces: Sequence[FoundNet], before: Mapping[str, int], bound: Mapping[str, Any]
 ) -> tuple[dict[str, int], list[str]]:
     """All sizes that nets have, those of a stage as "stage.field"; and a note for each that was not in the archives.
 
     Args:
       pieces: nets of one system.
-      before: axes of further nets.
+      before: sizes of further nets.
       bound: options that were set by hand.
 
     Raises:
       InputError: shapes contradict each other or what was set, or leave a size open.
     """
-    given = list(before)
+    given, alike = [], {}
     for one in pieces:
         given += conversion.axes(one.net, one.tensors, where(one.archive, one.key), one.stage)
+        likes = ALIKE.get(one.stage, {}).items()
+        alike |= {conversion.scoped(name, one.stage): conversion.scoped(like, one.stage) for name, like in likes}
     names = {name for axis in given for name in conversion.names(axis.of) if not name.isdecimal()}
-    alike = {
-        conversion.scoped(name, stage): conversion.scoped(like, stage)
-        for stage in dict.fromkeys(piece.stage for piece in pieces)
-        for name, like in ALIKE.get(stage, {}).items()
-    }
-    sizes, taken = conversion.widths(given, {name: bound[name] for name in names & bound.keys() if bound[name]}, alike)
+    told = {name: bound[name] for name in (names | before.keys()) & bound.keys() if bound[name]}
+    if other := [name for name in told if before.get(name, told[name]) != told[name]]:
+        raise InputError(f"--set {other[0]}={told[other[0]]}: the nets there have {before[other[0]]}")
+    sizes, taken = conversion.widths(given, {**before, **told}, alike)
     if left := sorted(names - sizes.keys()):
         raise InputError(
-            f"{pieces[0].archive}: it does not say how wide {', '.join(left)} are; give --set {left[-1]}=WIDTH"
+            f"{pieces[0].archive}: it does not say how wide {left[-1]} is; say it by --set {left[-1]}=WIDTH"
         )
     return sizes, [
         f"{name} is taken to be as wide as {like} ({sizes[name]}), as published" for name, like in taken.items()

@@ -95,17 +95,11 @@ def axes(net: Net, found: Tensors, where: str = "", stage: str = "") -> list[Axi
     return made
 
 
-def tree_axes(net: Net, tree: Mapping[str, Any], where: str, stage: str) -> list[Axis]:
-    """The axes of our tree of a net, as `axes`: of each input by itself."""
+def told_by(net: Net, tree: Mapping[str, Any], stage: str) -> dict[str, int]:
+    """The widths that our tree of a net shows, in which each input is by itself."""
     flat = tensors.flatten(tree)
-    made = []
-    for layer in net.layers:
-        rows = len(flat[layer.bias])
-        made.append(Axis(f"{where}{layer.bias}: {rows} entries", rows, scoped(layer.rows, stage)))
-        for path, of in layer.columns:
-            told = of if "+" in of else f"={of.removeprefix('=')}"
-            made.append(Axis(f"{where}{path}: {len(flat[path])} rows", len(flat[path]), scoped(told, stage)))
-    return made
+    columns = [(path, scoped(of, stage).replace("=", "")) for layer in net.layers for path, of in layer.columns]
+    return {of: len(flat[path]) for path, of in columns if "+" not in of}
 
 
 def scoped(of: str, stage: str) -> str:

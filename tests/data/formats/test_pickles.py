@@ -1,6 +1,7 @@
 """Archives of `torch.save` in both formats, and pickles by every protocol, read without torch; others refused."""
 
 import argparse
+import contextlib
 import pathlib
 import pickle
 from collections import Counter, OrderedDict, defaultdict
@@ -12,6 +13,7 @@ from tests.data.formats import torch_files
 from tests.data.formats.torch_files import Raw, Tensor, name
 from zsl_jax import files
 from zsl_jax.data.formats import pickles
+from zsl_jax.data.formats.unpickling import Named
 from zsl_jax.errors import InputError
 
 VALUE = {
@@ -137,6 +139,7 @@ STOPPED = b"."
 REFUSED = {
     "system": b"\x80\x02" + name("os", "system") + b"X\x04\x00\x00\x00true\x85R.",
     "eval": b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93\x8c\x031+1\x85R.",
+    "execfile": b"\x80\x02" + name("__builtin__", "execfile") + b"X\x01\x00\x00\x00x\x85R.",
     "getattr": b"\x80\x02" + name("builtins", "getattr") + name("torch", "Size") + b"X\x08\x00\x00\x00__init__\x86R.",
     "dotted": b"\x80\x04\x8c\x05torch\x8c\x0eSize.__class__\x93.",
     "instance": b"(ios\nsystem\n.",
@@ -149,7 +152,15 @@ REFUSED = {
     "buffer": b"\x80\x05\x97.",
     "storage outside of an archive": b"\x80\x02X\x01\x00\x00\x000Q.",
     "key that is a tuple": b"\x80\x02}((tNu.",
-    "codec": b"\x80\x02" + name("_codecs", "encode") + b"X\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R.",
+    "key that is a tuple in tuples": b"\x80\x02})" + b"\x85" * 200_000 + b"Ns.",
+    "key of a dictionary of protocol 0": b"()" + b"\x85" * 200_000 + b"Nd.",
+    "key in pairs": b"\x80\x02" + name("collections", "OrderedDict") + b"]])aNaa\x85R.",
+    "key of a dictionary's call": b"\x80\x02" + name("builtins", "dict") + b"]])aNaa\x85R.",
+    "key that is large": b"\x80\x02}\x8a\x09" + bytes(8) + b"\x01Ns.",
+    "key that is bytes": b"\x80\x03}C\x01xNs.",
+    "list outside of the pickle": b"\x80\x02](NNeQ.",
+    "many arguments": b"\x80\x02" + name("torch", "device") + b"(" + b"N" * 1000 + b"tR.",
+    "state of an array's number": b"\x80\x02" + name("torch", "Size") + b")\x85RNb}b.",
     "objects in an array": pickle.dumps(np.array([object, 1], object)),
 }
 
@@ -164,6 +175,7 @@ def test_what_is_no_data_is_refused_by_name(tmp_path, case):
 DAMAGED = {
     "empty": b"",
     "text": b"this is no archive\n",
+    "codec": b"\x80\x02" + name("_codecs", "encode") + b"X\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R.",
     "state of a list": b"\x80\x02]}b.",
     "attribute of a list": b"\x80\x02]N}X\x01\x00\x00\x00aNs\x86b.",
     "ends early": pickle.dumps(list(range(9)))[:-3],
@@ -171,6 +183,12 @@ DAMAGED = {
     "large memo": b"\x80\x02Nr\xff\xff\xff\xff0p18446744073709551616\n.",
     "large bytes": b"\x80\x04\x8e" + (2**60).to_bytes(8, "little") + b"x.",
     "large bytearray": b"\x80\x05\x96" + (2**40).to_bytes(8, "little") + b"x.",
+    "large number": b"\x80\x02\x8b" + (2**31 - 1).to_bytes(4, "little") + b"x.",
+    "negative length": b"\x80\x02\x8b" + b"\xff" * 4 + b"x.",
+    "tuples in a set": b"\x80\x04\x8f()" + b"\x85" * 200_000 + b"\x90.",
+    "call of a text": b"\x80\x02X\x01\x00\x00\x00x)R.",
+    "state of a number": b"\x80\x02K\x01}X\x04\x00\x00\x00realNsb.",
+    "state of a text": b"\x80\x02X\x01\x00\x00\x00xN}X\x01\x00\x00\x00aNs\x86b.",
     "nothing to take": b"\x80\x02a.",
     "no mark": b"\x80\x02e.",
     "deep lists": b"\x80\x02" + b"]" * 20_000 + b"a" * 19_999 + b".",
@@ -191,6 +209,23 @@ def test_damage_ends_in_one_line(tmp_path, case):
     (tmp_path / "x.pt").write_bytes(DAMAGED[case])
     with pytest.raises(InputError, match=r"x\.pt: damaged[^\n]*$"):
         pickles.load(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("called", [b"", b")R", b"N\x85R"])
+def test_states_change_nothing_outside_of_the_file(tmp_path, called):
+    """Whatever is named may be given attributes, entries and items; the next file is read as before."""
+    attributes = b"}(X\x0c\x00\x00\x00__defaults__N\x85X\x08\x00\x00\x00__call__NX\x01\x00\x00\x00xNu"
+    table, known = dict(pickles.CALLS), vars(Named).copy()
+    for one in sorted(pickles.KNOWN):
+        named = name(*one.rsplit(".", 1)) + called
+        for changed in (attributes + b"b", b"N" + attributes + b"\x86b", b"X\x01\x00\x00\x00xNs", b"Na"):
+            (tmp_path / "x.pkl").write_bytes(b"\x80\x02" + named + changed + STOPPED)
+            with contextlib.suppress(InputError):
+                pickles.load(tmp_path / "x.pkl")
+    assert table == pickles.CALLS
+    assert vars(Named) == known
+    assert all(not vars(make) for make in table.values() if hasattr(make, "__dict__") and not isinstance(make, type))
+    test_zip_archives_are_read(tmp_path)
 
 
 def test_texts_cannot_be_multiplied(tmp_path):

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from zsl_jax.data.formats import unpickling
 from zsl_jax.data.formats.unpickling import MOST_OPERATIONS, Named, Refused, require_key, shown
@@ -183,24 +184,17 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any, dtype: s
     raw, needed = storage.fetch(storage.key), storage.count * _stored(storage.dtype).itemsize
     if len(raw) != needed:
         raise ValueError(f"storage {shown(storage.key)} has {len(raw)} bytes, but {needed} are needed")
-    dtype, (place,) = dtype or storage.dtype, _sizes([offset], "an offset")
-    numbers = np.frombuffer(raw, _stored(dtype).newbyteorder(storage.order))
-    view = _view(numbers, place, _sizes(size, "a shape"), _sizes(stride, "strides"))
-    if dtype == "bfloat16":  # the upper half of a float32
-        return (view.astype(np.uint32) << 16).view(np.float32)
-    return view.astype(dtype, copy=False)
-
-
-def _view(numbers: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> np.ndarray:
-    """A view of numbers [n]; raises ValueError unless all its entries lie in them."""
-    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    (start,), size, stride = _sizes([offset], "an offset"), _sizes(size, "a shape"), _sizes(stride, "strides")
+    numbers = np.frombuffer(raw, _stored(dtype or storage.dtype).newbyteorder(storage.order))
+    last = start + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     total = math.prod(size)
-    if not total:
-        return np.zeros(size, numbers.dtype)
-    if last >= len(numbers) or total > len(numbers):
+    if total and (last >= len(numbers) or total > len(numbers)):
         raise ValueError(f"a tensor of {total} numbers up to place {last} in a storage of {len(numbers)}")
     strides = [step * numbers.itemsize for step in stride]
-    return np.lib.stride_tricks.as_strided(numbers[offset:], size, strides, writeable=False)
+    view = as_strided(numbers[start:], size, strides, writeable=False) if total else np.zeros(size, numbers.dtype)
+    if (dtype or storage.dtype) == "bfloat16":  # the upper half of a float32
+        return (view.astype(np.uint32) << 16).view(np.float32)
+    return view.astype(dtype or storage.dtype, copy=False)
 
 
 def _typed_tensor(storage: Any, offset: Any, size: Any, stride: Any, grad: Any, hooks: Any, dtype: Any, *_: Any) -> Any:
@@ -230,13 +224,6 @@ def _ordered(pairs: Any = ()) -> dict:
     return dict(pairs)
 
 
-def _encoded(text: str, encoding: str) -> bytes:
-    """Bytes that a pickle of Python 2 holds as text."""
-    if encoding not in ("latin1", "latin-1"):
-        raise Refused(f"the encoding {shown(encoding)}")
-    return text.encode("latin-1")
-
-
 CALLS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _ordered,
     "collections.Counter": lambda counts=None: {**(counts or {})},
@@ -247,7 +234,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "builtins.frozenset": list,
     "builtins.bytes": lambda: b"",
     "builtins.bytearray": lambda raw=b"": raw,
-    "_codecs.encode": _encoded,
+    "_codecs.encode": lambda text, encoding: text.encode({"latin1": "latin-1"}[encoding]),  # bytes by protocols 0 to 2
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor_v3": _typed_tensor,
