@@ -20,7 +20,6 @@ from zsl_jax.train_steps.method import Spec, vector_spec
 from zsl_jax.training import imported, workdir
 
 VIEWS = {"finetune_x": "x", "finetune_r": "r"}  # stages whose width is that of a view
-RUN_FILES = (workdir.CONFIG, workdir.RESULT, "checkpoints", "validation")
 FILES = {"ZeroDiff": "zerodiff_awa2", "D2SC": "d2sc_awa2", "TF-VAEGAN": "tfvaegan_awa2"}
 EXAMPLES = {"the zoo's GANs": "gan_zoo:wgan,awa2", "the zoo's autoencoders": "autoencoders:vae,awa2"}  # of many
 
@@ -65,10 +64,8 @@ def read(
       assignments: FIELD=VALUE, options that the archives do not tell.
 
     Raises:
-      InputError: an archive is damaged or hostile; its nets are incomplete, ambiguous or of sizes that contradict each
-        other; or the workdir holds a run.
+      InputError: an archive is damaged or hostile; its nets are incomplete, ambiguous or of sizes that contradict others.
     """
-    require_no_run(workdir)
     if len(set(paths)) < len(paths):
         raise InputError(f"{', '.join(paths)}: an archive is named twice")
     there = imported.stages(workdir, LAYOUTS)
@@ -86,8 +83,6 @@ def read(
     checks.check_options(config)
     pieces = [piece for path, found in archives.items() for piece in pieces_of(path, found, system, config)]
     require_apart(pieces)
-    for stage in imported.stages(workdir, dict.fromkeys(piece.stage for piece in pieces)):
-        raise InputError(f"{imported.file_of(workdir, stage)}: stage {stage} is there already; name another --out")
     sizes, notes = find_sizes(pieces, sizes_before(workdir, config, system), bound)
     set_sizes(config, sizes)
     if file and there:
@@ -109,19 +104,10 @@ def write(made: Import, workdir: Path) -> None:
     """Leaves what `read` made in the workdir, beside what was imported there before.
 
     Raises:
-      InputError: the folder cannot be written.
+      InputError: the folder holds a run, or one of the stages already, or cannot be written.
     """
     leave = imported.add if imported.read_config(workdir) else imported.write
     leave(workdir, made.config, made.nets, spec_of(made.sizes))
-
-
-def require_no_run(workdir: Path) -> None:
-    """Raises InputError when the workdir is no folder, or a run has begun there."""
-    if workdir.exists() and not workdir.is_dir():
-        raise InputError(f"{workdir}: no folder; name another with --out")
-    for name in RUN_FILES:
-        if (workdir / name).exists():
-            raise InputError(f"{workdir}: holds a run ({name}); import into another folder with --out")
 
 
 def resume(config: Any, workdir: Path) -> None:

@@ -167,7 +167,7 @@ def _alike(axis: Axis, sizes: Sizes, alike: Mapping[str, str]) -> dict[str, int]
 
 def _rest(axis: Axis, sizes: Sizes, parts: int, taken: Mapping[str, str]) -> int:
     """What an axis leaves to each of its widths that are open."""
-    each, over = divmod(axis.found - width(sizes | dict.fromkeys(_open(axis, sizes), 0), axis.of), parts)
+    each, over = divmod(axis.found - width(dict.fromkeys(names(axis.of), 0) | {**sizes}, axis.of), parts)
     if over or each <= 0:
         raise _misfit(axis, sizes, "which {} cannot make", taken)
     return each

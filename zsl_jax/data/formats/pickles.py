@@ -14,7 +14,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -33,6 +33,7 @@ STORAGES = {
     "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
     "ByteStorage": "uint8", "BoolStorage": "bool", "UntypedStorage": "uint8",
 }  # fmt: skip
+Order = Literal["<", ">"]
 TYPES = (*dict.fromkeys(STORAGES.values()), "uint16", "uint32", "uint64")
 
 
@@ -152,15 +153,15 @@ class _Storage(NamedTuple):
     key: str
     count: int
     fetch: Callable[[str], bytes]
-    order: str
+    order: Order
 
 
-def _storage(identifier: Any, fetch: Callable[[str], bytes], order: str) -> _Storage:
+def _storage(identifier: Any, fetch: Callable[[str], bytes], order: Order) -> _Storage:
     """The storage that a persistent identifier names: ("storage", type, key, device, count), and maybe a view of it."""
     kind, named, key, _, count, *view = identifier
     if kind != "storage" or not isinstance(key, str) or any(part is not None for part in view):
         raise Refused(f"{shown(kind)} {shown(key)}, no whole storage")
-    return _Storage(STORAGES[named.name.rpartition(".")[2]], key, *_sizes([count], "a storage"), fetch, order)
+    return _Storage(STORAGES[named.name.rpartition(".")[2]], key, _sizes([count], "a storage")[0], fetch, order)
 
 
 def _stored(dtype: str) -> np.dtype:
