@@ -64,7 +64,7 @@ def read(
       assignments: FIELD=VALUE, options that the archives do not tell.
 
     Raises:
-      InputError: an archive is damaged or hostile; its nets are incomplete, ambiguous or of sizes that contradict others.
+      InputError: an archive is damaged or hostile; its nets are incomplete, ambiguous or of sizes that don't fit.
     """
     if len(set(paths)) < len(paths):
         raise InputError(f"{', '.join(paths)}: an archive is named twice")

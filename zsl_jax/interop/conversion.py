@@ -137,40 +137,26 @@ def widths(
     for axis in told:
         if "+" not in axis.of:
             sizes.setdefault(axis.of[1:], axis.found)
-    for axis in sorted(told, key=lambda axis: len(_open(axis, sizes))):
-        if len(_open(axis, sizes)) > 1:
-            found = _alike(axis, sizes, alike)
-            sizes |= found
-            taken |= {name: alike[name] for name in found if name in alike}
-        left = _open(axis, sizes)
-        if len(left) == 1 and f"={left[0]}" in axis.of.split("+"):
-            sizes[left[0]] = _rest(axis, sizes, 1, taken)
+    for axis in sorted(told, key=lambda axis: len(_open(names(axis.of), sizes))):
+        left = _open(names(axis.of), sizes)
+        likes = {name: alike[name] for name in left if name in alike and len(left) > 1}
+        terms = [likes.get(name, name) for name in names(axis.of)]
+        if len(left := _open(terms, sizes)) == 1 and f"={left[0]}" in axis.of.split("+"):
+            rest = axis.found - width({**sizes, left[0]: 0}, "+".join(terms))
+            if rest <= 0 or rest % terms.count(left[0]):
+                raise _misfit(axis, sizes, "which {} cannot make", taken | likes)
+            sizes[left[0]] = rest // terms.count(left[0])
+        taken |= {name: like for name, like in likes.items() if like in sizes}
+        sizes |= {name: sizes[like] for name, like in likes.items() if like in sizes}
     for axis in given:
-        if not _open(axis, sizes) and axis.found != width(sizes, axis.of):
+        if not _open(names(axis.of), sizes) and axis.found != width(sizes, axis.of):
             raise _misfit(axis, sizes, f"but {width(sizes, axis.of)} are needed ({{}})", taken)
     return sizes, taken
 
 
-def _open(axis: Axis, sizes: Sizes) -> list[str]:
-    """The widths of an axis that are not known yet."""
-    return [name for name in dict.fromkeys(names(axis.of)) if name not in sizes and not name.isdecimal()]
-
-
-def _alike(axis: Axis, sizes: Sizes, alike: Mapping[str, str]) -> dict[str, int]:
-    """The widths that are open in an axis, as wide as what is known, or else all of one width."""
-    left = _open(axis, sizes)
-    likes = {name: alike[name] for name in left if name in alike}
-    if {*likes, *likes.values()} == set(left):
-        return dict.fromkeys(left, _rest(axis, sizes, len(left), likes))
-    return {name: sizes[like] for name, like in likes.items() if like in sizes}
-
-
-def _rest(axis: Axis, sizes: Sizes, parts: int, taken: Mapping[str, str]) -> int:
-    """What an axis leaves to each of its widths that are open."""
-    each, over = divmod(axis.found - width(dict.fromkeys(names(axis.of), 0) | {**sizes}, axis.of), parts)
-    if over or each <= 0:
-        raise _misfit(axis, sizes, "which {} cannot make", taken)
-    return each
+def _open(terms: Sequence[str], sizes: Sizes) -> list[str]:
+    """The widths that are not known yet."""
+    return [name for name in dict.fromkeys(terms) if name not in sizes and not name.isdecimal()]
 
 
 def _misfit(axis: Axis, sizes: Sizes, what: str, taken: Mapping[str, str]) -> InputError:
