@@ -50,6 +50,8 @@ def test_one_stage_alone_says_what_was_taken_for_granted(read):
     made = read(archives.drg())
     assert made.sizes["a"] == archives.SIZES["a"]
     assert made.notes == ["a is taken to be as wide as drg.time_dim (4), as published"]
+    critic = archives.stage("drg", ("generator", "rt"), a=5)
+    assert (read(critic).sizes["a"], read(critic).notes) == (5, [])
     told = read(archives.drg(), assignments=["drg.z_dim=2"])
     assert (told.sizes["a"], told.notes) == (5, [])
     with pytest.raises(InputError, match=r"fc1\.weight: 17 columns, which drg\.z_dim 13 \+ a \+ r 6 .* cannot make"):
@@ -116,6 +118,9 @@ def test_widths_that_cannot_be_told_are_asked_for(read):
         read(whole, file=GAN.format("infogan"))
     made = read(whole, file=GAN.format("infogan"), assignments=["gan.z_dim=3", "gan.categories=2"])
     assert made.config.gan.continuous == 3
+    alone = archives.stage("gan", ("generator",), archives.OPTIONS | {"objective": "infogan"}, z_dim=4, categories=4, continuous=4)  # fmt: skip # noqa: E501
+    made = read(alone, file=GAN.format("infogan"))
+    assert (made.sizes["a"], len(made.notes)) == (4, 3)
 
 
 def test_autoencoders_of_the_zoo(read):

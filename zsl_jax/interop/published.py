@@ -81,7 +81,7 @@ def generator(keys: str, inputs: str, out: str, sees_r: bool = False) -> Net:
 def critic(key: str, inputs: str) -> Net:
     """A critic of the diffusion systems or of TF-VAEGAN: of x under conditions, in our tree apart."""
     table = f"fc1 conditions/hidden /x/kernel:{inputs} -> =critic_width; fc2 score critic_width -> 1"
-    table += time_embedding("conditions/", "a") * ("t:" in inputs)
+    table += time_embedding("conditions/", "=a") * ("t:" in inputs)
     return net(key, table + r_embedding("conditions/", "a") * ("r:" in inputs))
 
 

@@ -2,7 +2,7 @@
 
 A first pass reads the operations without doing any, so that no length or number of a file is believed, and rewrites
 some: sets become lists, dictionaries what `persistent_load` makes of a list, new objects calls. So the second pass, by
-the standard library's unpickler, allocates little more than the file is long, and hashes nothing but short keys: the
+the standard library's unpickler, allocates what the file has bytes and operations for, and hashes only short keys: the
 hash of tuples in tuples overflows the stack. What is named is a `Named`, called or not, and does nothing.
 """
 
