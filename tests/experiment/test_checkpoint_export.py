@@ -17,7 +17,7 @@ from zsl_jax.config import defaults
 from zsl_jax.data.formats import pickles, tensors
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import checkpoint_export, checkpoint_import
-from zsl_jax.interop import published
+from zsl_jax.interop import conversion, published
 from zsl_jax.train_steps.method import TrainState
 from zsl_jax.training import checkpoints, imported
 
@@ -83,7 +83,7 @@ def test_runs_go_out(tmp_path, capsys):
     """Parameters of a checkpoint alone, whatever else a state holds."""
     nets = {"generator": archives.stage("gan", ("generator",))["state_dict_G"]}
     layout = published.gan(archives.OPTIONS)
-    tree = {"generator": published.to_ours(layout["generator"], nets["generator"], archives.SIZES)}
+    tree = {"generator": conversion.to_ours(layout["generator"], nets["generator"], archives.SIZES)}
     trained(tmp_path / "run", defaults.gan_zoo("wgan"), "gan", tree, epochs=2)
     code, text, _ = run(capsys, tmp_path / "run", f"--out={tmp_path / 'last.safetensors'}")
     assert (code, "epoch 1" in text) == (0, True)

@@ -8,7 +8,7 @@ from tests import tiny
 from tests.data.formats import archives, torch_files
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import checkpoint_import
-from zsl_jax.interop import published
+from zsl_jax.interop import conversion, published
 from zsl_jax.training import imported
 
 GAN, AUTOENCODER = "configs/gan_zoo.py:{},awa2", "configs/autoencoders.py:{},awa2"
@@ -38,7 +38,7 @@ def test_both_stages_of_zerodiff(read):
     assert {stage: set(nets) for stage, nets in made.nets.items()} == {
         "drg": {"generator"}, "dfg": {"generator", "decoder", "x0", "xt", "xc"},
     }  # fmt: skip
-    wanted = published.to_ours(published.drg({})["generator"], first["state_dict_R"], archives.SIZES)
+    wanted = conversion.to_ours(published.drg({})["generator"], first["state_dict_R"], archives.SIZES)
     assert tiny.bits(made.nets["drg"]["generator"]) == tiny.bits(wanted)
     assert (made.config.drg.z_dim, made.config.dfg.critic_width, made.config.dfg.embed_dim) == (3, 7, 0)
     assert (made.config.validate, made.config.upstream) == (False, "last")
@@ -50,6 +50,8 @@ def test_one_stage_alone_says_what_was_taken_for_granted(read):
     made = read(archives.drg())
     assert made.sizes["a"] == archives.SIZES["a"]
     assert made.notes == ["a is taken to be as wide as drg.time_dim (4), as published"]
+    critic = archives.stage("drg", ("generator", "rt"), a=5)
+    assert (read(critic).sizes["a"], read(critic).notes) == (5, [])
     told = read(archives.drg(), assignments=["drg.z_dim=2"])
     assert (told.sizes["a"], told.notes) == (5, [])
     with pytest.raises(InputError, match=r"fc1\.weight: 17 columns, which drg\.z_dim 13 \+ a \+ r 6 .* cannot make"):
@@ -105,16 +107,20 @@ def test_generators_of_the_zoo(read):
 def test_widths_that_cannot_be_told_are_asked_for(read):
     (net,) = archives.stage("gan", ("generator",)).values()
     with pytest.raises(
-        InputError, match=r"7 columns, which a \+ a cannot make, with gan\.z_dim taken .* --set gan\.z_dim=WIDTH"
+        InputError,
+        match=r"7 columns, which a \+ gan\.z_dim cannot make, with gan\.z_dim taken .* --set gan\.z_dim=WIDTH",
     ):
         read(net, file=GAN.format("wgan"))
     whole = archives.stage("gan", (), archives.OPTIONS | {"objective": "infogan"})
     with pytest.raises(
-        InputError, match=r"with gan\.categories taken to be as wide as a, as published; .*--set gan\.categories=WIDTH"
+        InputError, match=r"with gan\.categories taken to be as wide as a, as published, .*--set gan\.categories=WIDTH"
     ):
         read(whole, file=GAN.format("infogan"))
     made = read(whole, file=GAN.format("infogan"), assignments=["gan.z_dim=3", "gan.categories=2"])
     assert made.config.gan.continuous == 3
+    alone = archives.stage("gan", ("generator",), archives.OPTIONS | {"objective": "infogan"}, z_dim=4, categories=4, continuous=4)  # fmt: skip # noqa: E501
+    made = read(alone, file=GAN.format("infogan"))
+    assert (made.sizes["a"], len(made.notes)) == (4, 3)
 
 
 def test_autoencoders_of_the_zoo(read):
@@ -133,20 +139,22 @@ def test_stages_follow_one_another(read, tmp_path):
     before = {path.name: path.read_bytes() for path in (out / imported.FOLDER).iterdir()}
     with pytest.raises(
         InputError,
-        match=r"imported/drg\.safetensors: generator/hidden/a: 4 rows|Dec\.fc3\.weight: 5 rows, but 4 are needed",
+        match=r"Dec\.fc3\.weight: 5 rows, but 4 are needed",
     ):
         read(archives.dfg(a=5, embed_dim=5, time_dim=5))
     assert {path.name: path.read_bytes() for path in (out / imported.FOLDER).iterdir()} == before
+    with pytest.raises(InputError, match=r"--set drg\.z_dim=2: the nets there have 3"):
+        read(archives.dfg(), assignments=["drg.z_dim=2"])
     made = read(archives.dfg())
     assert made.system == "ZeroDiff"  # as what is there
     checkpoint_import.write(made, out)
     assert imported.stages(out, ["drg", "dfg"]) == ["drg", "dfg"]
     assert imported.read_config(out)["drg"]["z_dim"] == 3
     again = jax.tree.map(np.asarray, imported.read(out, "drg"))
-    wanted = published.to_ours(published.drg({})["generator"], archives.drg()["state_dict_R"], archives.SIZES)
+    wanted = conversion.to_ours(published.drg({})["generator"], archives.drg()["state_dict_R"], archives.SIZES)
     assert tiny.bits(again) == tiny.bits({"generator": wanted})
-    with pytest.raises(InputError, match="stage dfg is there already"):
-        read(archives.dfg())
+    with pytest.raises(InputError, match="holds stage dfg already"):
+        checkpoint_import.write(read(archives.dfg()), out)
 
 
 def test_a_second_import_keeps_the_options_of_the_first(read, tmp_path):
@@ -172,8 +180,8 @@ def test_workdirs_with_a_run_are_left_alone(read, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "config.json").write_text("{}")
-    with pytest.raises(InputError, match=r"holds a run \(config\.json\)"):
-        read(archives.drg())
+    with pytest.raises(InputError, match=r"holds a run or an import already \(config\.json\)"):
+        checkpoint_import.write(read(archives.drg()), out)
 
 
 def test_two_archives_of_one_stage_or_of_two_systems_are_refused(read):

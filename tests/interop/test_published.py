@@ -10,7 +10,7 @@ from tests import tiny
 from tests.data.formats import archives
 from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
-from zsl_jax.interop import published
+from zsl_jax.interop import conversion, published
 from zsl_jax.train_steps import registry
 from zsl_jax.train_steps.method import hyper_parameters, vector_spec
 
@@ -42,7 +42,11 @@ def nets_of(stage: str, config: Any) -> dict[str, Any]:
 def known_sizes(section: Any) -> dict[str, int]:
     """The sizes that shapes alone leave open."""
     sizes = {field: section.get(field) for field in ("z_dim", "categories", "continuous")}
-    return {field: int(size or SPEC.a_dim) for field, size in sizes.items()} | {"a": SPEC.a_dim, "x": SPEC.x_dim}
+    return {field: int(size or SPEC.a_dim) for field, size in sizes.items()} | {
+        "a": SPEC.a_dim,
+        "x": SPEC.x_dim,
+        "r": SPEC.r_dim,
+    }
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -54,9 +58,9 @@ def test_there_and_back(case):
     nets, layout = nets_of(stage, config), published.LAYOUTS[stage](config[stage])
     assert set(nets) == set(layout)
     for name, tree in nets.items():
-        made = published.to_published(layout[name], tree)
-        sizes = published.solve(published.equations(layout[name], made, ""), known_sizes(config[stage]))
-        again = published.to_ours(layout[name], made, sizes)
+        made = conversion.to_published(layout[name], tree)
+        sizes, _ = conversion.widths(conversion.axes(layout[name], made), known_sizes(config[stage]))
+        again = conversion.to_ours(layout[name], made, sizes)
         assert jax.tree.structure(again) == jax.tree.structure(tree)
         assert tiny.bits(again) == tiny.bits(tree)
 
@@ -65,8 +69,9 @@ def test_there_and_back(case):
 def test_shapes_tell_all_sizes(stage):
     nets = archives.stage(stage)
     layout = published.LAYOUTS[stage](archives.OPTIONS)
-    given = [equation for net in layout.values() for equation in published.equations(net, nets[net.keys[0]], "")]
-    sizes = published.solve(given, {})
+    given = [axis for net in layout.values() for axis in conversion.axes(net, nets[net.keys[0]])]
+    sizes, taken = conversion.widths(given, {})
+    assert not taken
     assert sizes == {name: archives.SIZES[name] for name in sizes}
     assert {"a", "x" if stage != "drg" else "r", "z_dim", "generator_width", "critic_width"} <= set(sizes)
 
@@ -74,8 +79,8 @@ def test_shapes_tell_all_sizes(stage):
 def test_idle_layers_are_written_as_zeros():
     net = published.LAYOUTS["drg"]({})["generator"]
     tensors = archives.state_dict(net)
-    tree = published.to_ours(net, tensors, archives.SIZES)
-    made = published.to_published(net, tree)
+    tree = conversion.to_ours(net, tensors, archives.SIZES)
+    made = conversion.to_published(net, tree)
     assert {name: array.shape for name, array in made.items()} == {name: one.shape for name, one in tensors.items()}
     assert not made["con_emb_layers.model.0.weight"].any()
     np.testing.assert_array_equal(made["fc1.weight"], tensors["fc1.weight"])
@@ -86,7 +91,7 @@ def test_columns_are_divided_in_the_published_order():
     for stage, places in {"drg": ("z", "a", "noisy", "t"), "d2sc_drg": ("z", "noisy", "a", "t")}.items():
         net = published.LAYOUTS[stage]({})["generator"]
         weight = archives.state_dict(net)["fc1.weight"]
-        hidden = published.to_ours(net, archives.state_dict(net), archives.SIZES)["hidden"]
+        hidden = conversion.to_ours(net, archives.state_dict(net), archives.SIZES)["hidden"]
         np.testing.assert_array_equal(np.concatenate([hidden[place] for place in places]), weight.T)
 
 
@@ -111,4 +116,4 @@ def test_wrong_tensors_are_named(case):
     values, message = WRONG[case]
     net = published.LAYOUTS["dfg"](archives.OPTIONS)["generator"]
     with pytest.raises(InputError, match=message):
-        published.solve(published.equations(net, changed(archives.state_dict(net), **values), "G."), {"a": 4})
+        conversion.widths(conversion.axes(net, changed(archives.state_dict(net), **values), "G."), {"a": 4})

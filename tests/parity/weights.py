@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from zsl_jax.interop import published
+from zsl_jax.interop import conversion, published
 
 Layout = dict[str, published.Net]
 
@@ -18,7 +18,7 @@ def layout(options: dict[str, Any], *stages: str) -> Layout:
 
 def tree(net: published.Net, tensors: dict[str, np.ndarray], sizes: dict[str, int]) -> dict[str, Any]:
     """Our parameter tree of one recorded net; `tensors` by state_dict key, `sizes` those that its shapes leave open."""
-    return published.to_ours(net, tensors, published.solve(published.equations(net, tensors, ""), sizes))
+    return conversion.to_ours(net, tensors, conversion.widths(conversion.axes(net, tensors), sizes)[0])
 
 
 def tensors_of(arrays: dict[str, np.ndarray], start: str) -> dict[str, np.ndarray]:

@@ -46,7 +46,7 @@ def found(made: Any) -> list[str]:
     """Lines on the nets."""
     from zsl_jax.data.formats import tensors
 
-    lines = [f"{made.system}"]
+    lines = [made.system]
     for piece in made.pieces:
         arrays = tensors.flatten(made.nets[piece.stage][piece.name]).values()
         what = f"{len(arrays)} arrays, {sum(array.size for array in arrays):,} numbers"
@@ -56,10 +56,8 @@ def found(made: Any) -> list[str]:
             lines.append(f"  {stage:12} not there: {', '.join(names)}; fresh ones, which only training would use")
     for path, names in made.ignored.items():
         if names:
-            lines.append(
-                f"  {path}: passed over {', '.join(ascii(name)[1:-1][:80] for name in names[:10])}"
-                f"{f' and {len(names) - 10} more' if len(names) > 10 else ''}"
-            )
+            more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+            lines.append(f"  {path}: passed over {', '.join(ascii(name)[1:-1][:80] for name in names[:10])}{more}")
     return lines
 
 
@@ -73,30 +71,28 @@ def decided(made: Any) -> list[str]:
 
 def commands(made: Any, workdir: Path) -> list[str]:
     """What to do next."""
+    from zsl_jax.interop.published import LAYOUTS
     from zsl_jax.training import imported
 
     config, now = made.config, flat(made.config.to_dict())
     there = imported.stages(workdir, config.stages)
-    train = ["zsl-jax", "train", made.file, "--workdir", str(workdir)]
-    train += [f"--config.{name}={now[name]}" for name in made.changes]
+    options = [f"--config.{name}={now[name]}" for name in made.changes]
+    train = shlex.join(["zsl-jax", "train", made.file, "--workdir", str(workdir), *options])
     with_workdir = f"--workdir {shlex.quote(str(workdir))}"
     root = (" --config.data.root=ROOT", " --data root=ROOT") if config.data.source == "xlsa17" else ("", "")
+    known, other = (
+        "import it too, or zsl-jax train trains it",
+        "zsl-jax train trains it, so imported nets get other views",
+    )
     return [
         f"{workdir}: holds {' and '.join(there)}; the data are to be {config.data.dataset}, by the options.",
-        *(absent(stage) for stage in config.stages if stage not in there),
+        *(
+            f"Stage {one} is not there: {known if one in LAYOUTS else other}."
+            for one in config.stages
+            if one not in there
+        ),
         "Next, with ROOT the folder of the data:" if root[0] else "Next:",
-        f"  {shlex.join(train)}{root[0]}",
+        f"  {train}{root[0]}",
         f"  zsl-jax evaluate {with_workdir}{root[1]}",
         f"  zsl-jax synthesize {with_workdir}{root[1]} --classes unseen --num 300 --out x.npz",
     ]
-
-
-def absent(stage: str) -> str:
-    """A line on a stage that has no nets yet."""
-    from zsl_jax.interop import published
-
-    if stage in published.LAYOUTS:
-        return f"Stage {stage} is not there: import it too, or zsl-jax train trains it."
-    return (
-        f"Stage {stage} is not there: zsl-jax train trains it, so that imported nets get views they were not made for."
-    )

@@ -12,7 +12,7 @@ from zsl_jax.data.formats import tensors
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import rescoring
 from zsl_jax.files import replacing
-from zsl_jax.interop import published
+from zsl_jax.interop import conversion, published
 from zsl_jax.interop.state_dicts import STAGE, SUFFIX
 from zsl_jax.training import checkpoints, imported
 
@@ -53,7 +53,7 @@ def read(workdir: Path, stage: str = "", epoch: int | None = None, net: str = ""
     names = [net] if net else [name for name in table if name in params]
     return Nets(
         stage,
-        {"" if net else table[name].keys[0]: published.to_published(table[name], params[name]) for name in names},
+        {"" if net else table[name].keys[0]: conversion.to_published(table[name], params[name]) for name in names},
         origin,
     )
 

@@ -14,13 +14,13 @@ Tensors = dict[str, np.ndarray]
 # Around nets, and say nothing of which.
 WRAPPERS = (
     "state_dict", "model_state_dict", "model", "params", "nets", "net", "checkpoint", "state", "weights", "module",
+    "_orig_mod",
 )  # fmt: skip
-ENDING = "_state_dict"
+PARALLEL = ("module", "_orig_mod")  # what parallel and compiled nets have before names
 PREFIX = "state_dict_"
 LONGEST = 200
 SUFFIX = ".safetensors"
 STAGE = "stage"  # the name under which such a file says its stage
-FLOATS = (np.float16, np.float64)
 
 
 class Found(NamedTuple):
@@ -48,7 +48,7 @@ def read(path: str | os.PathLike) -> Found:
         if array is None:
             ignored.append(where)
             continue
-        read, known = _float32(array) if array.dtype in FLOATS else array, nets.setdefault(net, {})
+        read, known = _float32(array), nets.setdefault(net, {})
         if name in known and not np.array_equal(read, known[name]):
             raise InputError(f"{path}: two tensors are {net or 'a net'}'s {name!a:.80}, and differ; save one of them")
         known[name] = read
@@ -72,25 +72,19 @@ def _tensors(value: Mapping[Any, Any], where: str, net: str) -> Iterator[tuple[s
 
 def _float32(array: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):  # too large numbers become infinite, and are found as such
-        return array.astype(np.float32)
+        return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
 def _divide(key: str, net: str) -> tuple[str, str]:
-    """The net that a tensor belongs to and its name there, without what parallel training puts before names."""
-    parts = [part for part in key.split(".") if part != "module"]
-    if not net and len(parts) > 2 and (named := _net_name(parts[0]) or _coder(parts[0])):
-        return named, ".".join(parts[1:])
-    return net, ".".join(parts)
+    """The net that a tensor belongs to and its name there; the zoo's autoencoders are one net of two."""
+    first, *rest = [part for part in key.split(".") if part not in PARALLEL] or [key]
+    named = _net_name(first) or (first if first in ("encoder", "decoder") else "")
+    return (named, ".".join(rest)) if named and not net and len(rest) > 1 else (net, ".".join([first, *rest]))
 
 
 def _net_name(key: str) -> str:
     """The published name of a net that is called `state_dict_G`, `netG` or `netG_state_dict`; else ""."""
     for prefix in (PREFIX, "net"):
         if key.startswith(prefix) and key not in WRAPPERS:
-            return PREFIX + key.removeprefix(prefix).removesuffix(ENDING)
+            return PREFIX + key.removeprefix(prefix).removesuffix("_state_dict")
     return ""
-
-
-def _coder(key: str) -> str:
-    """The zoo's autoencoders are one net of two."""
-    return key if key in ("encoder", "decoder") else ""

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from zsl_jax.interop import published
+from zsl_jax.interop import conversion, published
 
 SIZES = {
     "x": 10, "r": 6, "a": 4, "z_dim": 3, "time_dim": 4, "embed_dim": 4, "generator_width": 8, "critic_width": 7,
@@ -19,8 +19,7 @@ def state_dict(net: published.Net, sizes: Mapping[str, int] = SIZES, seed: int =
     random = np.random.default_rng(seed)
     tensors = {}
     for layer in (*net.layers, *net.idle):
-        rows = published.width(sizes, layer.rows)
-        columns = sum(published.width(sizes, of) for _, of in layer.columns)
+        rows, columns = conversion.width(sizes, layer.rows), conversion.width(sizes, layer.width)
         tensors[f"{layer.name}.weight"] = random.normal(size=(rows, columns)).astype(np.float32)
         tensors[f"{layer.name}.bias"] = random.normal(size=rows).astype(np.float32)
     return tensors
