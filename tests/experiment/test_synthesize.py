@@ -15,7 +15,7 @@ from zsl_jax import data
 from zsl_jax.config import defaults
 from zsl_jax.data.scaling import apply_scaler, fit_scaler, undo_scaler
 from zsl_jax.errors import InputError
-from zsl_jax.experiment import checks, class_choice, runs
+from zsl_jax.experiment import checks, class_choice, rescoring, runs
 from zsl_jax.train_steps.method import vector_spec
 from zsl_jax.training import imported, lockstep
 from zsl_jax.training.stopping import StopRequest
@@ -190,6 +190,17 @@ def test_columns_of_new_classes_are_joined_by_name(named_run, at_hand, tmp_path,
     plain = made(workdir, tmp_path / "c.npz", f"--semantics={tmp_path / 'new.npy'}", "--classes=u,v", *options)
     assert "as the run's, columns taken by position\n" in capsys.readouterr().out
     np.testing.assert_array_equal(plain["x"], straight["x"])
+
+
+def test_columns_of_new_classes_are_joined_with_the_data_at_hand(named_run, tmp_path, capsys):
+    """Of imported nets, beside which no names are kept."""
+    workdir, _ = named_run
+    imported.write(tmp_path / "nets", rescoring.open_workdir(workdir).config, {"first": weights()}, SPEC)
+    rows = [made(tmp_path / "nets", tmp_path / f"{place}.npz", csv(tmp_path, COLUMNS[::step]), "--num=2")["x"]
+            for place, step in enumerate((1, -1))]  # fmt: skip
+    np.testing.assert_array_equal(*rows)
+    assert run(tmp_path / "nets", tmp_path / "x.npz", csv(tmp_path, ("a", *COLUMNS[1:]))) == 2
+    assert "column 'a' is none of those needed" in capsys.readouterr().err
 
 
 def test_other_columns_of_new_classes_are_refused(named_run, tmp_path, capsys):

@@ -219,7 +219,8 @@ def write_xlsa17(
       dataset: the data set.
       features_name: `<features_name>.mat` gets x as `features` [D, N], and `labels` [N, 1].
       representations_name: `<representations_name>.mat` gets r as `features` [N, R]; None: r isn't written.
-      original_semantics: for `original_att` [C, A]; None: the data set's semantics.
+      original_semantics: for `original_att` [C, A]; None: the data set's semantics. Names of attributes, where there
+        are some, become `attribute_names` [A, 1].
       image_names: of the rows, for `image_files` beside x; None: not written.
 
     Raises:
