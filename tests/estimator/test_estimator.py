@@ -440,6 +440,7 @@ def without_arrays(path):
         ),
         (change_record(lambda record: record.update(calibration=float("nan"))), "calibration nan"),
         (change_record(lambda record: record.update(names=[1, 2])), "names of columns"),
+        (change_record(lambda record: record.update(attributes=["wings"])), "names of columns that are not 6 texts"),
         (
             change_record(lambda record: record["unseen"]["values"].reverse() or record["unseen"]["values"].pop()),
             "gzsl",

@@ -147,7 +147,7 @@ def test_new_classes_are_described_by_a_file(every, workdir, tmp_path, capsys):
     np.testing.assert_array_equal(one["x"], from_csv["x"][20:])
 
 
-COLUMNS = ("wings", "legs", "fur", "size")
+COLUMNS: tuple[str, ...] = ("wings", "legs", "fur", "size")
 
 
 def write_named(root: Path, order: slice = slice(None), **renamed: str) -> None:
@@ -194,12 +194,12 @@ def test_columns_of_new_classes_are_joined_by_name(named_run, at_hand, tmp_path,
 
 def test_columns_of_new_classes_are_joined_with_the_data_at_hand(named_run, tmp_path, capsys):
     """Of imported nets, beside which no names are kept."""
-    workdir, _ = named_run
-    imported.write(tmp_path / "nets", rescoring.open_workdir(workdir).config, {"first": weights()}, SPEC)
-    rows = [made(tmp_path / "nets", tmp_path / f"{place}.npz", csv(tmp_path, COLUMNS[::step]), "--num=2")["x"]
-            for place, step in enumerate((1, -1))]  # fmt: skip
-    np.testing.assert_array_equal(*rows)
-    assert run(tmp_path / "nets", tmp_path / "x.npz", csv(tmp_path, ("a", *COLUMNS[1:]))) == 2
+    workdir, nets = named_run[0], tmp_path / "nets"
+    imported.write(nets, rescoring.open_workdir(workdir).config, {"first": weights()}, SPEC)
+    one = made(nets, tmp_path / "one.npz", csv(tmp_path, COLUMNS), "--num=2")["x"]
+    other = made(nets, tmp_path / "other.npz", csv(tmp_path, COLUMNS[::-1]), "--num=2")["x"]
+    np.testing.assert_array_equal(one, other)
+    assert run(nets, tmp_path / "x.npz", csv(tmp_path, ("a", *COLUMNS[1:]))) == 2
     assert "column 'a' is none of those needed" in capsys.readouterr().err
 
 
