@@ -98,7 +98,9 @@ def read_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=MINUTES, help="in all; each part's limit grows with it")
     parser.add_argument("--tiny", action="store_true", help="narrow nets, few rows and iterations: a rehearsal")
     parser.add_argument("--torch-python", default=sys.executable, help="a Python that has torch; default: this one")
-    return parser.parse_args(arguments)
+    said = parser.parse_args(arguments)
+    said.out, said.torch_python = said.out.expanduser(), os.path.expanduser(said.torch_python)
+    return said
 
 
 def measured(command: list[str], parts: dict[str, Part], deadline: float) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -19,6 +19,16 @@ def described():
     return {name: semantics()[NAMES.tolist().index(name)] for name in [*UNSEEN, *SEEN]}
 
 
+class Frame:
+    """What of a data frame is looked at."""
+
+    def __init__(self, values, index, columns=None):
+        self.values, self.index, self.columns = values, index, columns
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.values, dtype)
+
+
 def rows_of(names, per_class, seed):
     random = np.random.default_rng(seed)
     labels = random.permutation(np.repeat(names, per_class))

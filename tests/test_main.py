@@ -110,6 +110,7 @@ def test_a_run_leaves_a_result_and_pictures_and_prints_a_table(finished):
     claimed = json.loads((workdir / "config.json").read_text())
     assert claimed.pop("data_sizes") == {"views": {"x": [10]}, "a_dim": 4, "n_classes": 8, "word_dim": 0}
     assert claimed.pop("semantics_scaler") == {"kind": "l2", "shift": 4 * [0.0], "scale": 4 * [1.0]}
+    assert claimed.pop("attribute_names") == []
     assert claimed.pop("settled") == result["settled"] == {}
     assert claimed == result["config"] | {"data_fingerprint": result["dataset"]["fingerprint"]}
     drawn = {"losses_first", "losses_second", "per_class_accuracy", "per_class_T1", "confusion_unseen", "tsne"}

@@ -86,13 +86,14 @@ def write_toy(root: pathlib.Path, variant: str = "B", write=write_v5, **changes:
       root: the data root.
       variant: of the split file.
       write: `write_v5` or `write_v73`.
-      **changes: fields to replace in whichever file has them (None: to leave out).
+      **changes: fields to replace in whichever file has them (None: to leave out); others go into the split file.
 
     Returns:
       The data set's folder.
     """
     features = features_fields()
     splits = split_fields(features["labels"], variant)
+    splits |= {key: value for key, value in changes.items() if key not in features}
     for name, fields in {"res101.mat": features, "att_splits.mat": splits}.items():
         kept = {key: changes.get(key, value) for key, value in fields.items()}
         write(root / "TOY" / name, {key: value for key, value in kept.items() if value is not None})

@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import zsl_jax
-from tests.animals import N_SEEN, NAMES, OPTIONS, SEEN, SMALL, UNSEEN, A, D, described, rows_of
+from tests.animals import N_SEEN, NAMES, OPTIONS, SEEN, SMALL, UNSEEN, A, D, Frame, described, rows_of
 from zsl_jax import ZeroShotClassifier
 from zsl_jax.data.dataset import Part, Task
 from zsl_jax.data.formats import tensors
@@ -29,6 +29,9 @@ from zsl_jax.errors import InputError
 from zsl_jax.estimator import engine, inputs
 from zsl_jax.evaluation import protocol, scoring
 from zsl_jax.evaluation.protocol import SCORES
+from zsl_jax.experiment import rescoring
+
+COLUMNS = ["wings", "legs", "fur", "size", "eggs", "teeth"]  # of the frame of descriptions
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,8 @@ def workdir(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fitted(workdir):
-    return ZeroShotClassifier("wgan", workdir=workdir, **SMALL).fit(*rows_of(SEEN, 20, 2), semantics=described())
+    semantics = Frame(list(described().values()), list(described()), COLUMNS)
+    return ZeroShotClassifier("wgan", workdir=workdir, **SMALL).fit(*rows_of(SEEN, 20, 2), semantics=semantics)
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +208,27 @@ def test_adds_classes_without_training_the_generator(fitted):
     other.add_classes({UNSEEN[2]: described()[UNSEEN[2]]})
     assert other.generator_ is generator
     assert np.array_equal(other.predict_proba(x), fitted.predict_proba(x))
+
+
+@pytest.mark.parametrize("keep", ["as fitted", "saved"])
+def test_columns_of_added_classes_are_joined_by_name(fitted, saved, keep):
+    x, _ = rows_of(NAMES, 5, 3)
+    vector = np.random.default_rng(5).normal(size=(1, A))
+    models = [copy.deepcopy(fitted) if keep == "as fitted" else ZeroShotClassifier.load(saved) for _ in range(3)]
+    plain, same, other = (model.predict_proba for model in models)
+    models[0].add_classes(vector, ["yak"])
+    models[1].add_classes(Frame(vector, ["yak"], COLUMNS))
+    models[2].add_classes(Frame(vector[:, ::-1], ["yak"], COLUMNS[::-1]))
+    assert np.array_equal(same(x), plain(x))
+    assert np.array_equal(other(x), plain(x))
+    with pytest.raises(InputError, match="add_classes: column 'tail' is none of those needed; column 'teeth' is"):
+        models[0].add_classes(Frame(vector, ["zebu"], [*COLUMNS[:-1], "tail"]))
+
+
+def test_the_run_of_a_fit_keeps_the_names_of_columns(fitted, workdir):
+    kept = rescoring.open_workdir(workdir)
+    assert kept.attribute_names == fitted.attribute_names_ == tuple(COLUMNS)
+    np.testing.assert_array_equal(kept.scaler.scale, fitted.generator_.semantics.scale)
 
 
 @pytest.mark.parametrize(
@@ -415,6 +440,7 @@ def without_arrays(path):
         ),
         (change_record(lambda record: record.update(calibration=float("nan"))), "calibration nan"),
         (change_record(lambda record: record.update(names=[1, 2])), "names of columns"),
+        (change_record(lambda record: record.update(attributes=["wings"])), "names of columns that are not 6 texts"),
         (
             change_record(lambda record: record["unseen"]["values"].reverse() or record["unseen"]["values"].pop()),
             "gzsl",

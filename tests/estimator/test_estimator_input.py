@@ -7,25 +7,15 @@ import numpy as np
 import pytest
 
 from tests import tiny
-from tests.animals import NAMES, SEEN, UNSEEN, A, D, described, rows_of
+from tests.animals import NAMES, SEEN, UNSEEN, A, D, Frame, described, rows_of
 from zsl_jax import ZeroShotClassifier
 from zsl_jax.config import presets
 from zsl_jax.data import tasks
 from zsl_jax.errors import InputError
-from zsl_jax.estimator import engine
+from zsl_jax.estimator import engine, inputs
 from zsl_jax.evaluation import classifier, prototype
 from zsl_jax.evaluation.options import EvalOptions
 from zsl_jax.experiment import checks, settling
-
-
-class Frame:
-    """What of a data frame is looked at."""
-
-    def __init__(self, values, index, columns=None):
-        self.values, self.index, self.columns = values, index, columns
-
-    def __array__(self, dtype=None, copy=None):
-        return np.array(self.values, dtype)
 
 
 def test_semantics_as_array_dict_or_frame(monkeypatch):
@@ -52,6 +42,21 @@ def test_semantics_as_array_dict_or_frame(monkeypatch):
     np.testing.assert_array_equal(
         taken[0].semantics, np.array([by_label[name] for name in (*SEEN, *UNSEEN)], np.float32)
     )
+
+
+@pytest.mark.parametrize("column", ["class", "Class Name", "label", "species", "class_id"])
+def test_a_column_that_says_the_class_does_not_describe_it(column):
+    frame = Frame(np.ones((8, A + 1)), range(8), [column, *"abcdef"])
+    said = rf"semantics: column '{column}' says the class.*frame\.set_index\('{column}'\)"
+    with pytest.raises(InputError, match=said):
+        ZeroShotClassifier("wgan").fit(*rows_of(SEEN, 4, 2), semantics=frame)
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"), [(list("xy"), ("x", "y")), (["x", 1], ()), (range(2), ()), (None, ()), ([], ())]
+)
+def test_names_of_columns_count_where_all_are_text(columns, names):
+    assert inputs.attributes_of(Frame(np.ones((8, 2)), NAMES, columns)) == names
 
 
 def test_names_beside_a_data_frame_ask_for_its_index():

@@ -20,7 +20,7 @@ from zsl_jax import data
 from zsl_jax.config import defaults
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation import protocol, scoring
-from zsl_jax.experiment import outcome, problems
+from zsl_jax.experiment import outcome, problems, runs
 from zsl_jax.experiment.problems import TEST, VALIDATION, Problem, Runs
 from zsl_jax.files import write_json
 from zsl_jax.train_steps import registry
@@ -387,11 +387,13 @@ def test_options_that_contradict_each_other(fields, message):
         ("finetune_x", 95, r"there are 9\d training rows, \d+ of 100 held out"),
     ],
 )
-def test_every_task_has_a_batch_of_rows_for_every_stage(name, size, said):
+def test_every_task_has_a_batch_of_rows_for_every_stage(name, size, said, tmp_path):
+    """Before the workdir is claimed: with other options it can be used."""
     config = small_config()
     config[name].batch_size = size
     with pytest.raises(InputError, match=rf"config\.{name}\.batch_size: {size}, but {said}"):
-        problems.load(config)
+        drive(runs.complete(config, tmp_path / "run", StopRequest()))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_cannot_begin_in_the_middle_of_nothing(tmp_path):

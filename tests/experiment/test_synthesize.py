@@ -1,5 +1,6 @@
 """Synthetic rows as files: the same whatever else is asked for, in the data's units, of new classes too."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -14,9 +15,10 @@ from zsl_jax import data
 from zsl_jax.config import defaults
 from zsl_jax.data.scaling import apply_scaler, fit_scaler, undo_scaler
 from zsl_jax.errors import InputError
-from zsl_jax.experiment import checks, class_choice
+from zsl_jax.experiment import checks, class_choice, rescoring, runs
 from zsl_jax.train_steps.method import vector_spec
-from zsl_jax.training import imported
+from zsl_jax.training import imported, lockstep
+from zsl_jax.training.stopping import StopRequest
 
 A_DIM, X_DIM = 4, 10
 SPEC = vector_spec(X_DIM, 0, A_DIM, n_classes=8)
@@ -143,6 +145,90 @@ def test_new_classes_are_described_by_a_file(every, workdir, tmp_path, capsys):
     np.testing.assert_array_equal(from_npy["x"], from_csv["x"])
     one = made(workdir, tmp_path / "one.npz", f"--semantics={tmp_path / 'new.csv'}", "--classes=class 2", "--num=20")
     np.testing.assert_array_equal(one["x"], from_csv["x"][20:])
+
+
+COLUMNS: tuple[str, ...] = ("wings", "legs", "fur", "size")
+
+
+def write_named(root: Path, order: slice = slice(None), **renamed: str) -> None:
+    """The small data set with names of its descriptions' columns, these perhaps in another order."""
+    dataset = data.load(config().data, 0)
+    names = tuple(renamed.get(name, name) for name in COLUMNS)[order]
+    turned = dataclasses.replace(dataset, semantics=dataset.semantics[:, order], attribute_names=names)
+    data.write_xlsa17(root / "NAMED", turned, "features")
+
+
+@pytest.fixture(scope="module")
+def named_run(tmp_path_factory) -> tuple[Path, Path]:
+    """A run on data whose descriptions' columns have names, and the data's root."""
+    path, root = tmp_path_factory.mktemp("runs") / "named", tmp_path_factory.mktemp("data")
+    write_named(root)
+    options = config()
+    options.data.update({"source": "xlsa17", "root": str(root), "dataset": "NAMED", "features": "features"})
+    lockstep.drive(runs.complete(options, path, StopRequest(), bars=False))
+    return path, root
+
+
+def csv(folder: Path, columns: tuple[str, ...]) -> str:
+    """Two new classes: a class has 1, 2, 3, 4 in COLUMNS, whatever their order, the other 4, 0, 0, 3."""
+    u, v = (dict(zip(COLUMNS, values, strict=True)) for values in ((1, 2, 3, 4), (4, 0, 0, 3)))
+    rows = [[name, *(str(row.get(column, 9)) for column in columns)] for name, row in (("u", u), ("v", v))]
+    return text(folder, "new.csv", "\n".join(map(",".join, [["class", *columns], *rows])))
+
+
+@pytest.mark.parametrize("at_hand", [True, False])
+def test_columns_of_new_classes_are_joined_by_name(named_run, at_hand, tmp_path, capsys):
+    workdir, _ = named_run
+    options = ["--num=3"] if at_hand else ["--num=3", f"--data=root={tmp_path / 'none'}"]
+    straight = made(workdir, tmp_path / "a.npz", csv(tmp_path, COLUMNS), *options)
+    assert "as the run's\n" in capsys.readouterr().out
+    turned = made(workdir, tmp_path / "b.npz", csv(tmp_path, COLUMNS[::-1]), *options)
+    assert "as the run's, columns joined by name\n" in capsys.readouterr().out
+    for field in ("x", "semantics"):
+        np.testing.assert_array_equal(turned[field], straight[field])
+    np.save(tmp_path / "new.npy", [[1, 2, 3, 4], [4, 0, 0, 3]])
+    plain = made(workdir, tmp_path / "c.npz", f"--semantics={tmp_path / 'new.npy'}", "--classes=u,v", *options)
+    assert "as the run's, columns taken by position\n" in capsys.readouterr().out
+    np.testing.assert_array_equal(plain["x"], straight["x"])
+
+
+def test_columns_of_new_classes_are_joined_with_the_data_at_hand(named_run, tmp_path, capsys):
+    """Of imported nets, beside which no names are kept."""
+    workdir, nets = named_run[0], tmp_path / "nets"
+    imported.write(nets, rescoring.open_workdir(workdir).config, {"first": weights()}, SPEC)
+    one = made(nets, tmp_path / "one.npz", csv(tmp_path, COLUMNS), "--num=2")["x"]
+    other = made(nets, tmp_path / "other.npz", csv(tmp_path, COLUMNS[::-1]), "--num=2")["x"]
+    np.testing.assert_array_equal(one, other)
+    assert run(nets, tmp_path / "x.npz", csv(tmp_path, ("a", *COLUMNS[1:]))) == 2
+    assert "column 'a' is none of those needed" in capsys.readouterr().err
+
+
+def test_other_columns_of_new_classes_are_refused(named_run, tmp_path, capsys):
+    workdir, _ = named_run
+    assert run(workdir, tmp_path / "x.npz", csv(tmp_path, (*COLUMNS[:3], "tail"))) == 2
+    said = "new.csv: column 'tail' is none of those needed; column 'size' is needed and missing; columns are joined by"
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "x.npz").exists()
+
+
+def test_known_classes_of_data_with_other_columns(named_run, tmp_path, capsys):
+    """In another order synthesis joins them by name; scores are not made on such data; other names are refused."""
+    workdir, _ = named_run
+    there = made(workdir, tmp_path / "a.npz", "--classes=unseen", "--num=2")
+    write_named(tmp_path, slice(None, None, -1))
+    turned = made(workdir, tmp_path / "b.npz", "--classes=unseen", "--num=2", f"--data=root={tmp_path}")
+    np.testing.assert_array_equal(turned["x"], there["x"])
+    (tmp_path / "NAMED" / "features.mat").unlink()  # then the split file alone describes the classes
+    options = ["--classes=class 7", "--num=2", f"--data=root={tmp_path}"]
+    alone = made(workdir, tmp_path / "c.npz", *options)
+    np.testing.assert_allclose(alone["semantics"], turned["semantics"][turned["class_names"] == "class 7"], rtol=1e-6)
+    write_named(tmp_path, slice(None, None, -1))
+    capsys.readouterr()
+    assert program.main(["evaluate", f"--workdir={workdir}", f"--data=root={tmp_path}"]) == 2
+    assert "NAMED: the columns of its descriptions have another order than the run's" in capsys.readouterr().err
+    write_named(tmp_path, legs="feet")
+    assert run(workdir, tmp_path / "d.npz", *options) == 2
+    assert "NAMED: column 'feet' is none of those needed" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,9 @@
     zsl-jax synthesize --workdir runs/awa1 --semantics new_animals.csv --num 300 --out new.npz
 
 Classes are those of the run's data, by name, or "seen", "unseen", "all"; or new ones that a file describes: a .csv with
-names in the first column, or a .npy [C, A] whose rows --classes names. Descriptions of new classes are taken in the
-numbers of the run's data as they were before normalisation, and normalised as these were.
+names in the first column, or a .npy [C, A] whose rows --classes names. Columns with names are joined by name with those
+of the run's data. Descriptions of new classes are taken in the numbers of the run's data as they were before
+normalisation, and normalised as these were.
 
 The .npz gets x [n, D] and, where the generator makes them, r [n, R] (float32), labels [n] (int32: places in
 class_names), class_names [C], semantics [C, A] as the generator took them, and provenance (JSON as text). Rows are
@@ -48,7 +49,7 @@ def run(said: argparse.Namespace) -> int:
     runs.prepare(config, aloud=False)
     made = synthesis.load(workdir, config)
     source = class_choice.source_of(workdir, config, made, said.units == "source", said.semantics is None)
-    classes = class_choice.chosen_classes(source, tuple(said.classes), said.semantics, workdir.scaler)
+    classes = class_choice.chosen_classes(source, tuple(said.classes), said.semantics, workdir)
     class_choice.require_width(classes, made)
     synthetic_rows.require_room(classes, said.num, made)
     sampler = synthetic_rows.chosen_sampler(said.sampler, made.method)

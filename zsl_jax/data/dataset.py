@@ -62,6 +62,7 @@ class Dataset(Vectors):
       given_semantics: the descriptions before they were scaled [C, A]; None: as `semantics`.
       semantics_scaler: how they were scaled; None: not at all.
       bayes: optional parameters of the true class-conditional densities (synthetic data only).
+      attribute_names: of the columns of the descriptions (A), or none; the fingerprint does not cover them.
     """
 
     name: str

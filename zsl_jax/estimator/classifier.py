@@ -19,11 +19,13 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from zsl_jax.config import presets
+from zsl_jax.data import columns
 from zsl_jax.data.scaling import apply_scaler, scale_semantics
 from zsl_jax.errors import InputError
 from zsl_jax.estimator import engine, saved
 from zsl_jax.estimator.inputs import (
     Described,
+    attributes_of,
     check_parameters,
     columns_of,
     describe,
@@ -71,6 +73,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
       classes_: all classes, sorted.
       seen_classes_, unseen_classes_: their parts; the unseen ones in the order given.
       semantics_: descriptions of the seen, then of the unseen classes [C, A] float32, as scaled; None without.
+      attribute_names_: names of their columns [A], of a data frame; else ().
       calibration_: what is taken off the scores of seen classes.
       generator_: the trained `zsl_jax.estimator.engine.Generator`; None without semantics.
       n_features_in_, feature_names_in_: as scikit-learn has them.
@@ -147,17 +150,18 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         """Adds unseen classes: makes rows of them and trains the final classifiers anew, the generator stays.
 
         Args:
-          semantics: their descriptions, as `fit` takes them.
+          semantics: their descriptions, as `fit` takes them; the columns of data frames are joined by name.
           class_names: labels of the rows of `semantics`; None with a dict or a data frame.
 
         Raises:
           ValueError: (`zsl_jax.errors.InputError`) there is no generator, a class is there already, or the descriptions
-            are of another width.
+            are of another width or have other columns.
         """
         check_is_fitted(self)
         if self.generator_ is None or self.semantics_ is None:
             raise InputError("add_classes: fit was called without semantics, so there is no generator; fit with them")
         names, vectors = named(semantics, class_names)
+        vectors = columns.joined(vectors, attributes_of(semantics), self.attribute_names_, "add_classes")
         require_labels([*self.classes_.tolist(), *names.tolist()], "add_classes")
         known = set(self.classes_.tolist()) & set(names.tolist())
         if known:
@@ -229,7 +233,7 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
     def _fit_plain(self, x: np.ndarray, labels: np.ndarray, seen: np.ndarray) -> Self:
         self.scaler_, head = engine.fit_plain(x, labels)
         self.heads_ = {"gzsl": head}
-        self.generator_, self.semantics_, self.calibration_ = None, None, 0.0
+        self.generator_, self.semantics_, self.attribute_names_, self.calibration_ = None, None, (), 0.0
         self._views, self._labels = {}, labels[:0]
         self.seen_classes_, self.unseen_classes_, self.classes_ = seen, seen[:0], seen
         return self
@@ -239,12 +243,13 @@ class ZeroShotClassifier(ClassifierMixin, BaseEstimator):
         config.seed = seed_of(self.random_state)
         presets.override(config, self.options or {})  # what becomes of the data may be asked for there
         names = tuple(map(str, [*seen, *described.unseen]))
-        dataset = engine.in_memory(config, x, labels, described.semantics, names)
+        dataset = engine.in_memory(config, x, labels, described.semantics, names, described.attributes)
         self._configure(config)
         own = None if self.workdir is None else contextlib.nullcontext(self.workdir)
         with own or tempfile.TemporaryDirectory(prefix="zsl_jax_") as workdir:
             generator, chosen = engine.learn(config, dataset, Path(workdir), bool(self.verbose))
         self.generator_, self.scaler_, self.seen_classes_ = generator, None, seen
+        self.attribute_names_ = described.attributes
         self.calibration_ = float(chosen if self.calibration is None else self.calibration)
         self._views, self._labels = engine.views_of(engine.ready(generator), x), labels
         return self._keep(generator, described.unseen, scale_semantics(generator.semantics, described.semantics, "fit"))

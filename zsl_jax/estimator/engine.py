@@ -91,7 +91,14 @@ def ready(generator: Generator) -> Ready:
     return Ready(generator, {name: methods[name] for name in generator.views}, methods[last], options)
 
 
-def in_memory(config: Any, x: np.ndarray, labels: np.ndarray, semantics: np.ndarray, names: tuple[str, ...]) -> Dataset:
+def in_memory(
+    config: Any,
+    x: np.ndarray,
+    labels: np.ndarray,
+    semantics: np.ndarray,
+    names: tuple[str, ...],
+    attributes: tuple[str, ...] = (),
+) -> Dataset:
     """A data set of training rows alone.
 
     Args:
@@ -100,6 +107,7 @@ def in_memory(config: Any, x: np.ndarray, labels: np.ndarray, semantics: np.ndar
       labels: classes [N] int32; classes without rows are unseen.
       semantics: of all classes [C, A], as they are given.
       names: of all classes.
+      attributes: names of the columns of `semantics`, or none.
 
     Raises:
       InputError: more validation classes are asked for than can be spared.
@@ -107,7 +115,10 @@ def in_memory(config: Any, x: np.ndarray, labels: np.ndarray, semantics: np.ndar
     parts = {"trainval": np.arange(len(x)), "test_seen": np.zeros(0, np.int64), "test_unseen": np.zeros(0, np.int64)}
     chosen, notes = splits.complete_splits(parts, labels, config.data.validation_classes, "memory", "memory")
     given = float32(semantics)
-    made = Dataset("memory", {"x": x}, {"x": "features"}, "given", labels, given, chosen, names, notes, None, semantics)
+    made = Dataset(
+        "memory", {"x": x}, {"x": "features"}, "given", labels, given, chosen, names, notes,
+        given_semantics=semantics, attribute_names=attributes,
+    )  # fmt: skip
     return made.with_semantics(config.data.semantics_scaling)
 
 
@@ -125,8 +136,7 @@ def learn(config: Any, dataset: Dataset, workdir: Path, bars: bool) -> tuple[Gen
     config, dataset = settle(config, dataset)
     checks.rehearse(config, dataset)
     with contextlib.ExitStack() as held:
-        claimed = config.to_dict() | {runs.FINGERPRINT: dataset.fingerprint()}
-        RunFiles(workdir).own(held, claimed, runs.FREE_FIELDS)
+        RunFiles(workdir).own(held, config.to_dict() | runs.records_of(dataset), runs.FREE_FIELDS)
         return collect(config, lockstep.drive(problems.run(config, dataset, workdir, stopping.StopRequest(), bars)))
 
 

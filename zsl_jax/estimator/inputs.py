@@ -14,10 +14,14 @@ from sklearn.utils import check_array, check_random_state
 
 from zsl_jax.config import presets
 from zsl_jax.config.options import MOST_SEED
+from zsl_jax.data.formats.tables import plain
+from zsl_jax.data.importing.names import CLASS_COLUMNS, CLASS_IDS, SECOND_CHOICES
 from zsl_jax.errors import InputError
 from zsl_jax.evaluation.protocol import SCORES
 
 log = logging.getLogger(__name__)
+
+CLASSES = {*CLASS_COLUMNS, *CLASS_IDS} - {*SECOND_CHOICES}  # columns that say the class, as files'
 
 
 def is_finite(value: Any) -> bool:
@@ -95,10 +99,11 @@ def require_labels(labels: Iterable[Any], where: str) -> None:
 
 
 class Described(NamedTuple):
-    """Labels of the unseen classes [u], and the semantics of the seen, then of the unseen classes [C, A]."""
+    """Labels of the unseen classes [u], semantics of the seen, then of the unseen classes [C, A], names of columns."""
 
     unseen: np.ndarray
     semantics: np.ndarray
+    attributes: tuple[str, ...]
 
 
 def describe(semantics: Any, class_names: Any, seen: np.ndarray) -> Described:
@@ -118,7 +123,7 @@ def describe(semantics: Any, class_names: Any, seen: np.ndarray) -> Described:
         raise InputError(f"semantics: no description of class {missing[0]!r} of y; described are {few(names)}")
     is_seen = np.isin(np.arange(len(names)), [place[label] for label in seen.tolist()])
     order = [place[label] for label in seen.tolist()]
-    return Described(names[~is_seen], np.concatenate([vectors[order], vectors[~is_seen]]))
+    return Described(names[~is_seen], np.concatenate([vectors[order], vectors[~is_seen]]), attributes_of(semantics))
 
 
 @functools.cache
@@ -163,9 +168,10 @@ def named(semantics: Any, class_names: Any, default: np.ndarray | None = None) -
     """Labels [C] and vectors [C, A] float64 of an array with names, a dict or a data frame.
 
     Raises:
-      InputError: names are missing, surplus, there twice or no labels.
+      InputError: names are missing, surplus, there twice or no labels, or a column of a frame holds them.
       ValueError: the vectors are no matrix of finite numbers.
     """
+    attributes_of(semantics)  # refused before its texts are read as numbers
     own = labels_of(semantics)
     if own is not None:
         require_own(own, class_names)
@@ -206,6 +212,23 @@ def labels_of(semantics: Any) -> list | None:
         return list(semantics)
     index = getattr(semantics, "index", None)
     return None if index is None or callable(index) else list(index)  # a list's `index` is a method
+
+
+def attributes_of(semantics: Any) -> tuple[str, ...]:
+    """The names of a data frame's columns, () where there are none or, as for scikit-learn, where not all are text.
+
+    Raises:
+      InputError: a column holds the classes, so that its numbers would describe them.
+    """
+    columns = getattr(semantics, "columns", None)
+    columns = () if columns is None or callable(columns) else tuple(columns)
+    texts = tuple(column for column in columns if isinstance(column, str))
+    if found := [column for column in texts if plain(column) in CLASSES]:
+        raise InputError(
+            f"semantics: column {found[0]!r} says the class, it describes none; make it the index, "
+            f"frame.set_index({found[0]!r}), or drop it"
+        )
+    return texts if len(texts) == len(columns) else ()
 
 
 def seed_of(random_state: Any) -> int:

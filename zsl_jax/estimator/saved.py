@@ -89,6 +89,7 @@ def record_of(estimator: Any) -> dict[str, Any]:
         "unseen": labels_record(estimator.unseen_classes_),
         "features": int(estimator.n_features_in_),
         "names": list(getattr(estimator, "feature_names_in_", ())),
+        "attributes": list(estimator.attribute_names_),
         "calibration": float(estimator.calibration_),
         "generator": None
         if generator is None
@@ -174,6 +175,8 @@ def _fill(estimator: Any, record: dict[str, Any], arrays: dict[str, np.ndarray])
     take = Arrays(arrays)
     n_seen, n_unseen = len(seen), len(unseen)
     generator = estimator.generator_ = record["generator"] and read_generator(record["generator"], take)
+    attributes = record.get("attributes")  # earlier versions wrote none
+    estimator.attribute_names_ = tuple(feature_names(attributes, generator.raw.a_dim)) if attributes else ()
     if generator is None:
         estimator.scaler_, estimator.semantics_ = take.scaler("scaler", estimator.n_features_in_), None
         estimator.heads_ = {"gzsl": take.head("gzsl", n_seen, estimator.n_features_in_)}

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from zsl_jax import data
+from zsl_jax.data import columns
 from zsl_jax.data.dataset import Dataset
 from zsl_jax.data.importing import propose
-from zsl_jax.data.scaling import SEMANTICS, SemanticsScaler, scale_semantics
+from zsl_jax.data.scaling import SEMANTICS, scale_semantics
 from zsl_jax.data.sources import layout, xlsa17
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import rescoring
@@ -31,7 +32,7 @@ class Classes(NamedTuple):
 class Source(NamedTuple):
     """What is known of the run's data.
 
-    classes: of the data; None where these are not at hand. groups: names of the seen and of the unseen classes.
+    classes: of the data; None where they are not at hand or not needed. groups: names of the seen and the unseen ones.
     rows: with the views that the generator learnt to make, not scaled; None where they are not at hand. notes: to say.
     """
 
@@ -53,19 +54,22 @@ def source_of(
       classes_needed: whether the classes are to be chosen from those of the data.
 
     Raises:
-      InputError: what is needed is not at hand.
+      InputError: what is needed is not at hand, or the classes are described by other columns.
     """
     try:
         rows = views_of_run(workdir, config, made)
     except InputError as error:
         if rows_needed:
             raise InputError(f"--units source: needs the run's rows; {first_line(error)}") from error
-        classes = described_classes(config, workdir.scaler) if classes_needed else None
+        classes = described_classes(config, workdir) if classes_needed else None
         return Source(classes, groups_of_result(workdir), None, (f"no rows of the run's data: {first_line(error)}",))
     names = np.array(rows.class_names)
     groups = {"seen": tuple(names[rows.seen].tolist()), "unseen": tuple(names[rows.unseen].tolist())}
     taken = "as the run took them" if made.views else rows.described_by
-    classes = Classes(rows.class_names, rows.semantics, f"of the data, {taken}")
+    classes = None
+    if classes_needed:
+        semantics = columns.joined(rows.semantics, rows.attribute_names, workdir.attribute_names, rows.name)
+        classes = Classes(rows.class_names, semantics, f"of the data, {taken}")
     return Source(classes, groups, rows, other_data(workdir, made, rows))
 
 
@@ -123,11 +127,11 @@ def other_data(workdir: rescoring.Workdir, made: Generator, rows: Dataset) -> tu
     return (f"other data than those of the run, whose fingerprint is {workdir.fingerprint[:12]}",)
 
 
-def described_classes(config: Any, scaler: SemanticsScaler) -> Classes:
+def described_classes(config: Any, workdir: rescoring.Workdir) -> Classes:
     """Names and descriptions of the classes from the split file alone.
 
     Raises:
-      InputError: it is not there.
+      InputError: it is not there, or has other columns than the run's data.
     """
     try:
         path = layout.mat_file(config.data, "semantics", "_splits.mat")
@@ -136,7 +140,9 @@ def described_classes(config: Any, scaler: SemanticsScaler) -> Classes:
             f"{first_line(error)}; the classes are described there: give --data root=ROOT, or --semantics FILE"
         ) from error
     semantics, name, _ = xlsa17.read_semantics(path, config.data)
-    semantics = scale_semantics(scaler, semantics, str(path))
+    named = xlsa17.read_attribute_names(path, semantics.shape[1])
+    semantics = columns.joined(semantics, named, workdir.attribute_names, str(path))
+    semantics = scale_semantics(workdir.scaler, semantics, str(path))
     return Classes(xlsa17.read_class_names(path, len(semantics)), semantics, f"of {path.name}, {name}, as the run's")
 
 
@@ -149,14 +155,16 @@ def groups_of_result(workdir: rescoring.Workdir) -> dict[str, tuple[str, ...]]:
     return {group: tuple(per_class[group]) for group in ("seen", "unseen") if isinstance(per_class.get(group), dict)}
 
 
-def chosen_classes(source: Source, asked: tuple[str, ...], described: Path | None, scaler: SemanticsScaler) -> Classes:
+def chosen_classes(
+    source: Source, asked: tuple[str, ...], described: Path | None, workdir: rescoring.Workdir
+) -> Classes:
     """The classes that are asked for.
 
     Args:
       source: what is known of the run's data.
       asked: names, or one of `GROUPS`.
       described: a file that describes new classes.
-      scaler: of the run's descriptions.
+      workdir: of the run.
 
     Raises:
       InputError: a name is unknown or stands there twice, or none is given.
@@ -164,7 +172,8 @@ def chosen_classes(source: Source, asked: tuple[str, ...], described: Path | Non
     if len(set(asked)) < len(asked):
         raise InputError(f"--classes {','.join(asked)}: a name stands there twice")
     if described is not None:
-        return new_classes(described, asked, scaler)
+        wanted = workdir.attribute_names or (source.rows.attribute_names if source.rows else ())
+        return new_classes(described, asked, workdir, wanted)
     if not asked or source.classes is None:
         raise InputError("--classes is missing; e.g. --classes unseen, or names")
     names, group = source.classes.names, ",".join(asked)
@@ -192,31 +201,31 @@ def pick(classes: Classes, asked: Sequence[str]) -> Classes:
     return Classes(tuple(asked), classes.semantics[places], classes.origin)
 
 
-def new_classes(path: Path, asked: tuple[str, ...], scaler: SemanticsScaler) -> Classes:
+def new_classes(path: Path, asked: tuple[str, ...], workdir: rescoring.Workdir, wanted: tuple[str, ...]) -> Classes:
     """Classes that a file describes, prepared as those of the run were.
 
     Args:
-      path: a matrix [C, A], perhaps with names of its rows.
+      path: a matrix [C, A], perhaps with names of its rows and columns.
       asked: names of the rows; of a file with names those to take, none or "all" for all.
-      scaler: of the run's descriptions.
+      workdir: of the run.
+      wanted: names of the columns of the run's descriptions, or none.
 
     Raises:
-      InputError: the file is no such matrix, has a class twice, or a class can't be normalised.
+      InputError: the file is no such matrix, has a class twice, other columns, or a class can't be normalised.
     """
-    values, names, _ = propose.descriptions(path)
+    scaler, where = workdir.scaler, f"--semantics {path}"
+    values, names, attributes = propose.descriptions(path)
     if not names and len(asked) != len(values):
-        raise InputError(f"--semantics {path}: {len(values)} rows without names, {len(asked)} names in --classes")
+        raise InputError(f"{where}: {len(values)} rows without names, {len(asked)} names in --classes")
     own = names or asked
     if twice := [name for place, name in enumerate(own) if name in own[:place]]:
-        raise InputError(f"--semantics {path}: describes {twice[0]!r} twice")
+        raise InputError(f"{where}: describes {twice[0]!r} twice")
+    values = columns.joined(values, attributes, wanted, where)
     if scaler.shift.size not in (1, values.shape[1]):
-        raise InputError(
-            f"--semantics {path}: {values.shape[1]} numbers a class, the run's descriptions have {scaler.shift.size}"
-        )
-    how = SEMANTICS[scaler.kind] or "as they stand"
-    classes = Classes(
-        own, scale_semantics(scaler, values, f"--semantics {path}"), f"of {path.name}, {how}, as the run's"
-    )
+        raise InputError(f"{where}: {values.shape[1]} numbers a class, the run's descriptions have {scaler.shift.size}")
+    how = [SEMANTICS[scaler.kind] or "as they stand", "as the run's", columns.in_words(attributes, wanted)]
+    origin = ", ".join([f"of {path.name}", *filter(None, how)])
+    classes = Classes(own, scale_semantics(scaler, values, where), origin)
     return classes if asked in ((), ("all",)) else pick(classes, asked)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zsl_jax.config import options
+from zsl_jax.data import columns
+from zsl_jax.data.dataset import Dataset
 from zsl_jax.errors import InputError
 from zsl_jax.experiment import checks, outcome, problems, rescoring, runs
 from zsl_jax.training.workdir import RESULT
@@ -37,6 +39,7 @@ def score(workdir: rescoring.Workdir, assignments: Sequence[str]) -> tuple[dict[
     runs.prepare(config)
     config, dataset = rescoring.load(config, workdir.path)
     checks.check_imports(config, dataset, workdir.path)
+    require_columns(dataset, workdir)
     other = other_data(workdir, config, dataset.fingerprint())
     found = scored_part(rescoring.read(workdir, config, dataset), workdir)
     again = rescoring.rescore(found, same_data=not other)
@@ -47,6 +50,14 @@ def score(workdir: rescoring.Workdir, assignments: Sequence[str]) -> tuple[dict[
         return result, [*lines, f"Other data than those of the run ({other}): {said}"]
     what = "the finished stages" if workdir.result is None else RESULT
     return result, [*lines, verdict(compare(recorded_scores(workdir, found), result), what)]
+
+
+def require_columns(dataset: Dataset, workdir: rescoring.Workdir) -> None:
+    """Raises InputError where the data are described by other columns than the run's, or in another order."""
+    here, there = dataset.attribute_names, workdir.attribute_names
+    columns.joined(dataset.semantics, here, there, dataset.name)
+    if here and there and here != there:
+        raise InputError(f"{dataset.name}: the columns of its descriptions have another order than the run's")
 
 
 def other_data(workdir: rescoring.Workdir, config: Any, fingerprint: str) -> str:

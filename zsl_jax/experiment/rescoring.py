@@ -32,7 +32,7 @@ from zsl_jax.training.stage import (
     read_evaluations,
     stopped_early,
 )
-from zsl_jax.training.workdir import CONFIG, FINGERPRINT, RESULT, SCALER, SETTLED, SIZES
+from zsl_jax.training.workdir import ATTRIBUTES, CONFIG, FINGERPRINT, RESULT, SCALER, SETTLED, SIZES
 
 PER_EPOCH = "hyper['steps_per_epoch']"  # the array of a checkpoint that holds the iterations of an epoch
 
@@ -48,6 +48,7 @@ class Workdir:
       result: result.json, None before the run is finished.
       sizes: of the run's data as they were loaded; None where an earlier version left none.
       scaler: of descriptions.
+      attribute_names: of their columns, or none.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class Workdir:
     result: dict[str, Any] | None
     sizes: Spec | None
     scaler: SemanticsScaler
+    attribute_names: tuple[str, ...]
 
 
 def open_workdir(path: Path) -> Workdir:
@@ -72,7 +74,7 @@ def open_workdir(path: Path) -> Workdir:
     if not isinstance(fields, dict):
         raise InputError(f"{there[0]}: not a run's configuration; restore it")
     fingerprint, sizes = fields.pop(FINGERPRINT, ""), fields.pop(SIZES, None)
-    settled, scaler = fields.pop(SETTLED, {}), fields.pop(SCALER, {})
+    settled, scaler, attributes = fields.pop(SETTLED, {}), fields.pop(SCALER, {}), fields.pop(ATTRIBUTES, ())
     result = read_json(path / RESULT) if (path / RESULT).exists() else None
     if not (result is None or isinstance(result, dict)):
         raise InputError(f"{path / RESULT}: not a run's result; restore it")
@@ -81,7 +83,7 @@ def open_workdir(path: Path) -> Workdir:
         config = as_config(fields, settled, there[0])
         kind = scaler.get("kind", config.data.semantics_scaling)
         shift, scale = np.array(scaler.get("shift", [0.0])), np.array(scaler.get("scale", [1.0]))
-    return Workdir(path, config, str(fingerprint), result, spec, SemanticsScaler(kind, shift, scale))
+    return Workdir(path, config, str(fingerprint), result, spec, SemanticsScaler(kind, shift, scale), tuple(attributes))
 
 
 def as_config(fields: dict[str, Any], settled: dict[str, Any], path: Path) -> Any:

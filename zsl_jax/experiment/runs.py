@@ -19,12 +19,12 @@ from zsl_jax.experiment.versions import versions
 from zsl_jax.files import read_json
 from zsl_jax.training import processes, stopping, workdir
 from zsl_jax.training.lockstep import Run
-from zsl_jax.training.workdir import CONFIG, FINGERPRINT, RESULT, SCALER, SETTLED, SIZES
+from zsl_jax.training.workdir import ATTRIBUTES, CONFIG, FINGERPRINT, RESULT, SCALER, SETTLED, SIZES
 
 # Fields that may differ when a run is resumed: they change where things are or when they are written, not the numbers.
 FREE_FIELDS = (
     "data.root", "stage", "figures", "checkpoint_every", "parallel", "compilation_cache", "memory_mb",
-    SIZES, SETTLED, SCALER,
+    SIZES, SETTLED, SCALER, ATTRIBUTES,
 )  # fmt: skip
 HOST_FIELDS = ("data.root", "compilation_cache")  # that may differ between the processes of a run
 PRECISIONS = {"default": None, "high": "high", "highest": "highest", "bfloat16": "BF16_BF16_F32"}
@@ -74,9 +74,7 @@ def complete(config: Any, folder: Path, stop: stopping.StopRequest, bars: bool =
         raise stopping.Interrupted(signum, "before it began")
     settled, dataset = processes.all_do(lambda: problems.load(config))
     processes.in_first(checks.check_imports)(settled, dataset, folder)
-    sizes = dataclasses.asdict(checks.spec_of(dataset))
-    claimed = config.to_dict() | {FINGERPRINT: dataset.fingerprint(), SIZES: sizes}
-    claimed |= {SETTLED: settling.values(config, settled), SCALER: scaler_of(dataset)}
+    claimed = config.to_dict() | records_of(dataset) | {SETTLED: settling.values(config, settled)}
     require_same(claimed)
     files = workdir.RunFiles(folder)
     with contextlib.ExitStack() as held:
@@ -86,6 +84,16 @@ def complete(config: Any, folder: Path, stop: stopping.StopRequest, bars: bool =
         result = concluded.result | {"config": config.to_dict(), SETTLED: claimed[SETTLED], "versions": versions()}
         files.write_result(result)
     return Finished(result, concluded if config.figures else None)
+
+
+def records_of(dataset: Dataset) -> dict[str, Any]:
+    """What stands beside a run's configuration on its data, as plain values."""
+    return {
+        FINGERPRINT: dataset.fingerprint(),
+        SIZES: dataclasses.asdict(checks.spec_of(dataset)),
+        SCALER: scaler_of(dataset),
+        ATTRIBUTES: list(dataset.attribute_names),
+    }
 
 
 def scaler_of(dataset: Dataset) -> dict[str, Any]:

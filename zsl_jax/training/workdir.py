@@ -31,6 +31,7 @@ CONFIG = "config.json"
 RESULT = "result.json"
 SETTLED = "settled"  # beside the configuration: what it left to the data, by dotted field
 SCALER = "semantics_scaler"  # beside the configuration: how descriptions were scaled
+ATTRIBUTES = "attribute_names"  # beside the configuration: of the columns of descriptions, by which others are joined
 SIZES = "data_sizes"  # beside the configuration: sizes of the data, from which nets can be built without them
 FINGERPRINT = "data_fingerprint"  # kept beside the configuration, so that a run never goes on with other data
 METRICS = "metrics.jsonl"

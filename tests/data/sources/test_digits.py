@@ -20,6 +20,7 @@ def closed_form_scores(dataset, ridge: float = 1.0) -> np.ndarray:
 
 def test_splits_and_pictures():
     dataset = load_digits(data_options())
+    assert dataset.attribute_names == tuple(ATTRIBUTES)
     splits = dataset.splits
     np.testing.assert_array_equal(dataset.unseen, [3, 6, 8])
     np.testing.assert_array_equal(dataset.seen, [0, 1, 2, 4, 5, 7, 9])

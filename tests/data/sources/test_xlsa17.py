@@ -143,6 +143,45 @@ def test_missing_values_of_awa_are_kept_and_noted(tmp_path):
     assert any("2 entries of -1" in note for note in dataset.notes)
 
 
+@pytest.mark.parametrize(
+    ("low", "values", "count"),
+    [
+        (-1, [0.0, 12.5, 100.0], 2),  # of AWA
+        (-1, [-1, 1], 0),  # no and yes
+        (-1, [0, 1], 0),  # no, open and yes
+        (-1, [-0.5, 0.5], 0),  # a scale of both signs
+        (-2, [3.0, 4.0], 0),
+        (-1, [-2.0, 4.0], 0),
+    ],
+)
+def test_minus_one_means_not_known_only_below_a_scale_from_0_on(tmp_path, low, values, count):
+    att = np.resize(values, (toy.A_DIM, toy.N_CLASSES)).astype(np.float64)
+    att[0, :2] = low
+    toy.write_toy(tmp_path, att=att)
+    notes = load_xlsa17(toy_options(tmp_path)).notes
+    assert [note for note in notes if "not known" in note] == (
+        [f"att has {count} entries of -1, which mean 'not known': kept as they are"] if count else []
+    )
+
+
+def test_more_classes_may_be_described_than_have_rows(tmp_path):
+    """As many as there are attributes have rows: names tell that `att` is not turned."""
+    att = np.random.default_rng(0).random((toy.N_CLASSES, toy.N_CLASSES + 3))
+    names = toy.cells([f"class {number}" for number in range(toy.N_CLASSES + 3)])
+    toy.write_toy(tmp_path, att=att, allclasses_names=names)
+    assert load_xlsa17(toy_options(tmp_path)).semantics.shape == (toy.N_CLASSES + 3, toy.N_CLASSES)
+
+
+def test_names_of_attributes_go_to_the_file_and_back(tmp_path):
+    toy.write_toy(tmp_path)
+    dataset = load_xlsa17(toy_options(tmp_path))
+    names = ("has wings", "$5_", "\u7fbd", "a,b")
+    write_xlsa17(tmp_path / "TOY", dataclasses.replace(dataset, attribute_names=names), "res101")
+    loaded = load_xlsa17(toy_options(tmp_path))
+    assert (dataset.attribute_names, loaded.attribute_names) == ((), names)
+    assert loaded.fingerprint() == dataset.fingerprint()
+
+
 def _changed(values: np.ndarray, index, value) -> np.ndarray:
     changed = values.astype(np.float64)
     changed[index] = value
@@ -185,6 +224,13 @@ BAD_FIELDS = {
         "class 1 is in test_seen_loc but has no row in trainval_loc",
     ),
     "too few names": ({"allclasses_names": toy.cells(["one"])}, "'allclasses_names' has 1 entries"),
+    "att on its side": ({"att": SPLITS["att"].T, "allclasses_names": None}, "'att' is 6 x 4, so 4 classes"),
+    "wide att on its side": (
+        {"att": np.ones((6, 9)), "allclasses_names": None},
+        r"att_splits\.mat: 'att' is 6 x 9, so 9 classes, but labels of res101\.mat count to 6: .* turn it",
+    ),
+    "named att on its side": ({"att": SPLITS["att"].T}, r"6 entries, but 'att', which must be \[attributes, classes\]"),
+    "too few attributes": ({"attribute_names": toy.cells(["one"])}, "'attribute_names' has 1 entries, but 'att' has 4"),
     "names that are numbers": ({"allclasses_names": np.ones((6, 1))}, "cell array of strings"),
 }
 

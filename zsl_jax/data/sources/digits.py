@@ -94,6 +94,7 @@ def load_digits(options) -> Dataset:
         class_names=tuple(map(str, range(10))),
         notes=notes,
         given_semantics=semantics,
+        attribute_names=tuple(ATTRIBUTES),
     )
 
 

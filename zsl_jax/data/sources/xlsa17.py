@@ -40,6 +40,8 @@ def load_xlsa17(options) -> Dataset:
     split_file = layout.mat_file(options, "semantics", "_splits.mat")
     labels, label_file = _labels_for(options, features)
     semantics, semantics_name, notes = read_semantics(split_file, options)
+    class_names = read_class_names(split_file, semantics.shape[0])
+    _require_upright(semantics, labels, split_file, label_file)
     labels = _checked_labels(labels, label_file, split_file, semantics.shape[0])
     x = read_features(features, labels)
     r = read_features(representations, labels) if representations else None
@@ -54,9 +56,10 @@ def load_xlsa17(options) -> Dataset:
         labels=labels.astype(np.int32),
         semantics=checks.float32(semantics),
         splits=chosen,
-        class_names=read_class_names(split_file, semantics.shape[0]),
+        class_names=class_names,
         notes=(*notes, *_square_notes(options.features, x), *_square_notes(options.representations, r), *split_notes),
         given_semantics=semantics,
+        attribute_names=read_attribute_names(split_file, semantics.shape[1]),
     )
 
 
@@ -99,12 +102,19 @@ def read_semantics(path: pathlib.Path, options) -> tuple[np.ndarray, str, tuple[
     notes: tuple[str, ...] = ()
     if options.original_semantics and field == "att":
         notes = (f"{path.name} has no original_att: att used",)
-    missing = int(np.sum(fields[field] == MISSING_VALUE))
-    if missing:
+    if missing := _missing(fields[field]):
         notes = (*notes, f"{field} has {missing} entries of {MISSING_VALUE}, which mean 'not known': kept as they are")
     checks.require_finite(checks.float32(fields[field]), f"{path}: '{field}'")
     name = options.semantics + (" (original_att)" if field == "original_att" else "")
     return fields[field].T.astype(np.float64), name, notes
+
+
+def _missing(values: np.ndarray) -> int:
+    """How many entries are `MISSING_VALUE`: below a scale from 0 on it means so, beside 0 and 1 alone it means no."""
+    missing = values == MISSING_VALUE
+    known = values[~missing]
+    is_scale = known.size and known.min() >= 0 and not np.isin(known, (0, 1)).all()
+    return int(missing.sum()) if is_scale else 0
 
 
 def read_class_names(path: pathlib.Path, n_classes: int) -> tuple[str, ...]:
@@ -117,7 +127,22 @@ def read_class_names(path: pathlib.Path, n_classes: int) -> tuple[str, ...]:
     if names is None:
         return tuple(f"class {number}" for number in range(1, n_classes + 1))
     if len(names) != n_classes:
-        raise InputError(f"{path}: 'allclasses_names' has {len(names)} entries, the semantics describe {n_classes}")
+        raise InputError(
+            f"{path}: 'allclasses_names' has {len(names)} entries, but 'att', which must be [attributes, classes], "
+            f"describes {n_classes}"
+        )
+    return names
+
+
+def read_attribute_names(path: pathlib.Path, width: int) -> tuple[str, ...]:
+    """Reads `attribute_names`; () where the file has none.
+
+    Raises:
+      InputError: their number isn't `width`.
+    """
+    names = matlab.read_names(path, "attribute_names") or ()
+    if names and len(names) != width:
+        raise InputError(f"{path}: 'attribute_names' has {len(names)} entries, but 'att' has {width} attributes")
     return names
 
 
@@ -194,7 +219,8 @@ def write_xlsa17(
       dataset: the data set.
       features_name: `<features_name>.mat` gets x as `features` [D, N], and `labels` [N, 1].
       representations_name: `<representations_name>.mat` gets r as `features` [N, R]; None: r isn't written.
-      original_semantics: for `original_att` [C, A]; None: the data set's semantics.
+      original_semantics: for `original_att` [C, A]; None: the data set's semantics. Names of attributes, where there
+        are some, become `attribute_names` [A, 1].
       image_names: of the rows, for `image_files` beside x; None: not written.
 
     Raises:
@@ -233,6 +259,8 @@ def _replace_files(folder: pathlib.Path, files: dict[str, dict[str, np.ndarray]]
 def _split_fields(dataset: Dataset, original_semantics: np.ndarray) -> dict[str, np.ndarray]:
     att, original = (semantics.T.astype(np.float64) for semantics in (dataset.semantics, original_semantics))
     fields = {"att": att, "original_att": original, "allclasses_names": _cells(dataset.class_names)}
+    if dataset.attribute_names:
+        fields["attribute_names"] = _cells(dataset.attribute_names)
     for part in PARTS:
         fields[f"{part}_loc"] = (getattr(dataset.splits, part) + 1).astype(np.int32)[:, None]
     return fields
@@ -270,6 +298,16 @@ def _labels_for(options, features: pathlib.Path) -> tuple[np.ndarray, pathlib.Pa
     if labels is None:
         raise InputError(f"{path}: no field 'labels', and {features.name} has none either")
     return labels, path
+
+
+def _require_upright(semantics: np.ndarray, labels: np.ndarray, split_file: pathlib.Path, label_file: pathlib.Path):
+    """Refuses descriptions [C, A] whose A, not C, the labels count to, where no names say that the classes are C."""
+    n_classes, width = semantics.shape
+    if n_classes != width == labels.max() and matlab.read_names(split_file, "allclasses_names") is None:
+        raise InputError(
+            f"{split_file}: 'att' is {width} x {n_classes}, so {n_classes} classes, but labels of {label_file.name} "
+            f"count to {width}: 'att' must be [attributes, classes]; turn it, or name the classes in 'allclasses_names'"
+        )
 
 
 def _checked_labels(labels: np.ndarray, path: pathlib.Path, split_file: pathlib.Path, n_classes: int) -> np.ndarray:
