@@ -1,6 +1,8 @@
 """A small data set in the field's layout, as dictionaries of fields, and the two ways to write them."""
 
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import h5py
 import numpy as np
@@ -46,14 +48,14 @@ def one_based(rows: np.ndarray) -> np.ndarray:
     return (rows + 1).astype(np.uint16)[:, None]
 
 
-def cells(texts: list[str]) -> np.ndarray:
+def cells(texts: list[Any]) -> np.ndarray:
     """Returns a MATLAB cell array [n, 1] of strings."""
     array = np.empty((len(texts), 1), dtype=object)
     array[:, 0] = texts
     return array
 
 
-def write_v5(path: pathlib.Path, fields: dict[str, np.ndarray], compressed: bool = False) -> None:
+def write_v5(path: pathlib.Path, fields: Mapping[str, Any], compressed: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scipy.io.savemat(path, fields, do_compression=compressed)
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from zsl_jax.data import checks
+from zsl_jax.data.columns import joined
 from zsl_jax.data.dataset import Dataset
-from zsl_jax.data.importing import dividing, folders, leaks, naming
+from zsl_jax.data.importing import dividing, leaks, naming
 from zsl_jax.data.importing.fields import NUMBERS, Field, real
 from zsl_jax.data.importing.manifest import TOP, Manifest, places
 from zsl_jax.data.importing.places import Places
@@ -104,7 +105,7 @@ def matrix(made: Manifest, section: str, at: Places) -> np.ndarray:
     found = [at.at(place, f"{section}.from") for place in places(said["from"])]
     parts = []
     for field in found:
-        rows = folders.in_order(turned(field, said, section), field, found[0])
+        rows = joined(turned(field, said, section), field.columns, found[0].columns, str(field.file))
         if parts and rows.shape[1] != parts[0].shape[1]:
             raise InputError(
                 f"{field.where}: {rows.shape[1]} numbers a row, but {found[0].where} has {parts[0].shape[1]}"

@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from zsl_jax.data.columns import joined
 from zsl_jax.data.formats.matlab import printable
 from zsl_jax.data.importing import fields, names
 from zsl_jax.data.importing.fields import NUMBERS, Field, real
@@ -68,7 +69,7 @@ def read(folder: pathlib.Path, axis: str = "") -> list[Field]:
     rows = {path: np.atleast_2d(array if axis == "rows" else array.T) for path, array in arrays.items()}
     _require_one_width(rows)
     first = next(iter(there.values()))
-    ordered = [in_order(rows[path], field, first) for path, field in there.items()]
+    ordered = [joined(rows[path], field.columns, first.columns, str(path)) for path, field in there.items()]
     labels = tuple(name for name, of_class in found.items() for path in of_class for _ in rows[path])
     images = [name for path in paths for name in _names(path.relative_to(folder), len(rows[path]))]
     return [
@@ -76,17 +77,6 @@ def read(folder: pathlib.Path, axis: str = "") -> list[Field]:
         Field(folder, "labels", labels),
         Field(folder, "images", tuple(images)),
     ]
-
-
-def in_order(rows: np.ndarray, field: Field, first: Field) -> np.ndarray:
-    """Columns [n, D] of a table in the order of another's, joined by name; raises InputError where the names differ."""
-    if field.columns == first.columns or not (field.columns and first.columns):
-        return rows
-    if odd := sorted(set(first.columns) ^ set(field.columns)):
-        raise InputError(
-            f"{field.file}: column {odd[0]!r} is here or in {first.file} alone; both must have the same columns"
-        )
-    return rows[:, [field.columns.index(name) for name in first.columns]]
 
 
 def _entries(folder: pathlib.Path) -> list[pathlib.Path]:

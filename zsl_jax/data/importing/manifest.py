@@ -95,9 +95,9 @@ def read(path: Path) -> Manifest:
         for key, value in values.items():
             require_value(f"{path}: ", section, key, value)
     top = made[TOP]
-    top["folder"] = str(path.parent / top.get("folder", "."))
-    if "root" in top:
-        top["root"] = str(path.parent / top["root"])
+    for key, otherwise in (("folder", "."), ("root", "")):
+        if said_path := top.get(key, otherwise):
+            top[key] = str(path.parent / Path(said_path).expanduser())
     return made
 
 
