@@ -94,6 +94,12 @@ def test_numbers_of_numpy_become_numbers(tmp_path):
     assert_same(pickles.load(tmp_path / "x.pkl"), [1.5, 7, True, np.arange(3, dtype=np.float32)])
 
 
+def test_many_numbers_of_numpy_share_a_type(tmp_path):
+    numbers = np.arange(30_000, dtype=np.int16)
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(list(numbers)))
+    assert pickles.load(tmp_path / "x.pkl") == numbers.tolist()
+
+
 def test_pickles_of_python_2_are_read(tmp_path):
     """Its texts were bytes; those of arrays and of old word vectors stand in quotes (protocol 0) or counted (2)."""
     rows = np.array([1.5, -2.0], np.float32)
