@@ -94,6 +94,12 @@ def test_numbers_of_numpy_become_numbers(tmp_path):
     assert_same(pickles.load(tmp_path / "x.pkl"), [1.5, 7, True, np.arange(3, dtype=np.float32)])
 
 
+def test_many_numbers_of_numpy_share_a_type(tmp_path):
+    numbers = np.arange(30_000, dtype=np.int16)
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(list(numbers)))
+    assert pickles.load(tmp_path / "x.pkl") == numbers.tolist()
+
+
 def test_pickles_of_python_2_are_read(tmp_path):
     """Its texts were bytes; those of arrays and of old word vectors stand in quotes (protocol 0) or counted (2)."""
     rows = np.array([1.5, -2.0], np.float32)
@@ -288,3 +294,20 @@ def test_changed_bytes_do_nothing_but_harm(tmp_path):
 def test_unused_names_in_tensors_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"'torch\.jit\._script'"):
         pickles.load(torch_files.save(tmp_path / "x.pt", Raw(name("torch.jit", "_script"))))
+
+
+def test_storages_by_themselves_are_refused(tmp_path):
+    storage = ("storage", Raw(name("torch", "FloatStorage")), "0", "cpu", 3)
+    value = Raw(torch_files.operations(storage, torch_files.Storages()) + b"Q")
+    with pytest.raises(InputError, match="a storage by itself"):
+        pickles.load(torch_files.save(tmp_path / "x.pt", [value]))
+
+
+def test_values_are_nested_only_so_deep(tmp_path):
+    for depth, fits in {pickles.DEEPEST: True, pickles.DEEPEST + 1: False}.items():
+        (tmp_path / "x.pkl").write_bytes(b"\x80\x02N" + b"\x85" * depth + STOPPED)
+        if fits:
+            assert pickles.load(tmp_path / "x.pkl")
+            continue
+        with pytest.raises(InputError, match="nested deeper than 64"):
+            pickles.load(tmp_path / "x.pkl")

@@ -248,12 +248,12 @@ STATES: dict[str, Callable[[Any, Any], Any]] = {
     "argparse.Namespace": lambda made, options: made | options,
     "numpy.dtype": lambda kind, state: state[1] + kind,  # (version, byte order, ...)
 }
-for numpy in ("numpy.core", "numpy._core"):
-    CALLS[f"{numpy}.multiarray.scalar"] = lambda kind, raw: _array(raw, kind, (1,), "C")[0].item()
-    CALLS[f"{numpy}.numeric._frombuffer"] = _array  # an array by protocol 5
-    CALLS[f"{numpy}.multiarray._reconstruct"] = lambda *_: np.zeros(0)
+for core in ("numpy.core", "numpy._core"):
+    CALLS[f"{core}.multiarray.scalar"] = lambda kind, raw: _array(raw, kind, (1,), "C")[0].item()
+    CALLS[f"{core}.numeric._frombuffer"] = _array  # an array by protocol 5
+    CALLS[f"{core}.multiarray._reconstruct"] = lambda *_: np.zeros(0)
     # (version, shape, type, columns first, bytes)
-    STATES[f"{numpy}.multiarray._reconstruct"] = lambda _, state: _array(state[4], state[2], state[1], "CF"[state[3]])
+    STATES[f"{core}.multiarray._reconstruct"] = lambda _, state: _array(state[4], state[2], state[1], "CF"[state[3]])
 for module, flavour in itertools.product(("pathlib", "pathlib._local"), ("Posix", "Windows")):  # as text
     kind = getattr(pathlib, f"Pure{flavour}Path")
     for name in (f"{module}.{flavour}Path", f"{module}.Pure{flavour}Path"):
@@ -271,6 +271,7 @@ class _Maker:
 
     def __init__(self, size: int):
         self.rest, self.values = AMPLE * size + AT_LEAST, 2 * MOST_OPERATIONS
+        self.texts: dict[Named, str] = {}  # types above all, which many numbers share
 
     def plain(self, value: Any, depth: int = 0) -> Any:
         """The value without placeholders; raises ValueError where containers lie too deep or, shared, are too many."""
@@ -280,17 +281,19 @@ class _Maker:
             raise ValueError(f"nested deeper than {DEEPEST}")
         if isinstance(value, Named):
             return value.name.rpartition(".")[2] if value.arguments is None else self.called(value, depth + 1)
-        if isinstance(value, _Storage):
-            raise Refused("a storage by itself")
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple) and not isinstance(value, _Storage):
             return type(value)(self.plain(part, depth + 1) for part in value)
+        if not isinstance(value, str | bytes | bytearray | int | float | None):
+            raise Refused("a storage by itself")
         return value
 
     def called(self, call: Named, depth: int) -> Any:
         """What a call gives, with its state and its entries; raises Refused where there is no such."""
+        if call in self.texts:
+            return self.texts[call]
         if call.name not in CALLS:
             raise Refused(f"a call of {call.name}")
-        arguments = (part if isinstance(part, _Storage) else self.plain(part, depth) for part in call.arguments or ())
+        arguments = [part if isinstance(part, _Storage) else self.plain(part, depth) for part in call.arguments or ()]
         made = CALLS[call.name](*arguments)
         if call.state is not None and call.name in STATES:
             made = STATES[call.name](made, self.plain(call.state, depth))
@@ -298,7 +301,10 @@ class _Maker:
             raise Refused(f"a state of {call.name}")
         if call.entries:
             made |= {key: self.plain(part, depth) for key, part in call.entries.items()}
-        self.spend(made.nbytes if isinstance(made, np.ndarray) else len(made) if hasattr(made, "__len__") else 0)
+        if isinstance(made, str):
+            self.texts[call] = made
+        if not any(made is part for part in arguments):
+            self.spend(made.nbytes if isinstance(made, np.ndarray) else len(made) if hasattr(made, "__len__") else 0)
         return made
 
     def spend(self, size: int) -> None:

@@ -36,7 +36,9 @@ class Refused(ValueError):
 
 def shown(value: Any) -> str:
     """A value for a message; of what may be large the type alone, since texts of shared lists could be endless."""
-    return ascii(value)[:60] if value is None or isinstance(value, str | bytes | int | float) else type(value).__name__
+    if isinstance(value, str | bytes):
+        return ascii(value[:60])[:60]
+    return ascii(value)[:60] if isinstance(value, int | float | None) else type(value).__name__
 
 
 def require_key(key: Any) -> None:
