@@ -440,6 +440,74 @@ def test_lists_in_mat_files_may_count_from_0(run, tmp_path):
     np.testing.assert_array_equal(own.load(tmp_path / "root").splits.test_unseen, unseen)
 
 
+def test_rows_of_another_table_need_its_names(run, tmp_path, capsys):
+    """A manifest that is given the features of a table in another order, but not its names."""
+    order = np.random.default_rng(7).permutation(ROWS)
+    names, texts = np.array(PICTURES), np.array(TEXTS)
+    files = [own.write_csv(tmp_path / "i.csv", zip(PICTURES, TEXTS, strict=True), X, "path,class")]
+    own.write_csv(tmp_path / "j.csv", zip(names[order], texts[order], strict=True), X[order], "path,class")
+    assert run(*files, own.write_classes(tmp_path))[0] == 0
+    manifest = str(tmp_path / "root" / "MINE" / "dataset.toml")
+    assert own.import_data([manifest, "--set=features.from=j.csv:numbers"]) == 2
+    assert "order the same names otherwise" in capsys.readouterr().err
+    images = "--set=features.images=j.csv:path"
+    assert (
+        own.import_data([manifest, "--set=features.from=j.csv:numbers", images, "--set=labels.images=i.csv:path"]) == 0
+    )
+    made = own.load(tmp_path / "root")
+    np.testing.assert_array_equal(made.x, X[order])
+    np.testing.assert_array_equal(made.labels, LABELS[order])
+
+
+def test_sources_and_the_data_set_do_not_lie_in_each_other(run, tmp_path):
+    assert run(*own.write_files(tmp_path))[0] == 0
+    folder = tmp_path / "root" / "MINE"
+    found = run(folder / "features.mat", folder / "att_splits.mat", "--overwrite", "--unseen=2")
+    assert (found[0], "lie in each other" in found[2]) == (2, True)
+    own.require_same(own.load(tmp_path / "root"))
+
+
+@pytest.mark.parametrize("column", ["split", "is_train"])
+def test_parts_of_a_classification_and_unseen_classes_of_ones_own(run, tmp_path, column):
+    is_train = np.arange(ROWS) % 3 > 0
+    parts = np.where(is_train, "train", "test") if column == "split" else is_train.astype(int)
+    cells = zip(PICTURES, TEXTS, parts.astype(str), strict=True)
+    path = own.write_csv(tmp_path / "i.csv", cells, X, f"path,class,{column}")
+    (tmp_path / "other").mkdir()
+    said = {"split": ["splits.column=i.csv:split"], "is_train": ["splits.train=i.csv:is_train"]}[column]
+    files = [path, f"--semantics={own.write_classes(tmp_path / 'other')}", "--unseen=eel,fox"]
+    assert run(*files, *(f"--set={one}" for one in said))[0] == 0
+    splits, unseen = own.load(tmp_path / "root").splits, LABELS > 3
+    np.testing.assert_array_equal(splits.test_unseen, np.flatnonzero(unseen))
+    if column == "split":
+        np.testing.assert_array_equal(splits.test_seen, np.flatnonzero(~unseen & ~is_train))
+    assert set(splits.trainval) <= set(np.flatnonzero(~unseen & is_train))
+
+
+def test_tables_that_would_mean_something_else(run, tmp_path):
+    pictures = own.write_csv(tmp_path / "i.csv", zip(PICTURES, map(str, LABELS), strict=True), X, "path,class")
+    for text, message in {
+        "attribute,ant,cat\nbig,1,2\nfast,2,3\n": "has a line for each attribute; write one for each class",
+        "class,seen,legs\n" + "".join(f"{name},{row % 2},{row}\n" for row, name in enumerate(NAMES)): "seen in ",
+        "class,group,legs\n" + "".join(f"{name},{'un' * (row % 2)}seen,{row}\n" for row, name in enumerate(NAMES)):
+            "splits: what is classes.csv:group (6 names)?",
+    }.items():  # fmt: skip
+        (tmp_path / "classes.csv").write_text(text)
+        found = run(pictures, f"--semantics={tmp_path / 'classes.csv'}")
+        own.require_refused(found, tmp_path / "root", message)
+    own.write_csv(tmp_path / "i.csv", zip(PICTURES, TEXTS, strict=True), np.c_[X, np.arange(ROWS) + 7], "path,class")
+    found = run(pictures, f"--semantics={own.write_classes(tmp_path)}")
+    own.require_refused(found, tmp_path / "root", "column 6 counts the rows; take it out")
+
+
+def test_representations_alone_are_features(run, tmp_path):
+    toy.write_v5(tmp_path / "supcon256.mat", {"features": X.T, "labels": LABELS[:, None] + 1.0})
+    assert run(tmp_path / "supcon256.mat", own.write_classes(tmp_path))[0] == 0
+    made = own.load(tmp_path / "root")
+    own.require_same(made)
+    assert made.r is None
+
+
 def test_an_existing_folder_is_kept(run, tmp_path):
     files = own.write_files(tmp_path)
     root = tmp_path / "root"

@@ -162,7 +162,7 @@ READ: dict[str, Case] = {
     "ids of the classes without a name": (
         {"classes.csv": numbered("", "503214")},
         [],
-        "numbers the classes in another order than the lines; do labels mean it?",
+        "numbers the classes in another order than the lines; do labels too?",
     ),
     "ids of other classes": ({"classes.csv": numbered("id", "503219")}, [], "4 rows of class '4', which is not"),
     "classes by odd numbers": ({"own.json": {"class_to_idx": {"ant": 1, "cat": 3}}}, [], "a dictionary without arrays"),

@@ -117,7 +117,7 @@ def test_rows_that_two_files_name(run, tmp_path, name):
     np.savez(tmp_path / "y.npz", labels=LABELS[ORDER], **fields[1])
     found = run(tmp_path / "x.npz", tmp_path / "y.npz", own.write_classes(tmp_path))
     if name == "keys":
-        own.require_refused(found, tmp_path / "root", "order the same names otherwise; if they name the rows")
+        own.require_refused(found, tmp_path / "root", "order the same names otherwise; say images of all")
     else:
         assert found[0] == 0
         own.require_same(own.load(tmp_path / "root"))

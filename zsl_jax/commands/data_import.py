@@ -46,6 +46,8 @@ def run(said: argparse.Namespace) -> int:
 
     for argument in said.arguments:
         require_text(argument)
+    if len(said.sources) > 1 and (manifests := [path for path in said.sources if path.suffix == ".toml"]):
+        raise InputError(f"{manifests[0]}: a manifest stands alone, it names its files; --set changes what it says")
     file = said.sources[0] if len(said.sources) == 1 and said.sources[0].suffix == ".toml" else None
     sources = [] if file else [*dict.fromkeys(path.absolute() for path in (*said.sources, said.semantics) if path)]
     made = begun(said, file, sources)

@@ -61,10 +61,13 @@ def assemble(made: Manifest, at: Places) -> Assembled:
     class_names = names_of_classes(made, at, len(semantics))
     of_classes = _check_semantics(semantics, class_names, made["semantics"]["from"])
     labels, of_labels = numbers_of_classes(made, at, class_names, len(x))
-    labels, of_order = _in_order(labels, made, "labels", at, images)
+    labels, of_order = in_order(labels, made, "labels", at, images)
     if r is not None:
-        r, moved = _in_order(r, made, "representations", at, images)
+        r, moved = in_order(r, made, "representations", at, images)
         of_order += moved
+    files = [places(made[one]["from"])[0].rpartition(":")[0] for one in ("features", "labels")]
+    if images is None and len(set(files)) > 1:
+        of_order += ("labels and features are joined by position: nothing names the rows of both",)
     if images and len(set(images)) < len(images):
         of_order += (f"{len(images) - len(set(images))} names of images occur before; are rows in there twice?",)
     kept = labels > LEFT_OUT
@@ -130,6 +133,8 @@ def turned(field: Field, said: Mapping[str, Any], section: str) -> np.ndarray:
 
 def _chosen(field: Field, columns: list[str], section: str) -> list[int]:
     """The places of named columns in a table."""
+    if len(set(columns)) < len(columns):
+        raise InputError(f"{section}.columns: names a column twice")
     if unknown := [name for name in columns if name not in field.columns]:
         raise InputError(f"{section}.columns: {field.file} has no column of numbers {unknown[0]!r}")
     return [field.columns.index(name) for name in columns]
@@ -222,11 +227,15 @@ def _names_of_folders(made: Manifest, at: Places, count: int) -> tuple[str, ...]
 
 def folders_of(numbers: np.ndarray, images: tuple[str, ...]) -> dict[int, str] | None:
     """The folder of each class's pictures, where each class has one of its own; else None."""
-    above = [name.replace("\\", "/").rpartition("/")[0].rpartition("/")[2] for name in images]
-    pairs = set(zip(numbers.tolist(), above, strict=True))
+    pairs = set(zip(numbers.tolist(), map(folder_of, images), strict=True))
     found = dict(sorted(pairs))
     is_own = len(pairs) == len(found) == len(set(found.values())) and "" not in found.values()
     return found if is_own else None
+
+
+def folder_of(image: str) -> str:
+    """The name of the folder that a picture is in; "" for none."""
+    return image.replace("\\", "/").rpartition("/")[0].rpartition("/")[2]
 
 
 def labels_of(made: Manifest, at: Places) -> np.ndarray:
@@ -308,7 +317,7 @@ def _matched(
     return numbers, (*rough, f"left out: {rows} rows of classes without description, {naming.listed(unknown)}")
 
 
-def _in_order(
+def in_order(
     values: np.ndarray, made: Manifest, section: str, at: Places, order: tuple[str, ...] | None
 ) -> tuple[np.ndarray, Notes]:
     """Brings labels or representations, whose rows the manifest names, into the order of the features."""

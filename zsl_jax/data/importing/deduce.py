@@ -32,9 +32,6 @@ def settle(proposal: Proposal) -> None:
     _what_labels_count(proposal, labels, numbers)
     _base_of_rows(proposal)
     _folders(proposal, numbers)
-    if not proposal.questions:
-        _require_no_other_order(proposal)
-        _require_no_other_labels(proposal)
 
 
 def _sides(field: Field) -> tuple[int, int] | None:
@@ -175,24 +172,18 @@ def _ask_about_orders(proposal: Proposal, names: Sequence[str]) -> None:
     described = [naming.rough_name(name) for name in names]
     semantics = proposal.field("semantics.from")
     for field in proposal.unused():
-        listed = [naming.rough_name(text) for text in field.texts]
+        listed, place = [naming.rough_name(text) for text in field.texts], proposal.at.place(field)
+        if len(set(listed)) < len(listed) or len(listed) < max(2, len(described)) or not described:
+            continue
         is_index = semantics is not None and field.file == semantics.file and known.is_id(field.name)
-        if is_index and all(map(str.isdecimal, listed)) and len(listed) == len(described):
-            steps = {int(number) - at for at, number in enumerate(listed)}
-            if len(set(listed)) == len(listed) and steps not in ({0}, {1}):
-                shown = proposal.at.place(field)
+        if is_index and all(map(str.isdecimal, listed)):
+            if {int(number) - at for at, number in enumerate(listed)} not in ({0}, {1}):
                 proposal.ask(
-                    "labels.ids", f"{shown} numbers the classes in another order than the lines; do labels mean it?"
+                    "labels.ids", f"{place} numbers the classes in another order than the lines; do labels too?"
                 )
-        is_list = 1 < len(set(listed)) == len(listed) and listed != described
-        if (
-            is_list
-            and (set(listed) <= set(described) or set(described) <= set(listed))
-            and len(listed) >= len(described)
-        ):
-            shown = proposal.at.place(field)
+        elif listed != described and set(listed) >= set(described):
             proposal.ask(
-                "labels.classes", f"{shown} lists the classes in another order; what do numbers in labels count?"
+                "labels.classes", f"{place} lists the classes in another order; what do numbers in labels count?"
             )
 
 
@@ -223,43 +214,3 @@ def _folders(proposal: Proposal, numbers: np.ndarray | None) -> None:
         return
     if assemble.folders_of(numbers - base, images) is not None:
         proposal.put("semantics.classes", "images")
-
-
-def _require_no_other_labels(proposal: Proposal) -> None:
-    """Asks where an unused list names the class of each row, another one than its label does."""
-    names, count = _names(proposal, "semantics.classes"), proposal.count_of_rows()
-    number = {naming.rough_name(name): place for place, name in enumerate(names)}
-    lists = [[number.get(naming.rough_name(text), -1) for text in one.texts] for one in proposal.unused()]
-    lists = [numbers for numbers in lists if len(numbers) == count and min(numbers, default=-1) >= 0]
-    if lists:
-        labels, _ = assemble.numbers_of_classes(proposal.made, proposal.at, names, count)
-        for field in proposal.unused():
-            spelt = [number.get(naming.rough_name(text), -1) for text in field.texts]
-            if spelt in lists and spelt != labels.tolist():
-                proposal.questions.append(
-                    f"labels.from: {proposal.at.place(field)} names other classes; which is right?"
-                )
-
-
-def _require_no_other_order(proposal: Proposal) -> None:
-    """Asks where rows of two files are joined by position, but lists in both order the same names otherwise."""
-    features = proposal.field("features.from")
-    for section in ("labels", "representations"):
-        field = proposal.field(f"{section}.from")
-        if field is None or features is None or field.file == features.file or proposal.said(f"{section}.images"):
-            continue
-        ours, theirs = (_lists_of_rows(proposal, one, proposal.count_of_rows()) for one in (features, field))
-        for name, one in ours.items():
-            for other_name, other in theirs.items():
-                are_numbers = all(map(naming.is_numeral, one))
-                if one != other and set(one) == set(other) and (not are_numbers or plain(name) == plain(other_name)):
-                    proposal.questions.append(
-                        f"features.images: {name!r} in {features.file} and {other_name!r} in {field.file} order the "
-                        f"same names otherwise; if they name the rows, say {section}.images too"
-                    )
-
-
-def _lists_of_rows(proposal: Proposal, field: Field, count: int) -> dict[str, tuple[str, ...]]:
-    """Lists of different texts, one for each row, in a field's file."""
-    found = [one for one in proposal.there if one.file == field.file and one is not field]
-    return {one.name: one.texts for one in found if len(set(one.texts)) == len(one.texts) == count}

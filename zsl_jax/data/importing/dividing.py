@@ -51,7 +51,7 @@ def read_rows(made: Manifest, at: Places, n_rows: int, images: tuple[str, ...] |
             raise InputError(f"splits.pieces: {len(said['pieces'])} parts, but labels.from has {len(found)} places")
         sizes = [len(field.texts) or np.size(field.value) for field in found]
         rows |= _by_part(np.repeat(said["pieces"], sizes).tolist(), "splits.pieces")
-    if rows and (others := [part for part in CLASS_PARTS if part in said]):
+    if rows and (others := [part for part in CLASS_PARTS if part in said and part != "unseen_classes"]):
         raise InputError(f"splits.{others[0]}: classes, but splits.{next(iter(rows))} has rows; leave out one of them")
     return rows
 
@@ -62,7 +62,9 @@ def _rows_at(at: Places, said: Mapping[str, Any], part: str, n_rows: int, images
     field = at.at(said[part], key)
     where = f"{key}: {field.where}"
     if is_mask(field, n_rows):
-        return np.flatnonzero(real(field))
+        return np.flatnonzero(
+            [text.casefold() in ("1", "true") for text in field.texts] if field.texts else real(field)
+        )
     if isinstance(field.value, tuple):
         row_of = {name: row for row, name in enumerate(images or ())}
         if len(row_of) < len(images or ()):
@@ -81,7 +83,12 @@ def _rows_at(at: Places, said: Mapping[str, Any], part: str, n_rows: int, images
 
 def is_mask(field: Field, n_rows: int) -> bool:
     """Says whether a list marks its rows by ones (or true), one entry for each row of the data set."""
-    if isinstance(field.value, tuple) or field.value.dtype.kind not in "biuf":
+    if isinstance(field.value, tuple):
+        return len(field.value) == n_rows and {text.casefold() for text in field.value} in (
+            {"0", "1"},
+            {"true", "false"},
+        )
+    if field.value.dtype.kind not in "biuf":
         return False
     return field.value.size == n_rows == max(field.value.shape) > 2 and bool(np.isin(field.value, (0, 1)).all())
 
@@ -114,6 +121,8 @@ def divide(
       InputError: lists contradict each other or the labels, name unknown classes, or leave nothing to train or test on.
     """
     name = made[TOP]["dataset"]
+    if rows and "unseen_classes" in made["splits"]:
+        rows = _without_unseen(made, at, rows, labels, class_names)
     parts, notes = _from_rows(rows, labels, made) if rows else _from_classes(made, at, labels, class_names)
     parts, drawn = _with_validation(parts, labels, class_names, made[TOP].get("seed", 0), name)
     for part in splits.MAIN_PARTS:
@@ -121,6 +130,14 @@ def divide(
             raise InputError(f"splits: no row is left for {part}; more rows of each class are needed")
     chosen, completed = splits.complete_splits(parts, labels, 0, name, "splits")
     return chosen, (*notes, *drawn, *completed)
+
+
+def _without_unseen(made: Manifest, at: Places, rows: Rows, labels: np.ndarray, class_names: tuple[str, ...]) -> Rows:
+    """Lists of rows of all classes, as of a classification's training and test pictures, where some are unseen."""
+    unseen, _ = _classes(at, made["splits"]["unseen_classes"], "splits.unseen_classes", class_names)
+    rows = {"test_seen" if part == "test" else part: numbers for part, numbers in rows.items()}
+    kept = {part: numbers[~np.isin(labels[numbers], unseen)] for part, numbers in rows.items()}
+    return kept | {"test_unseen": np.flatnonzero(np.isin(labels, unseen))}
 
 
 def _from_rows(rows: Rows, labels: np.ndarray, made: Manifest) -> tuple[Rows, Notes]:

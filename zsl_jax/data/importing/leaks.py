@@ -5,6 +5,7 @@ import numpy as np
 from zsl_jax.errors import InputError
 
 LOOKED_AT = 100  # rows, from the whole set, that tell most columns from labels
+FEWEST_COUNTED = 20  # rows that a column may number by chance
 FEWEST_CLASSES = 3  # of two, a yes or no may well be one
 
 
@@ -17,8 +18,13 @@ def require_none(x: np.ndarray, labels: np.ndarray, where: str) -> None:
       where: file and field of the features, for messages.
 
     Raises:
-      InputError: a column gives each class one number, and each another, or several columns mark one class each.
+      InputError: a column gives each class one number, and each another, several columns mark one class each, or one
+        counts the rows.
     """
+    steps = np.diff(x[: max(2, FEWEST_COUNTED)], axis=0) == 1
+    for column in np.flatnonzero(steps.all(axis=0)) if len(x) >= FEWEST_COUNTED else ():
+        if np.all(np.diff(x[:, column]) == 1):
+            raise InputError(f"{where}: column {column + 1} counts the rows; take it out")
     _, first, rows, counts = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
     if counts.size < FEWEST_CLASSES or 2 * np.sum(counts > 1) <= counts.size:
         return  # of classes of one row, every feature is constant in each

@@ -86,7 +86,7 @@ def read(path: Path) -> Manifest:
         files.require_room(path, files.size_of(stream))
         raw = stream.read()
     try:
-        said = tomllib.loads(raw.decode())
+        said = tomllib.loads(raw.decode("utf-8-sig"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as TOML ({error})") from error
     made: Manifest = {TOP: {key: value for key, value in said.items() if not isinstance(value, dict)}}

@@ -38,6 +38,7 @@ REPRESENTATION_FILES = ("conpaco", "representations", "supcon256")  # whose feat
 # Columns of tables.
 CLASS_COLUMNS = ("class", "classname", "label", "labels", "category", "species", "target", "y")
 CLASS_IDS = ("classid", "classidx", "classindex", "labelid", "labelidx", "labelindex", "categoryid")
+ATTRIBUTE_COLUMNS = ("attribute", "attributes", "predicate", "predicates")  # first ones of tables that are turned
 PATH_COLUMNS = ("path", "file", "filename", "filepath", "image", "imagefile", "imagename", "imagepath")
 ROW_IDS = ("imageid", "imgid", "id", "idx", "index", "rowid", "rowindex", "imageindex")
 DIVISIONS = ("split", "splits", "subset", "partition", "set", "fold", "istrain", "istest", "isunseen", "isseen")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from zsl_jax.data import check
-from zsl_jax.data.importing import deduce, manifest, store
+from zsl_jax.data.importing import contradictions, deduce, manifest, store
 from zsl_jax.data.importing.assemble import Assembled, assemble
 from zsl_jax.data.importing.manifest import TOP, Manifest
 from zsl_jax.data.importing.places import Places
@@ -48,18 +48,25 @@ def make(made: Manifest, sources: Sequence[Path], described: Path | None, overwr
     place = store.target(Path(made[TOP]["root"]), made[TOP]["dataset"], overwrite)
     at = Places(Path(made[TOP].get("folder", ".")), made.get("features", {}).get("axis", ""))
     try:
+        at.normalise(made, sources)
         proposal = Proposal(made, at, sources, described)
         if sources:
             proposal.settle_places()
-        deduce.settle(proposal)
-        if proposal.questions:
-            raise InputError(
-                "say each of these by --set KEY=VALUE:\n" + "\n".join(f"  {line}" for line in proposal.questions)
-            )
-        if lost := [file for file in at.files() if file.absolute().is_relative_to(place.absolute())]:
-            raise InputError(
-                f"{lost[0]}: lies in {place}, which this would replace; choose another --dataset or --root"
-            )
+        try:
+            deduce.settle(proposal)
+        except InputError:  # perhaps for want of an answer
+            if not proposal.questions:
+                raise
+        open_ = proposal.questions or contradictions.questions(made, at, proposal.unused())
+        if open_:
+            raise InputError("say each of these by --set KEY=VALUE:\n" + "\n".join(f"  {line}" for line in open_))
+        files = [file.absolute() for file in at.files()]
+        if lost := [
+            file
+            for file in files
+            if file.is_relative_to(place.absolute()) or (file.is_dir() and place.absolute().is_relative_to(file))
+        ]:
+            raise InputError(f"{lost[0]}: and {place} lie in each other; choose another --dataset or --root")
         assembled = assemble(made, at)
         made["sha256"] = _hashes(made.get("sha256", {}), at)
         made["made"] = _description(assembled)

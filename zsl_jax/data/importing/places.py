@@ -1,10 +1,12 @@
 """Files by the places that a manifest names, each read once."""
 
 import pathlib
+from collections.abc import Sequence
 
 from zsl_jax.data.formats.readers import require_text
 from zsl_jax.data.importing import fields, folders
 from zsl_jax.data.importing.fields import Field
+from zsl_jax.data.importing.manifest import CHECKED, CLASSES, KEYS, PLACE, PLACES, Manifest
 from zsl_jax.errors import InputError
 
 MOST_SHOWN = 8
@@ -21,6 +23,24 @@ class Places:
     def __init__(self, folder: pathlib.Path, axis: str = ""):
         self.folder, self.axis = folder, axis
         self._read: dict[pathlib.Path, list[Field]] = {}
+
+    def normalise(self, made: Manifest, sources: Sequence[pathlib.Path]) -> None:
+        """Makes places that a person wrote relative to the folder: sources by their names alone, files of here."""
+        for section, values in made.items():
+            kinds = {key: KEYS[section].get(key, ("",))[0] for key in values} if section in CHECKED else {}
+            for key in [key for key, kind in kinds.items() if kind in (PLACE, PLACES, CLASSES)]:
+                if isinstance(values[key], str):
+                    values[key] = self._relative(values[key], sources)
+                elif isinstance(values[key], list) and kinds[key] == PLACES:
+                    values[key] = [self._relative(one, sources) for one in values[key]]
+
+    def _relative(self, place: str, sources: Sequence[pathlib.Path]) -> str:
+        file, colon, name = place.rpartition(":") if ":" in place else (place, "", "")
+        named = [source for source in sources if source.name == file]
+        here = pathlib.Path(file).expanduser().absolute()
+        if not file or (self.folder / file).exists() or len(named) > 1 or not (named or here.exists()):
+            return place
+        return f"{self.name(named[0] if named else here)}{colon}{name}"
 
     def fields(self, file: pathlib.Path) -> list[Field]:
         """What a file, or a folder with a folder for each class, holds."""

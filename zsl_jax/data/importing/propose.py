@@ -73,12 +73,14 @@ class Proposal:
         said |= {
             place for section in self.made.values() for v in section.values() if isinstance(v, list) for place in v
         }
-        return [one for one in self.every if not {self.at.place(one), self.at.name(one.file)} & said]
+        there = [field for file in self.at.files() for field in self.at.fields(file)]
+        return [one for one in there if not {self.at.place(one), self.at.name(one.file)} & said]
 
     def ask(self, key: str, what: str) -> None:
         """Notes a question, unless the key is settled."""
         section, _, name = key.partition(".")
-        if name not in self.made.get(section, {}):
+        is_asked = any(one.startswith(f"{key}:") for one in self.questions)
+        if name not in self.made.get(section, {}) and not is_asked:
             self.questions.append(f"{key}: {what}")
 
     def put(self, key: str, value: object) -> None:
@@ -119,6 +121,8 @@ class Proposal:
             file == self.described or "semantics" in of_file or (is_one_each and "features" not in of_file)
         ):
             first = next(iter(self.at.fields(file)))
+            if plain(first.name) in known.ATTRIBUTE_COLUMNS:
+                self.ask("semantics.from", f"{file} has a line for each attribute; write one for each class")
             named = classes or columns.get("name") or (first if first is not numbers else None)
             numbered = ids or (row_id if row_id is not named else None)
             found = [(numbers, "semantics"), (named, "classes"), (numbered, "ids")]
@@ -153,7 +157,9 @@ class Proposal:
 
     def _one(self, role: str, needed: bool = False) -> None:
         """Sets the place of the one field of a role."""
-        found = self.candidates(role)
+        found = [one for one in self.candidates(role) if self.at.place(one) != self.said("features.from")]
+        if role == "features" and not found and len(self.candidates("representations")) == 1:
+            found = self.candidates("representations")
         if len(found) == 1:
             self.put(f"{role}.from", self.at.place(found[0]))
         elif found:
@@ -164,7 +170,7 @@ class Proposal:
 
     def _of_form(self, role: str) -> list[Field]:
         """The fields that have the form of something, whatever they are called."""
-        return [field for field in self.there if _has_form(field, role)] or self.every
+        return [field for field in self.unused() if field.file != self.described and _has_form(field, role)]
 
     def _shown(self, found: Sequence[Field]) -> str:
         shown = [f"{self.at.place(field)} ({field.shape})" for field in found[:MOST_SHOWN]]
@@ -197,9 +203,7 @@ class Proposal:
                 continue
             names = {one.name for one in self.candidates("classes", field.file)}
             kept = [name for name in field.columns if not known.is_id(name) and name not in names]
-            odd = [
-                name for name in kept if known.says_split(name) and section != "semantics" and _is_whole(field, name)
-            ]
+            odd = [name for name in kept if known.says_split(name) and _is_whole(field, name)]
             if odd:
                 self.ask(f"{section}.columns", f"{', '.join(odd)} in {field.file}: a split? Rename or remove it")
             self.put(f"{section}.columns", kept)
@@ -311,11 +315,14 @@ class Proposal:
             else:
                 self.put(f"splits.{key}", self.at.place(found[0]))
         read = {id(field) for lists in (rows, classes) for found in lists.values() for field in found}
-        unread = [field for field in self.unused() if id(field) not in read and known.says_split(field.name)]
+        unread = [field for field in self.unused() if id(field) not in read and _says_split(field)]
         odd = [field for field in unread if self._may_divide(field)]
         if odd:
             keys = ", ".join(f"splits.{part}" for part in ROW_PARTS[:3])
-            self.ask("splits", f"what is {self._shown(odd)}? Set {keys} (rows) or splits.unseen_classes to what counts")
+            self.ask(
+                "splits",
+                f"what is {self._shown(odd)}? Set splits.column, {keys} or splits.unseen_classes to what counts",
+            )
 
     def _is_column(self, field: Field, count: int) -> bool:
         """Says whether a list names the part of each row."""
@@ -365,6 +372,12 @@ def descriptions(path: pathlib.Path) -> tuple[np.ndarray, tuple[str, ...], tuple
 
 def _is_array(field: Field) -> bool:
     return not isinstance(field.value, tuple)
+
+
+def _says_split(field: Field) -> bool:
+    """Says whether a field is called like a split, or all its texts are."""
+    parts = set(field.texts) if isinstance(field.value, tuple) else set()
+    return known.says_split(field.name) or (len(parts) > 1 and all(known.part(text)[0] for text in parts))
 
 
 def _is_whole(field: Field, column: str) -> bool:
