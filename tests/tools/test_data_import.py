@@ -424,7 +424,9 @@ def test_pieces_of_the_data_in_files_called_like_the_parts(run, tmp_path):
     np.testing.assert_array_equal(made.x[made.splits.test_unseen], X[~is_seen])
 
 
-def test_names_of_classes_from_the_folders_of_pictures(run, tmp_path):
+def test_names_of_classes_from_the_folders_of_pictures(run, tmp_path, monkeypatch):
+    (tmp_path / "images").mkdir()
+    monkeypatch.chdir(tmp_path)
     images = [f"data/{name}/{row}.jpg" for row, name in enumerate(TEXTS)]
     np.savez(tmp_path / "a.npz", features=X, labels=LABELS, image_files=images, att=SEMANTICS)
     assert run(tmp_path / "a.npz", "--set=semantics.axis=rows")[0] == 0

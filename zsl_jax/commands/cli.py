@@ -224,7 +224,7 @@ def exit_code(program: Callable[[], int]) -> int:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped at once; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("stopped at once; the same command goes on from the last checkpoint, where there is one", file=sys.stderr)
         return 130
     except Exception as error:
         return _stopped(error)

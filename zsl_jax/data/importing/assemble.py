@@ -12,7 +12,7 @@ from zsl_jax.data.columns import joined
 from zsl_jax.data.dataset import Dataset
 from zsl_jax.data.importing import dividing, leaks, naming
 from zsl_jax.data.importing.fields import NUMBERS, Field, real
-from zsl_jax.data.importing.manifest import TOP, Manifest, places
+from zsl_jax.data.importing.manifest import IMAGES, TOP, Manifest, places
 from zsl_jax.data.importing.places import Places
 from zsl_jax.errors import InputError
 
@@ -198,7 +198,7 @@ def _check_semantics(values: np.ndarray, names: tuple[str, ...], where: str) -> 
 def names_of_classes(made: Manifest, at: Places, count: int) -> tuple[str, ...]:
     """The names of the classes in the order of their descriptions [C]."""
     said = made["semantics"].get("classes")
-    if said == "images":
+    if said == IMAGES:
         return _names_of_folders(made, at, count)
     if said is None:
         return tuple(f"class {number}" for number in range(1, count + 1))

@@ -8,7 +8,7 @@ import numpy as np
 from zsl_jax.data.formats.tables import plain
 from zsl_jax.data.importing import assemble, naming
 from zsl_jax.data.importing.fields import Field
-from zsl_jax.data.importing.manifest import Manifest, places
+from zsl_jax.data.importing.manifest import IMAGES, Manifest, places
 from zsl_jax.data.importing.places import Places
 
 ROWS = ("features", "labels", "representations")
@@ -23,7 +23,7 @@ def questions(made: Manifest, at: Places, unused: Sequence[Field]) -> list[str]:
       unused: fields that the manifest does not name.
     """
     said = made["semantics"].get("classes")
-    if said is None or said == "images":
+    if said in (None, IMAGES):
         return _orders_of_rows(made, at)
     names = assemble.texts_at(at, said, "semantics.classes")
     return [*_orders_of_rows(made, at), *_order_of_classes(made, at, names), *_labels(made, at, names, unused)]

@@ -13,7 +13,7 @@ from zsl_jax.data.importing import assemble, naming
 from zsl_jax.data.importing import names as known
 from zsl_jax.data.importing.dividing import is_mask
 from zsl_jax.data.importing.fields import Field, real
-from zsl_jax.data.importing.manifest import AXES, ROW_PARTS
+from zsl_jax.data.importing.manifest import AXES, IMAGES, ROW_PARTS
 from zsl_jax.data.importing.propose import Proposal
 from zsl_jax.errors import InputError
 
@@ -80,7 +80,7 @@ def _numbers(proposal: Proposal) -> np.ndarray | None:
 def _names(proposal: Proposal, key: str) -> tuple[str, ...]:
     """The names at a place that a key says; () for none."""
     place = proposal.said(key)
-    return assemble.texts_at(proposal.at, place, key) if place and place != "images" else ()
+    return assemble.texts_at(proposal.at, place, key) if place and place != IMAGES else ()
 
 
 def _axis_of_classes(proposal: Proposal, numbers: np.ndarray | None) -> None:
@@ -213,4 +213,4 @@ def _folders(proposal: Proposal, numbers: np.ndarray | None) -> None:
     if numbers is None or base not in (0, 1) or len(images) != numbers.size or proposal.said("semantics.classes"):
         return
     if assemble.folders_of(numbers - base, images) is not None:
-        proposal.put("semantics.classes", "images")
+        proposal.put("semantics.classes", IMAGES)

@@ -17,6 +17,7 @@ from zsl_jax.errors import InputError
 
 FILE = "dataset.toml"
 AXES = ("rows", "columns")
+IMAGES = "images"  # in the place of names of classes: the folders that pictures are in
 TOP = ""  # the section of keys without one
 PLACE, PLACES = "a place FILE:FIELD", "a place FILE:FIELD, or a list of them"
 TEXTS, COUNT, SHARE, TEXT = "a list of texts", "a whole number", "a number between 0 and 1", "a text"

@@ -48,25 +48,8 @@ def make(made: Manifest, sources: Sequence[Path], described: Path | None, overwr
     place = store.target(Path(made[TOP]["root"]), made[TOP]["dataset"], overwrite)
     at = Places(Path(made[TOP].get("folder", ".")), made.get("features", {}).get("axis", ""))
     try:
-        at.normalise(made, sources)
-        proposal = Proposal(made, at, sources, described)
-        if sources:
-            proposal.settle_places()
-        try:
-            deduce.settle(proposal)
-        except InputError:  # perhaps for want of an answer
-            if not proposal.questions:
-                raise
-        open_ = proposal.questions or contradictions.questions(made, at, proposal.unused())
-        if open_:
-            raise InputError("say each of these by --set KEY=VALUE:\n" + "\n".join(f"  {line}" for line in open_))
-        files = [file.absolute() for file in at.files()]
-        if lost := [
-            file
-            for file in files
-            if file.is_relative_to(place.absolute()) or (file.is_dir() and place.absolute().is_relative_to(file))
-        ]:
-            raise InputError(f"{lost[0]}: and {place} lie in each other; choose another --dataset or --root")
+        proposal = _settled(made, at, sources, described)
+        _require_apart([file.absolute() for file in at.files()], place.absolute())
         assembled = assemble(made, at)
         made["sha256"] = _hashes(made.get("sha256", {}), at)
         made["made"] = _description(assembled)
@@ -76,6 +59,29 @@ def make(made: Manifest, sources: Sequence[Path], described: Path | None, overwr
     unused = [f"{at.place(field)}, {field.shape}" for field in proposal.unused()]
     more = [f"{len(unused) - MOST_SHOWN} more"] if len(unused) > MOST_SHOWN else []
     return Imported(place, made, assembled, report, (*unused[:MOST_SHOWN], *more))
+
+
+def _settled(made: Manifest, at: Places, sources: Sequence[Path], described: Path | None) -> Proposal:
+    """Completes a manifest; raises InputError with all that is open, or contradicts it."""
+    at.normalise(made, sources)
+    proposal = Proposal(made, at, sources, described)
+    if sources:
+        proposal.settle_places()
+    try:
+        deduce.settle(proposal)
+    except InputError:  # perhaps for want of an answer
+        if not proposal.questions:
+            raise
+    if lines := proposal.questions or contradictions.questions(made, at, proposal.unused()):
+        raise InputError("\n  ".join(["say each of these by --set KEY=VALUE:", *lines]))
+    return proposal
+
+
+def _require_apart(files: Sequence[Path], place: Path) -> None:
+    """Refuses sources in the folder of the data set, which may be replaced, and a data set in a folder of sources."""
+    for file in files:
+        if file.is_relative_to(place) or (file.is_dir() and place.is_relative_to(file)):
+            raise InputError(f"{file}: and {place} lie in each other; choose another --dataset or --root")
 
 
 def require_place(made: Manifest) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from zsl_jax.data.formats.readers import require_text
 from zsl_jax.data.importing import fields, folders
 from zsl_jax.data.importing.fields import Field
-from zsl_jax.data.importing.manifest import CHECKED, CLASSES, KEYS, PLACE, PLACES, Manifest
+from zsl_jax.data.importing.manifest import CHECKED, CLASSES, IMAGES, KEYS, PLACE, PLACES, Manifest
 from zsl_jax.errors import InputError
 
 MOST_SHOWN = 8
@@ -38,7 +38,13 @@ class Places:
         file, colon, name = place.rpartition(":") if ":" in place else (place, "", "")
         named = [source for source in sources if source.name == file]
         here = pathlib.Path(file).expanduser().absolute()
-        if not file or (self.folder / file).exists() or len(named) > 1 or not (named or here.exists()):
+        if (
+            place == IMAGES
+            or not file
+            or (self.folder / file).exists()
+            or len(named) > 1
+            or not (named or here.exists())
+        ):
             return place
         return f"{self.name(named[0] if named else here)}{colon}{name}"
 
