@@ -521,6 +521,20 @@ def test_an_existing_folder_is_kept(run, tmp_path):
     assert [path.name for path in root.rglob("*")] == ["MINE", "thesis.txt"]
 
 
+def test_a_folder_that_another_process_makes_meanwhile_is_kept(run, tmp_path, monkeypatch):
+    files = own.write_files(tmp_path)
+    write = store.write_xlsa17
+
+    def late(folder, *rest):
+        (tmp_path / "root" / "MINE").mkdir(exist_ok=True)
+        write(folder, *rest)
+
+    monkeypatch.setattr(store, "write_xlsa17", late)
+    found = run(*files)
+    assert (found[0], "MINE: is there; choose another --dataset" in found[2]) == (2, True)
+    assert [path.name for path in (tmp_path / "root").iterdir()] == ["MINE"]
+
+
 def test_a_folder_that_cannot_be_read(run, tmp_path, monkeypatch):
     files = own.write_files(tmp_path)
     run(*files)

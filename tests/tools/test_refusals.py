@@ -288,6 +288,7 @@ MAKE_SENSE: dict[str, Case] = {
     "all unseen": ({}, ["--unseen=5"], "5 of 6 classes with rows; 1 or more, and 2 must stay seen"),
     "none unseen": ({}, ["--unseen=0"], "--unseen 0: classes, a number"),
     "half a class": ({}, ["--unseen=2.5"], "--unseen 2.5"),
+    "one as a share": ({}, ["--unseen=1.0"], "--unseen 1.0: classes, a number of them or a share"),
     "all to test": ({}, ["--set=splits.test_fraction=1"], "splits.test_fraction: '1'; a number between 0 and 1"),
     "one row a class": ({"features.npy": X[:6], "labels.npy": np.arange(6)}, [], "no row is left for test_seen"),
     "no flag": ({}, ["--no-such-flag"], "no-such-flag"),

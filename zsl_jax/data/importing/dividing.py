@@ -145,7 +145,7 @@ def _from_rows(rows: Rows, labels: np.ndarray, made: Manifest) -> tuple[Rows, No
     rows, notes = _with_trainval(rows)
     rows, of_test = _with_test(rows, labels)
     if missing := [part for part in ("trainval", "test_unseen") if part not in rows]:
-        raise InputError(f"splits: rows of {', '.join(rows)}, but not of {missing[0]}; {splits.MAIN_PARTS} are needed")
+        raise InputError(f"splits: rows of {', '.join(rows)}, but not of {missing[0]}; set that too")
     unused = labels.size - np.unique(np.concatenate([*rows.values()])).size
     notes += (*of_test, *((f"{unused} rows are in no part of the splits",) if unused else ()))
     if "test_seen" in rows:

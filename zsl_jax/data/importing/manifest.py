@@ -180,8 +180,8 @@ def classes(text: str) -> Any:
         number = float(text)
     except ValueError:
         return [name for name in next(csv.reader([text], skipinitialspace=True)) if name]
-    if number.is_integer() and number >= 1:
-        return int(number)
+    if text.strip().isdecimal() and number >= 1:
+        return int(text)
     if not 0 < number < 1:
         raise InputError(f"--unseen {text}: classes, a number of them or a share between 0 and 1 is needed")
     return number

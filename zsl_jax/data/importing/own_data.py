@@ -53,7 +53,7 @@ def make(made: Manifest, sources: Sequence[Path], described: Path | None, overwr
         assembled = assemble(made, at)
         made["sha256"] = _hashes(made.get("sha256", {}), at)
         made["made"] = _description(assembled)
-        report = store.write(place, assembled, manifest.render(_of_here(made)))
+        report = store.write(place, assembled, manifest.render(_of_here(made)), overwrite)
     except MemoryError as error:
         raise InputError(f"{place}: not made, the memory here doesn't suffice; give fewer rows") from error
     unused = [f"{at.place(field)}, {field.shape}" for field in proposal.unused()]

@@ -52,13 +52,14 @@ def target(root: pathlib.Path, name: str, overwrite: bool) -> pathlib.Path:
     return folder
 
 
-def write(folder: pathlib.Path, made: Assembled, text: str) -> check.Report:
+def write(folder: pathlib.Path, made: Assembled, text: str, overwrite: bool) -> check.Report:
     """Writes a data set beside its place, checks it there, then gives it its name.
 
     Args:
       folder: from `target`; what is there is replaced.
       made: the data set.
       text: the manifest.
+      overwrite: see `target`; another process may have made the folder meanwhile.
 
     Returns:
       What the data check says.
@@ -74,6 +75,7 @@ def write(folder: pathlib.Path, made: Assembled, text: str) -> check.Report:
         report = check.check_dataset(whole.parent, folder.name)
         if report.problems or not report.trainable:
             raise InputError(f"{folder}: not made, it can't be trained on: {'; '.join(report.problems)}")
+        target(folder.parent, folder.name, overwrite)
     return report
 
 
