@@ -130,11 +130,8 @@ class Proposal:
             are_features = numbers is not None and bool(classes or ids or path or "features" in of_file)
             images = path or (row_id if row_id and len(set(row_id.texts)) == len(row_id.texts) else None)
             labels = [columns[name] for name in called if name in columns] or [ids]
-            found = [
-                (numbers, "features" if are_features else ""),
-                (images, "images"),
-                *((f, "labels") for f in labels),
-            ]
+            of_rows = [(images, "images"), *((field, "labels") for field in labels)]
+            found = [(numbers, "features" if are_features else ""), *of_rows]
         return [(field, role) for field, role in found if field is not None]
 
     def roles(self, field: Field) -> tuple[str, ...]:
@@ -148,29 +145,25 @@ class Proposal:
 
     def candidates(self, role: str, file: pathlib.Path | None = None) -> list[Field]:
         """The fields that may be something, of a file or of all; such as hold the same count once."""
-        found: list[Field] = []
-        for field in self.there:
-            fits = role in self.roles(field) and file in (None, field.file)
-            if fits and not any(_same(field, other) for other in found):
-                found.append(field)
-        return found
+        return _distinct([one for one in self.there if role in self.roles(one) and file in (None, one.file)])
+
+    def _single(self, key: str, found: Sequence[Field]) -> None:
+        """Sets a place if there is one, asks if there are several."""
+        if len(found) == 1:
+            self.put(key, self.at.place(found[0]))
+        elif found:
+            self.ask(key, f"which of {self._shown(found)}?")
 
     def _one(self, role: str, needed: bool = False) -> None:
         """Sets the place of the one field of a role."""
         found = [one for one in self.candidates(role) if self.at.place(one) != self.said("features.from")]
         if role == "features" and not found and len(self.candidates("representations")) == 1:
             found = self.candidates("representations")
-        if len(found) == 1:
-            self.put(f"{role}.from", self.at.place(found[0]))
-        elif found:
-            self.ask(f"{role}.from", f"which of {self._shown(found)}?")
-        elif needed:
+        self._single(f"{role}.from", found)
+        if needed and not found:
             unusable = [field for field in self.every if field.note and role in known.roles(field.name)]
-            self.ask(f"{role}.from", f"nothing is called so; is it {self._shown(unusable or self._of_form(role))}?")
-
-    def _of_form(self, role: str) -> list[Field]:
-        """The fields that have the form of something, whatever they are called."""
-        return [field for field in self.unused() if field.file != self.described and _has_form(field, role)]
+            of_form = [one for one in self.unused() if one.file != self.described and _has_form(one, role)]
+            self.ask(f"{role}.from", f"nothing is called so; is it {self._shown(unusable or of_form)}?")
 
     def _shown(self, found: Sequence[Field]) -> str:
         shown = [f"{self.at.place(field)} ({field.shape})" for field in found[:MOST_SHOWN]]
@@ -226,12 +219,9 @@ class Proposal:
         own = {role: self._own_images(field) for role, field in fields.items() if field is not None}
         files = {field.file for field in fields.values() if field is not None}
         alone = [field for field in self.candidates("images") if field.file not in files]
-        of_features = own.get("features")
-        differing = [field for field in alone if of_features is None or not _same(field, of_features)]
-        if len(differing) > 1 or (differing and of_features is not None):
-            both = [*([] if of_features is None else [of_features]), *differing]
-            self.ask("features.images", f"which of {self._shown(both)}?")
-        wanted = of_features or next(iter(alone), None) or next(filter(None, own.values()), None)
+        of_features = [field for field in (own.get("features"), *alone) if field is not None]
+        self._single("features.images", _distinct(of_features))
+        wanted = next(iter(of_features), None) or next(filter(None, own.values()), None)
         if wanted is None:
             return
         self.put("features.images", self.at.place(wanted))
@@ -252,34 +242,20 @@ class Proposal:
         if semantics is None:
             return
         own = [semantics] if semantics.rows else self.candidates("classes", semantics.file)
-        if len(own) > 1:
-            self.ask("semantics.classes", f"which of {self._shown(own)}?")
-        elif own:
-            self.put("semantics.classes", self.at.place(own[0]))
-        files = {semantics.file} | ({labels.file} if labels is not None else set())
+        files = [field.file for field in (semantics, labels) if field is not None]
         alone = [field for field in self.candidates("classes") if field.file not in files]
-        of_labels = []
-        if labels is not None and labels.file != semantics.file:
-            of_labels = [field for field in self.candidates("classes", labels.file) if field is not labels]
-        if not own and len(alone) == 1:
-            self.put("semantics.classes", self.at.place(alone[0]))
-        elif len(alone) > 1:
-            self.ask("semantics.classes", f"which of {self._shown(alone)}?")
+        self._single("semantics.classes", own or alone)
         if labels is None or not _are_numbers(labels):
             return
-        if len(of_labels) == 1:
-            self.put("labels.classes", self.at.place(of_labels[0]))
-            if not self.said("semantics.classes") and not own:
-                self.ask(
-                    "semantics.classes",
-                    f"{self._shown([semantics])} has no names; is {self._shown(of_labels)} in its order?",
-                )
-        elif of_labels:
-            self.ask("labels.classes", f"which of {self._shown(of_labels)} do the numbers count?")
-        elif own and len(alone) == 1 and not _same_names(own[0], alone[0]):
-            self.ask(
-                "labels.classes", f"{self._shown([own[0], alone[0]])}: another order; which do numbers in labels count?"
-            )
+        of_labels = [] if labels.file == semantics.file else self.candidates("classes", labels.file)
+        of_labels = [field for field in of_labels if field is not labels]
+        self._single("labels.classes", of_labels)
+        if of_labels and not (own or alone):
+            what = f"{self._shown([semantics])} has no names; is {self._shown(of_labels)} in its order?"
+            self.ask("semantics.classes", what)
+        elif not of_labels and own and len(alone) == 1 and not _same_names(own[0], alone[0]):
+            both = self._shown([own[0], alone[0]])
+            self.ask("labels.classes", f"{both}: another order; which do numbers in labels count?")
 
     # Splits.
 
@@ -310,10 +286,7 @@ class Proposal:
             )
             return
         for key, found in (rows | classes).items():
-            if any(not _same(field, found[0]) for field in found[1:]):
-                self.ask(f"splits.{key}", f"which of {self._shown(found)}?")
-            else:
-                self.put(f"splits.{key}", self.at.place(found[0]))
+            self._single(f"splits.{key}", _distinct(found))
         read = {id(field) for lists in (rows, classes) for found in lists.values() for field in found}
         unread = [field for field in self.unused() if id(field) not in read and _says_split(field)]
         odd = [field for field in unread if self._may_divide(field)]
@@ -403,6 +376,15 @@ def _has_form(field: Field, role: str) -> bool:
 
 def _are_numbers(labels: Field) -> bool:
     return bool(labels.texts) and all(map(naming.is_numeral, set(labels.texts)))
+
+
+def _distinct(fields: Sequence[Field]) -> list[Field]:
+    """Fields without those that hold the same as one before."""
+    found: list[Field] = []
+    for field in fields:
+        if not any(_same(field, other) for other in found):
+            found.append(field)
+    return found
 
 
 def _same(one: Field, other: Field) -> bool:
