@@ -11,7 +11,7 @@ from zsl_jax.data import checks
 from zsl_jax.data.columns import joined
 from zsl_jax.data.dataset import Dataset
 from zsl_jax.data.importing import dividing, leaks, naming
-from zsl_jax.data.importing.fields import NUMBERS, Field, real
+from zsl_jax.data.importing.fields import NUMBERS, Field, real, squeezed
 from zsl_jax.data.importing.manifest import IMAGES, TOP, Manifest, places
 from zsl_jax.data.importing.places import Places
 from zsl_jax.errors import InputError
@@ -123,9 +123,7 @@ def matrix(made: Manifest, section: str, at: Places) -> np.ndarray:
 
 def turned(field: Field, said: Mapping[str, Any], section: str) -> np.ndarray:
     """A matrix with a row for each picture or class."""
-    array = real(field)
-    while array.ndim > 2 and 1 in array.shape[1:]:  # sides that convolutions leave
-        array = array.squeeze(max(axis for axis, size in enumerate(array.shape) if size == 1))
+    array = squeezed(real(field))
     if array.ndim != 2:
         raise InputError(f"{section}.from: {field.where}: shape {array.shape}; a matrix is needed")
     return array if field.has_rows or said.get("axis", "rows") == "rows" else array.T

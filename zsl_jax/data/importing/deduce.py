@@ -12,7 +12,7 @@ from zsl_jax.data.formats.tables import plain
 from zsl_jax.data.importing import assemble, naming
 from zsl_jax.data.importing import names as known
 from zsl_jax.data.importing.dividing import is_mask
-from zsl_jax.data.importing.fields import Field, real
+from zsl_jax.data.importing.fields import Field, real, squeezed
 from zsl_jax.data.importing.manifest import AXES, IMAGES, ROW_PARTS
 from zsl_jax.data.importing.propose import Proposal
 from zsl_jax.errors import InputError
@@ -36,11 +36,9 @@ def settle(proposal: Proposal) -> None:
 
 def _sides(field: Field) -> tuple[int, int] | None:
     """The two sizes of a matrix without further sides of 1; None where its rows are known, or it is no matrix."""
-    if field.has_rows:
+    if field.has_rows or isinstance(field.value, tuple):
         return None
-    shape = list(np.shape(field.value))
-    while len(shape) > 2 and 1 in shape[1:]:
-        shape.pop(max(at for at, size in enumerate(shape) if size == 1))
+    shape = squeezed(field.value).shape
     return (shape[0], shape[1]) if len(shape) == 2 else None
 
 

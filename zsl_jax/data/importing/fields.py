@@ -85,6 +85,13 @@ def real(field: Field) -> np.ndarray:
     return field.value.astype(np.uint8) if field.value.dtype.kind == "b" else field.value
 
 
+def squeezed(array: np.ndarray) -> np.ndarray:
+    """An array of more than two sides without those of 1, behind the first, that convolutions leave."""
+    while array.ndim > 2 and 1 in array.shape[1:]:
+        array = array.squeeze(max(axis for axis, size in enumerate(array.shape) if size == 1))
+    return array
+
+
 def read(path: pathlib.Path) -> list[Field]:
     """Everything that a file holds; raises InputError, see `readers.read`, and where there is nothing to use."""
     fields = list(flatten(path, readers.read(path, known.text_columns)))
